@@ -1,0 +1,127 @@
+"""Forecast: what one issue time says about every domain, and the scores it later gets.
+
+Shape suffixes: L lead, N node, V target variable, Q quantile, P part of the split.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+QUANTILES: tuple[float, ...] = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
+"""Levels of every quantile axis; the point forecast is the median."""
+
+MEDIAN = QUANTILES.index(0.5)
+
+JOINT = "joint"
+"""Name of the joint model beside the baselines."""
+
+BASELINES: tuple[str, ...] = ("persistence", "historical_average", "ridge")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class DomainForecast:
+    """One domain's forecast from one issue time, in physical units.
+
+    Attributes:
+        valid_time_L: int64 seconds UTC, of the domain's own next steps.
+        lead_time_L: int64 seconds, valid_time - issue_time.
+        quantiles_LNVQ: float32, non-decreasing along Q, no NaN.
+        split_LNVP: float32; along P they add up to the median before clipping to the variable's bounds.
+        parts: Names of P: anchor, series, space, then one per other domain; a baseline has only anchor filled.
+        model_V: Which model made each variable: `joint` or the name of a baseline.
+    """
+
+    domain: str
+    variables: tuple[str, ...]
+    units: tuple[str, ...]
+    node_ids: tuple[str, ...]
+    valid_time_L: NDArray[np.int64]  # noqa: N815
+    lead_time_L: NDArray[np.int64]  # noqa: N815
+    quantiles_LNVQ: NDArray[np.float32]  # noqa: N815
+    parts: tuple[str, ...]
+    split_LNVP: NDArray[np.float32]  # noqa: N815
+    model_V: tuple[str, ...]  # noqa: N815
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Forecast:
+    """All domains at one issue time with their provenance.
+
+    `provenance` is JSON-able: world and world_digest, code_version, snapshot, window_digest, model_id, config_digest,
+    seed, issue_time, and `inputs`: per domain the age in seconds of the newest good value and the share present.
+    """
+
+    world: str
+    issue_time: int
+    domains: dict[str, DomainForecast]
+    provenance: dict[str, Any]
+
+
+class ScoreRow(BaseModel):
+    """Scores of one model for one domain, variable and lead (lead 0: all leads together), in physical units.
+
+    `expected` counts the cells (window, node) of that lead; `n` those with a good observation, all of them scored;
+    `missing` = expected - n.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    domain: str
+    variable: str
+    model: str
+    lead: int
+    lead_time: int
+    expected: int
+    n: int
+    missing: int
+    mae: float | None
+    rmse: float | None
+    bias: float | None
+    pinball: float | None
+    coverage_80: float | None
+    coverage_90: float | None
+
+
+class Scorecard(BaseModel):
+    """The joint model and every baseline on the same windows that neither has seen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    world: str
+    model_id: str
+    as_of: str
+    fold: str
+    fold_start: str
+    fold_end: str
+    snapshot: str
+    windows: dict[str, int]
+    rows: tuple[ScoreRow, ...]
+
+
+class Verdict(BaseModel):
+    """What is published for one target, and why."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    domain: str
+    variable: str
+    published: str
+    reasons: tuple[str, ...]
+
+
+class Promotion(BaseModel):
+    """One entry of the champion's log; the newest entry with `as_of` at or before T names the champion as of T."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    world: str
+    as_of: str
+    model_id: str
+    previous: str | None
+    verdicts: tuple[Verdict, ...]
+    reason: str

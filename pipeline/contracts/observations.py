@@ -1,0 +1,59 @@
+"""Observations: what a source says, row by row, with the instants at which each row could be known and was received."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+KEY_COLUMNS = ("node", "valid_time", "available_time", "received_time", "delivery", "row")
+
+REJECTION_SCHEMA = pa.schema(
+    [
+        ("delivery", pa.string()),
+        ("file", pa.string()),
+        ("row", pa.int64()),
+        ("reason", pa.string()),
+        ("raw", pa.string()),
+    ]
+)
+"""Rows that were not taken, each with the file, the 1-based data row, the rule it broke and its text."""
+
+
+def observation_schema(variables: tuple[str, ...]) -> pa.Schema:
+    """Schema of a source's observations at rest.
+
+    One row per node and `valid_time` and version: `node` string, three instants (int64-backed timestamps, s, UTC),
+    `delivery` (sha256 of the raw bytes) and `row` (1-based data row in them), then per variable a float32 `NAME` in
+    its canonical unit (null where missing) and a uint16 `NAME_flag`. Sorted by valid_time, node, available_time.
+    """
+    stamp = pa.timestamp("s", tz="UTC")
+    fields = [
+        pa.field("node", pa.string()),
+        pa.field("valid_time", stamp),
+        pa.field("available_time", stamp),
+        pa.field("received_time", stamp),
+        pa.field("delivery", pa.string()),
+        pa.field("row", pa.int64()),
+    ]
+    for name in variables:
+        fields += [pa.field(name, pa.float32()), pa.field(f"{name}_flag", pa.uint16())]
+    return pa.schema(fields)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowCounts:
+    """Where every raw row went: `raw` = `observations` + `duplicates` + `rejected`."""
+
+    raw: int
+    observations: int
+    duplicates: int
+    rejected: int
+
+    def __add__(self, other: RowCounts) -> RowCounts:
+        return RowCounts(
+            raw=self.raw + other.raw,
+            observations=self.observations + other.observations,
+            duplicates=self.duplicates + other.duplicates,
+            rejected=self.rejected + other.rejected,
+        )

@@ -1,0 +1,144 @@
+"""WindowSet: everything a model may see, as plain arrays, so that it also runs where no storage is at hand.
+
+Shape suffixes: T axis steps, W windows, N node, V variable, K history summary, E edge.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Fold = Literal["train", "validation", "test", "live"]
+FOLD_CODES: dict[Fold, int] = {"train": 0, "validation": 1, "test": 2, "live": 3}
+"""Codes in `fold_W`; -1 marks a window in the gap between two folds, which nothing may use."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Scaler:
+    """Fitted on the training fold only; scaled = (value - center) / scale.
+
+    Variables scaled `relative` have center 0 and scale 1 here; a model divides their change from the window's last
+    value by |last value| * relative_NV. For all others relative_NV is 0.
+    """
+
+    center_NV: NDArray[np.float32]  # noqa: N815
+    scale_NV: NDArray[np.float32]  # noqa: N815
+    relative_NV: NDArray[np.float32]  # noqa: N815
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class DomainWindows:
+    """One domain's arrays and its windows; a window is one issue time.
+
+    Axis steps run from the domain's start to `horizon` steps after the cut-off; those after the cut-off hold no value.
+    A window w sees, for its context steps end-context+1 .. end, a cell only where `valid_time + latency` <= its issue
+    time; where a cell was revised later, `patch_*` gives what it must see instead. Its targets are the steps
+    end+1 .. end+horizon. `history_TNVK[s]` and `coarse_TNV[s]` are built so that any window that may gather them
+    (history at its target steps, coarse at end - j*coarse_steps) was able to know them.
+
+    Attributes:
+        valid_time_T: int64 seconds UTC.
+        values_TNV: float32, scaled, latest version as of the cut-off, 0 where not good.
+        good_TNV: bool, a value is there and no flag is set: the target mask.
+        latency_TNV: int32 seconds, NEVER where not good.
+        history_TNVK: float32, scaled; summaries of the same season before step s, 0 where absent.
+        history_good_TNVK: bool.
+        history_names: K names such as `lag_1d`, `lag_1w`, `mean_1d`, `mean_1w` (mean over several seasons).
+        coarse_TNV: float32, scaled; mean over the `coarse_steps` steps that end at s, 0 where absent.
+        coarse_good_TNV: bool.
+        time_of_day_T, day_of_week_T: int16 slot of the day (0 .. slots_per_day-1) and 0 = Monday, in the world's zone.
+        anchor_V: int16, -1 = last visible value, k >= 0 = history_TNVK[..., k] at the target step.
+        edges_2E: int32 (source, target) with edge_weight_E float32: the nearest nodes, no self edges.
+        position_N2: float32 latitude and longitude, scaled to about [-1, 1], 0 where unknown.
+        issue_time_W, end_W, fold_W: int64 seconds UTC, int32 index of the last step at or before it, int8 FOLD_CODES.
+        patch_start_W: (W+1,) int64; patches of window w are [patch_start_W[w], patch_start_W[w+1]).
+        patch_step, patch_node, patch_variable, patch_value, patch_good: axis step, node, variable, scaled value, mask.
+    """
+
+    domain: str
+    title: str
+    context: int
+    horizon: int
+    step_seconds: int
+    slots_per_day: int
+    node_ids: tuple[str, ...]
+    grid_shape: tuple[int, int] | None
+    variables: tuple[str, ...]
+    units: tuple[str, ...]
+    targets: tuple[int, ...]
+    weight_V: NDArray[np.float32]  # noqa: N815
+    lower_V: NDArray[np.float32]  # noqa: N815
+    upper_V: NDArray[np.float32]  # noqa: N815
+    anchor_V: NDArray[np.int16]  # noqa: N815
+    scaler: Scaler
+    valid_time_T: NDArray[np.int64]  # noqa: N815
+    values_TNV: NDArray[np.float32]  # noqa: N815
+    good_TNV: NDArray[np.bool_]  # noqa: N815
+    latency_TNV: NDArray[np.int32]  # noqa: N815
+    history_names: tuple[str, ...]
+    history_TNVK: NDArray[np.float32]  # noqa: N815
+    history_good_TNVK: NDArray[np.bool_]  # noqa: N815
+    coarse_steps: int
+    coarse_count: int
+    coarse_TNV: NDArray[np.float32]  # noqa: N815
+    coarse_good_TNV: NDArray[np.bool_]  # noqa: N815
+    time_of_day_T: NDArray[np.int16]  # noqa: N815
+    day_of_week_T: NDArray[np.int16]  # noqa: N815
+    edges_2E: NDArray[np.int32]  # noqa: N815
+    edge_weight_E: NDArray[np.float32]  # noqa: N815
+    position_N2: NDArray[np.float32]  # noqa: N815
+    issue_time_W: NDArray[np.int64]  # noqa: N815
+    end_W: NDArray[np.int32]  # noqa: N815
+    fold_W: NDArray[np.int8]  # noqa: N815
+    patch_start_W: NDArray[np.int64]  # noqa: N815
+    patch_step: NDArray[np.int32]
+    patch_node: NDArray[np.int32]
+    patch_variable: NDArray[np.int16]
+    patch_value: NDArray[np.float32]
+    patch_good: NDArray[np.bool_]
+
+    def windows_of(self, fold: Fold) -> NDArray[np.int64]:
+        """Indices into the W windows that belong to a fold, in time order."""
+        return np.flatnonzero(self.fold_W == FOLD_CODES[fold])
+
+    def unscale(self, scaled: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Physical values of scaled ones whose last two axes are (node, variable)."""
+        return scaled * self.scaler.scale_NV + self.scaler.center_NV
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class WindowSet:
+    """All domains of a world as of one cut-off, ready for training, evaluation or prediction.
+
+    A model that forecasts domain A at issue time t takes from every other domain the last step at or before t, with
+    the same visibility rule (no patch is kept for that use: revised cells are masked there until their last revision).
+
+    Attributes:
+        as_of: The cut-off, int64 seconds UTC.
+        snapshot: Identity of the cube state that was read.
+        zone: IANA zone of the calendar features.
+    """
+
+    world: str
+    world_digest: str
+    zone: str
+    as_of: int
+    snapshot: str
+    domains: dict[str, DomainWindows]
+
+    @cached_property
+    def digest(self) -> str:
+        """sha256 over every array and setting, the identity of what a model was given."""
+        state = hashlib.sha256(f"{self.world_digest} {self.as_of}".encode())
+        for name in sorted(self.domains):
+            for field in fields(DomainWindows):
+                content = getattr(self.domains[name], field.name)
+                arrays = [getattr(content, f.name) for f in fields(Scaler)] if isinstance(content, Scaler) else [content]
+                for array in arrays:
+                    state.update(np.ascontiguousarray(array).data if isinstance(array, np.ndarray) else repr(array).encode())
+        return state.hexdigest()

@@ -1,0 +1,303 @@
+"""A world: one configured system, read from one TOML file. Light: stdlib and pydantic only."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from datetime import timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from zoneinfo import ZoneInfo, available_timezones
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    PlainSerializer,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+
+from pipeline.contracts.provenance import digest_json
+from pipeline.contracts.times import format_duration, parse_duration, parse_instant
+from pipeline.errors import ConfigError
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
+Duration = Annotated[timedelta, BeforeValidator(parse_duration), PlainSerializer(format_duration, when_used="json")]
+Instant = Annotated[AwareDatetime, BeforeValidator(parse_instant)]
+
+
+def _known_zone(name: str) -> str:
+    if name not in available_timezones():
+        close = difflib.get_close_matches(name, available_timezones(), n=1)
+        raise ValueError(
+            f"'{name}' is no IANA time zone" + (f"; did you mean '{close[0]}'?" if close else "; for example Europe/Copenhagen")
+        )
+    return name
+
+
+Zone = Annotated[str, AfterValidator(_known_zone)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class RawVariable(_Table):
+    """One variable as a source delivers it, and the unit and rules under which it is kept.
+
+    Bounds, `spike` and `missing` differ in unit: `missing` is in the delivered unit, the others in `to`.
+    """
+
+    column: str | None = None
+    unit: str
+    to: str | None = None
+    missing: tuple[float, ...] = ()
+    valid_min: float | None = None
+    valid_max: float | None = None
+    spike: float | None = None
+    stuck_after: int | None = None
+
+
+class NodeTable(_Table):
+    """Where the places of a source's nodes are listed: a CSV file, or the rows themselves."""
+
+    location: str | None = None
+    id: str = "id"
+    latitude: str = "latitude"
+    longitude: str = "longitude"
+    latitude_end: str | None = None
+    longitude_end: str | None = None
+    rows: tuple[tuple[str, float, float], ...] = ()
+
+
+class Source(_Table):
+    """One provider's feed: where it lies, how it is read, when its values can be known.
+
+    `timezone` is the zone of stamps that carry none; `latency` is how long after its `valid_time` a value can be known
+    where the feed does not say so itself.
+    """
+
+    adapter: Name
+    locations: tuple[str, ...] = ()
+    timezone: Zone = "UTC"
+    latency: Duration = timedelta(0)
+    licence: str = ""
+    options: dict[str, Any] = {}
+    nodes: NodeTable | None = None
+    variables: dict[Name, RawVariable]
+
+
+class Clock(_Table):
+    """A domain's own axis: a fixed step, or the sessions of an exchange (each named by its close)."""
+
+    step: Duration | None = None
+    calendar: str | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.step is None) == (self.calendar is None):
+            raise ValueError("a clock is either step = '5min' or calendar = 'XNYS'")
+        if self.step is not None and (self.step.total_seconds() < 1 or 86400 % self.step.total_seconds()):
+            raise ValueError(f"step {format_duration(self.step)} does not divide a day")
+        return self
+
+
+class Graph(_Table):
+    """Which nodes are neighbours: by distance, or because their segments share an end."""
+
+    kind: Literal["none", "distance", "shared_ends"] = "distance"
+    neighbours: int = 8
+
+
+class Coarse(_Table):
+    """A long past at low resolution: `count` means of `steps` steps each, ending at the window's last step."""
+
+    steps: int
+    count: int
+
+
+class DomainVariable(_Table):
+    """One variable of a domain: how readings meet the clock, and how it is forecast.
+
+    `anchor` is what an untrained model forecasts: the last value, or the value one longest season before the target.
+    `scale` is one spread per variable, one per node, or relative to the window's last value (prices).
+    """
+
+    source: Name
+    aggregate: Literal["mean", "sum", "last", "max", "min"] = "mean"
+    max_age: Duration | None = None
+    long_name: str = ""
+    standard_name: str | None = None
+    target: bool = True
+    anchor: Literal["last", "season"] = "last"
+    scale: Literal["variable", "node", "relative"] = "variable"
+    lower: float | None = None
+    upper: float | None = None
+    weight: float = 1.0
+
+
+class Domain(_Table):
+    """One kind of thing in the world on its own clock and its own nodes."""
+
+    title: str
+    kind: Literal["node", "grid"] = "node"
+    clock: Clock
+    start: Instant | None = None
+    context: int
+    horizon: int
+    seasons: tuple[Duration, ...] = ()
+    coarse: Coarse | None = None
+    graph: Graph = Graph()
+    chunk_steps: int | None = None
+    variables: dict[Name, DomainVariable]
+
+    @model_validator(mode="after")
+    def _positive(self) -> Self:
+        if self.context < 1 or self.horizon < 1:
+            raise ValueError(f"context ({self.context}) and horizon ({self.horizon}) count steps: at least 1 each")
+        return self
+
+
+class Recorded(_Table):
+    """A world whose feeds ended: its clock stops at `end`, and `as_of` is the issue time asked for by default."""
+
+    end: Instant
+    as_of: Instant
+
+
+class Folds(_Table):
+    """Shares of the time from `start` to the training cut-off, in this order."""
+
+    train: float = 0.7
+    validation: float = 0.1
+    test: float = 0.2
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if min(self.train, self.validation, self.test) <= 0 or abs(self.train + self.validation + self.test - 1) > 1e-9:
+            raise ValueError(f"train {self.train} + validation {self.validation} + test {self.test} must be 1, each above 0")
+        return self
+
+
+class World(_Table):
+    """One configured system: its sources, its domains, its clocks."""
+
+    name: Name
+    title: str
+    description: str = ""
+    timezone: Zone = "UTC"
+    start: Instant
+    recorded: Recorded | None = None
+    folds: Folds = Folds()
+    recipe: str = "small"
+    recipe_options: dict[str, Any] = {}
+    sources: dict[Name, Source]
+    domains: dict[Name, Domain]
+
+    @model_validator(mode="after")
+    def _closed(self) -> Self:
+        for domain_name, domain in self.domains.items():
+            for name, variable in domain.variables.items():
+                source = self.sources.get(variable.source)
+                where = f"domains.{domain_name}.variables.{name}.source"
+                if source is None:
+                    raise ValueError(f"{where} = '{variable.source}' names no source; there are {sorted(self.sources)}")
+                if name not in source.variables:
+                    raise ValueError(f"{where}: source '{variable.source}' has no variable '{name}', only {sorted(source.variables)}")
+        return self
+
+    @cached_property
+    def digest(self) -> str:
+        """sha256 over every setting of the world."""
+        return digest_json(self.model_dump(mode="json"))
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The zone of calendar features and of what people read."""
+        return ZoneInfo(self.timezone)
+
+    def domain_start(self, domain: str) -> Instant:
+        """The first instant of a domain's axis."""
+        return self.domains[domain].start or self.start
+
+
+def _nearest(location: tuple[int | str, ...]) -> str:
+    """The known key nearest to an unknown one, as a half-sentence."""
+    model: type[BaseModel] = World
+    for key in location[:-1]:
+        field = model.model_fields.get(str(key))
+        if field is not None:
+            found = [t for t in _inner_models(field.annotation)]
+            model = found[0] if found else model
+    close = difflib.get_close_matches(str(location[-1]), model.model_fields, n=1)
+    return f"; did you mean '{close[0]}'? allowed: {', '.join(model.model_fields)}" if close else f"; allowed: {', '.join(model.model_fields)}"
+
+
+def _inner_models(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [m for inner in getattr(annotation, "__args__", ()) for m in _inner_models(inner)]
+
+
+def parse_world(text: str, file: str) -> World:
+    """The world that a TOML text describes.
+
+    Raises:
+        ConfigError: The text is no TOML, or a key or value is not allowed; every fault is named with its key.
+    """
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(asked=f"world file {file}", found=f"no valid TOML: {error}", mend="correct that line") from error
+    try:
+        return World.model_validate(content)
+    except ValidationError as error:
+        faults = []
+        for fault in error.errors():
+            key = ".".join(str(k) for k in fault["loc"]) or "(whole file)"
+            hint = _nearest(fault["loc"]) if fault["type"] == "extra_forbidden" else ""
+            value = "" if isinstance(fault["input"], dict) else f" = {fault['input']!r}"
+            faults.append(f"{key}{value}: {fault['msg']}{hint}")
+        raise ConfigError(
+            asked=f"world file {file}", found=f"{len(faults)} fault(s)\n  - " + "\n  - ".join(faults) + "\n", mend="correct these keys"
+        ) from error
+
+
+def worlds_folder() -> Path:
+    """The folder of the world files that come with the project."""
+    return Path(__file__).resolve().parents[2] / "worlds"
+
+
+def world_names() -> tuple[str, ...]:
+    """The names of the worlds at hand, sorted."""
+    return tuple(sorted(p.stem for p in worlds_folder().glob("*.toml")))
+
+
+def load_world(name_or_file: str) -> World:
+    """A world by its name (`aarhus`) or by its file (`./my.toml`).
+
+    Raises:
+        ConfigError: There is no such world, or its file is wrong.
+    """
+    path = Path(name_or_file)
+    if path.suffix != ".toml":
+        if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", name_or_file):
+            raise ConfigError(asked=f"world '{name_or_file}'", found="no valid name", mend="use lower-case letters, digits and _")
+        path = worlds_folder() / f"{name_or_file}.toml"
+    if not path.is_file():
+        close = difflib.get_close_matches(path.stem, world_names(), n=1)
+        raise ConfigError(
+            asked=f"world '{name_or_file}'",
+            found=f"no file {path.name}",
+            mend=(f"did you mean '{close[0]}'? " if close else "") + f"there are {', '.join(world_names())}; or give the path of a .toml file",
+        )
+    world = parse_world(path.read_text(encoding="utf-8"), path.name)
+    if world.name != path.stem:
+        raise ConfigError(asked=f"world file {path.name}", found=f"name = '{world.name}'", mend=f"name it '{path.stem}', as the file")
+    return world

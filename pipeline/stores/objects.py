@@ -1,0 +1,195 @@
+"""Objects: named bytes on a local folder or on S3, created once, never half there."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import posixpath
+import re
+import tempfile
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pipeline.contracts.provenance import canonical_json, digest_bytes
+from pipeline.errors import ConfigError, ConflictError, NotYetAvailable, StoreError
+
+_KEY = re.compile(r"[A-Za-z0-9_=.:+-]+(/[A-Za-z0-9_=.:+-]+)*")
+
+
+def _check(key: str) -> str:
+    if not _KEY.fullmatch(key) or ".." in key.split("/"):
+        raise ConfigError(asked=f"object key '{key}'", found="characters outside A-Z a-z 0-9 _ = . : + -", mend="use such names only")
+    return key
+
+
+class ObjectStore:
+    """Objects under one root, addressed by keys such as `landing/aarhus/traffic/ab12.csv.gz`.
+
+    An object is created whole or not at all, and never changes. `replace` is for views that can be derived again.
+    """
+
+    def __init__(self, root: str) -> None:
+        self.root = root.rstrip("/")
+        self._local = "://" not in self.root
+
+    def url(self, key: str) -> str:
+        """The path or URL of an object, for people and for other libraries."""
+        return posixpath.join(self.root, _check(key))
+
+    def put_if_absent(self, key: str, data: bytes) -> bool:
+        """Create an object; False where it was there with the same bytes.
+
+        Raises:
+            ConflictError: The object is there with other bytes.
+            StoreError: The storage refused (full, unreachable, not allowed).
+        """
+        created = self._create_local(key, data) if self._local else self._create_s3(key, data)
+        if not created and self.get(key) != data:
+            raise ConflictError(
+                asked=f"create {self.url(key)}", found="an object of that name with other content", mend="read it, then try again with the next name"
+            )
+        return created
+
+    def put_addressed(self, prefix: str, data: bytes, suffix: str) -> str:
+        """Create an object named by the sha256 of its content; returns its key."""
+        key = f"{prefix}/{digest_bytes(data)}{suffix}"
+        if not self.exists(key):
+            self.put_if_absent(key, data)
+        return key
+
+    def replace(self, key: str, data: bytes) -> None:
+        """Create an object or change all of it at once (only for views that can be derived again)."""
+        with self._storage_errors(key, len(data)):
+            if self._local:
+                path = Path(self.url(key))
+                path.parent.mkdir(parents=True, exist_ok=True)
+                os.replace(self._staged(path, data), path)
+                _sync_folder(path.parent)
+            else:
+                self._fs.pipe_file(self.url(key), data)
+
+    def get(self, key: str) -> bytes:
+        """All bytes of an object.
+
+        Raises:
+            NotYetAvailable: There is no such object.
+        """
+        with self._storage_errors(key, 0):
+            try:
+                return Path(self.url(key)).read_bytes() if self._local else bytes(self._fs.cat_file(self.url(key)))
+            except FileNotFoundError as error:
+                raise NotYetAvailable(asked=f"object {self.url(key)}", found="nothing there", mend="run the step that makes it") from error
+
+    def exists(self, key: str) -> bool:
+        """Whether an object is there."""
+        with self._storage_errors(key, 0):
+            return Path(self.url(key)).is_file() if self._local else bool(self._fs.exists(self.url(key)))
+
+    def list(self, prefix: str) -> list[str]:
+        """Keys of all objects below a prefix (a folder), sorted."""
+        base = self.url(prefix)
+        with self._storage_errors(prefix, 0):
+            if self._local:
+                root = Path(self.root)
+                found = [p.relative_to(root).as_posix() for p in Path(base).rglob("*") if p.is_file()]
+                return sorted(k for k in found if not posixpath.basename(k).startswith(".staged-"))
+            self._fs.invalidate_cache()
+            start = len(self.root.split("://", 1)[1]) + 1
+            return sorted(path[start:] for path in self._fs.find(base))
+
+    @cached_property
+    def _fs(self) -> Any:
+        import s3fs
+
+        if not self.root.startswith("s3://"):
+            raise ConfigError(asked=f"store '{self.root}'", found="a scheme that is neither a local folder nor s3://", mend="set CUBECAST_STORE to a folder or to s3://bucket/prefix")
+        return s3fs.S3FileSystem(endpoint_url=os_endpoint())
+
+    def _staged(self, path: Path, data: bytes) -> str:
+        handle, name = tempfile.mkstemp(prefix=".staged-", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        except BaseException:
+            os.unlink(name)
+            raise
+        return name
+
+    def _create_local(self, key: str, data: bytes) -> bool:
+        path = Path(self.url(key))
+        with self._storage_errors(key, len(data)):
+            if path.exists():
+                return False
+            path.parent.mkdir(parents=True, exist_ok=True)
+            staged = self._staged(path, data)
+            try:
+                os.link(staged, path)
+            except FileExistsError:
+                return False
+            finally:
+                os.unlink(staged)
+            _sync_folder(path.parent)
+            return True
+
+    def _create_s3(self, key: str, data: bytes) -> bool:
+        with self._storage_errors(key, len(data)):
+            bucket, _, name = self.url(key).removeprefix("s3://").partition("/")
+            try:
+                self._fs.call_s3("put_object", Bucket=bucket, Key=name, Body=data, IfNoneMatch="*")
+            except FileExistsError:
+                return False
+            except OSError as error:
+                if "PreconditionFailed" in repr(error) or "PreconditionFailed" in repr(error.__cause__):
+                    return False
+                raise
+            return True
+
+    @contextlib.contextmanager
+    def _storage_errors(self, key: str, size: int) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise StoreError(
+                asked=f"{'write ' + str(size) + ' bytes to' if size else 'read'} {self.root}/{key}",
+                found=f"{type(error).__name__}: {error.strerror or error}",
+                mend="free space or mend access to the store, then run the same command again; nothing was half-written",
+            ) from error
+
+
+def os_endpoint() -> str | None:
+    """The S3 endpoint that the environment names, or None for the provider's own."""
+    return os.environ.get("AWS_ENDPOINT_URL")
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+class CommitLog:
+    """A numbered, append-only log of JSON records; a record appears whole, under the next number, once."""
+
+    def __init__(self, objects: ObjectStore, prefix: str) -> None:
+        self._objects, self._prefix = objects, prefix
+
+    def read(self) -> list[dict[str, Any]]:
+        """All records in order."""
+        import json
+
+        return [json.loads(self._objects.get(key)) for key in self._objects.list(self._prefix)]
+
+    def append(self, record: dict[str, Any], *, expected: int) -> int:
+        """Append a record as number `expected` (the count of records the writer has read); returns the new count.
+
+        Raises:
+            ConflictError: Another writer took that number.
+        """
+        self._objects.put_if_absent(f"{self._prefix}/{expected:08d}.json", canonical_json(record))
+        return expected + 1
