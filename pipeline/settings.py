@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+VERSION = "0.1.0"
 _PROJECT = Path(__file__).resolve().parents[1]
 
 
@@ -31,6 +33,13 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     shared = _PROJECT.parent / "shared" / "data"
     data = Path(env["CUBECAST_DATA"]) if env.get("CUBECAST_DATA") else shared if shared.is_dir() else None
     store = env.get("CUBECAST_STORE") or "./store"
-    return Settings(
-        store=store if "://" in store else str(Path(store).resolve()), data=data, dask=env.get("CUBECAST_DASK") or None
-    )
+    return Settings(store=store if "://" in store else str(Path(store).resolve()), data=data, dask=env.get("CUBECAST_DASK") or None)
+
+
+def code_version() -> str:
+    """Version and a digest of the source files that make results: `0.1.0+3f2a9c81d0b4`."""
+    state = hashlib.sha256()
+    for folder in ("pipeline", "models"):
+        for path in sorted((_PROJECT / folder).rglob("*.py")):
+            state.update(path.relative_to(_PROJECT).as_posix().encode() + b"\0" + path.read_bytes())
+    return f"{VERSION}+{state.hexdigest()[:12]}"

@@ -77,7 +77,7 @@ class DomainCube:
     nodes: NodeSet
     variables: tuple[str, ...]
     units: tuple[str, ...]
-    values_TNV: NDArray[np.float32]  # noqa: N815
-    flags_TNV: NDArray[np.uint16]  # noqa: N815
-    latency_TNV: NDArray[np.int32]  # noqa: N815
+    values_TNV: NDArray[np.float32]
+    flags_TNV: NDArray[np.uint16]
+    latency_TNV: NDArray[np.int32]
     revisions: Revisions

@@ -40,12 +40,12 @@ class DomainForecast:
     variables: tuple[str, ...]
     units: tuple[str, ...]
     node_ids: tuple[str, ...]
-    valid_time_L: NDArray[np.int64]  # noqa: N815
-    lead_time_L: NDArray[np.int64]  # noqa: N815
-    quantiles_LNVQ: NDArray[np.float32]  # noqa: N815
+    valid_time_L: NDArray[np.int64]
+    lead_time_L: NDArray[np.int64]
+    quantiles_LNVQ: NDArray[np.float32]
     parts: tuple[str, ...]
-    split_LNVP: NDArray[np.float32]  # noqa: N815
-    model_V: tuple[str, ...]  # noqa: N815
+    split_LNVP: NDArray[np.float32]
+    model_V: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

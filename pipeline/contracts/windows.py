@@ -26,9 +26,9 @@ class Scaler:
     value by |last value| * relative_NV. For all others relative_NV is 0.
     """
 
-    center_NV: NDArray[np.float32]  # noqa: N815
-    scale_NV: NDArray[np.float32]  # noqa: N815
-    relative_NV: NDArray[np.float32]  # noqa: N815
+    center_NV: NDArray[np.float32]
+    scale_NV: NDArray[np.float32]
+    relative_NV: NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -71,31 +71,31 @@ class DomainWindows:
     variables: tuple[str, ...]
     units: tuple[str, ...]
     targets: tuple[int, ...]
-    weight_V: NDArray[np.float32]  # noqa: N815
-    lower_V: NDArray[np.float32]  # noqa: N815
-    upper_V: NDArray[np.float32]  # noqa: N815
-    anchor_V: NDArray[np.int16]  # noqa: N815
+    weight_V: NDArray[np.float32]
+    lower_V: NDArray[np.float32]
+    upper_V: NDArray[np.float32]
+    anchor_V: NDArray[np.int16]
     scaler: Scaler
-    valid_time_T: NDArray[np.int64]  # noqa: N815
-    values_TNV: NDArray[np.float32]  # noqa: N815
-    good_TNV: NDArray[np.bool_]  # noqa: N815
-    latency_TNV: NDArray[np.int32]  # noqa: N815
+    valid_time_T: NDArray[np.int64]
+    values_TNV: NDArray[np.float32]
+    good_TNV: NDArray[np.bool_]
+    latency_TNV: NDArray[np.int32]
     history_names: tuple[str, ...]
-    history_TNVK: NDArray[np.float32]  # noqa: N815
-    history_good_TNVK: NDArray[np.bool_]  # noqa: N815
+    history_TNVK: NDArray[np.float32]
+    history_good_TNVK: NDArray[np.bool_]
     coarse_steps: int
     coarse_count: int
-    coarse_TNV: NDArray[np.float32]  # noqa: N815
-    coarse_good_TNV: NDArray[np.bool_]  # noqa: N815
-    time_of_day_T: NDArray[np.int16]  # noqa: N815
-    day_of_week_T: NDArray[np.int16]  # noqa: N815
-    edges_2E: NDArray[np.int32]  # noqa: N815
-    edge_weight_E: NDArray[np.float32]  # noqa: N815
-    position_N2: NDArray[np.float32]  # noqa: N815
-    issue_time_W: NDArray[np.int64]  # noqa: N815
-    end_W: NDArray[np.int32]  # noqa: N815
-    fold_W: NDArray[np.int8]  # noqa: N815
-    patch_start_W: NDArray[np.int64]  # noqa: N815
+    coarse_TNV: NDArray[np.float32]
+    coarse_good_TNV: NDArray[np.bool_]
+    time_of_day_T: NDArray[np.int16]
+    day_of_week_T: NDArray[np.int16]
+    edges_2E: NDArray[np.int32]
+    edge_weight_E: NDArray[np.float32]
+    position_N2: NDArray[np.float32]
+    issue_time_W: NDArray[np.int64]
+    end_W: NDArray[np.int32]
+    fold_W: NDArray[np.int8]
+    patch_start_W: NDArray[np.int64]
     patch_step: NDArray[np.int32]
     patch_node: NDArray[np.int32]
     patch_variable: NDArray[np.int16]

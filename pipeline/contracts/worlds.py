@@ -236,7 +236,9 @@ def _nearest(location: tuple[int | str, ...]) -> str:
             found = [t for t in _inner_models(field.annotation)]
             model = found[0] if found else model
     close = difflib.get_close_matches(str(location[-1]), model.model_fields, n=1)
-    return f"; did you mean '{close[0]}'? allowed: {', '.join(model.model_fields)}" if close else f"; allowed: {', '.join(model.model_fields)}"
+    return (
+        f"; did you mean '{close[0]}'? allowed: {', '.join(model.model_fields)}" if close else f"; allowed: {', '.join(model.model_fields)}"
+    )
 
 
 def _inner_models(annotation: Any) -> list[type[BaseModel]]:
@@ -295,7 +297,8 @@ def load_world(name_or_file: str) -> World:
         raise ConfigError(
             asked=f"world '{name_or_file}'",
             found=f"no file {path.name}",
-            mend=(f"did you mean '{close[0]}'? " if close else "") + f"there are {', '.join(world_names())}; or give the path of a .toml file",
+            mend=(f"did you mean '{close[0]}'? " if close else "")
+            + f"there are {', '.join(world_names())}; or give the path of a .toml file",
         )
     world = parse_world(path.read_text(encoding="utf-8"), path.name)
     if world.name != path.stem:

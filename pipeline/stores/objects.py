@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import posixpath
 import re
@@ -48,7 +49,9 @@ class ObjectStore:
         created = self._create_local(key, data) if self._local else self._create_s3(key, data)
         if not created and self.get(key) != data:
             raise ConflictError(
-                asked=f"create {self.url(key)}", found="an object of that name with other content", mend="read it, then try again with the next name"
+                asked=f"create {self.url(key)}",
+                found="an object of that name with other content",
+                mend="read it, then try again with the next name",
             )
         return created
 
@@ -104,8 +107,12 @@ class ObjectStore:
         import s3fs
 
         if not self.root.startswith("s3://"):
-            raise ConfigError(asked=f"store '{self.root}'", found="a scheme that is neither a local folder nor s3://", mend="set CUBECAST_STORE to a folder or to s3://bucket/prefix")
-        return s3fs.S3FileSystem(endpoint_url=os_endpoint())
+            raise ConfigError(
+                asked=f"store '{self.root}'",
+                found="a scheme that is neither a local folder nor s3://",
+                mend="set CUBECAST_STORE to a folder or to s3://bucket/prefix",
+            )
+        return s3fs.S3FileSystem()
 
     def _staged(self, path: Path, data: bytes) -> str:
         handle, name = tempfile.mkstemp(prefix=".staged-", dir=path.parent)
@@ -160,11 +167,6 @@ class ObjectStore:
             ) from error
 
 
-def os_endpoint() -> str | None:
-    """The S3 endpoint that the environment names, or None for the provider's own."""
-    return os.environ.get("AWS_ENDPOINT_URL")
-
-
 def _sync_folder(folder: Path) -> None:
     handle = os.open(folder, os.O_RDONLY)
     try:
@@ -181,8 +183,6 @@ class CommitLog:
 
     def read(self) -> list[dict[str, Any]]:
         """All records in order."""
-        import json
-
         return [json.loads(self._objects.get(key)) for key in self._objects.list(self._prefix)]
 
     def append(self, record: dict[str, Any], *, expected: int) -> int:
