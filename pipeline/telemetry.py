@@ -27,7 +27,7 @@ class _Quiet:
         return None
 
     @contextmanager
-    def stage(self, name: str, total: float | None, unit: str = "") -> Iterator[_Quiet]:  # noqa: ARG002
+    def stage(self, name: str, total: float | None, unit: str = "") -> Iterator[_Quiet]:
         yield self
 
 

@@ -233,7 +233,7 @@ def _nearest(location: tuple[int | str, ...]) -> str:
     for key in location[:-1]:
         field = model.model_fields.get(str(key))
         if field is not None:
-            found = [t for t in _inner_models(field.annotation)]
+            found = list(_inner_models(field.annotation))
             model = found[0] if found else model
     close = difflib.get_close_matches(str(location[-1]), model.model_fields, n=1)
     return (
