@@ -3,13 +3,12 @@
 import dataclasses
 
 import numpy as np
+from pipeline.stores.forecasts import ForecastStore
+from pipeline.stores.registry import Registry
 
-import pipeline.sources as sources
 from pipeline.contracts.times import to_seconds
 from pipeline.contracts.worlds import load_world
-from pipeline.stores.forecasts import ForecastStore
 from pipeline.stores.objects import ObjectStore
-from pipeline.stores.registry import Registry
 from tests.flow.chain import run_chain, settings_for
 from tests.world import tiny_world
 
@@ -38,7 +37,7 @@ def test_randomising_everything_available_after_as_of_changes_no_byte(tmp_path, 
     as_of = world.recorded.as_of
     clean = settings_for(tmp_path / "clean")
     run_chain(world_file, clean)
-    poisoned_rows = poison_readings(monkeypatch, world, to_seconds(as_of))
+    poisoned_rows = _poison_readings(monkeypatch, world, to_seconds(as_of))
     poisoned = settings_for(tmp_path / "poisoned")
     run_chain(world_file, poisoned)
     assert poisoned_rows["count"] > 100
