@@ -8,9 +8,10 @@ import os
 import signal
 import subprocess
 import tempfile
+import threading
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from typing import Any
+from typing import IO, Any
 
 from airflow.sdk import Asset, BaseOperator, Param
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
@@ -134,14 +135,20 @@ class Step(BaseOperator):
                 env=child_environment(),
                 start_new_session=True,
             )
+            reader = threading.Thread(target=self._pass_on, args=(self.child.stderr,), daemon=True)
+            reader.start()
             try:
-                for line in self.child.stderr or ():
-                    self.log.info("%s", log_line(line))
                 code = self.child.wait()
             finally:
                 self.on_kill()
+            reader.join(timeout=10)
             out.seek(0)
             return code, (out.read().splitlines() or [""])[-1]
+
+    def _pass_on(self, stderr: IO[str] | None) -> None:
+        with stderr or contextlib.nullcontext(()) as lines:
+            for line in lines:
+                self.log.info("%s", log_line(line))
 
     def on_kill(self) -> None:
         """End the step and whatever it started."""

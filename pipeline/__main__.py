@@ -102,12 +102,18 @@ def _settings_of(pairs: list[str]) -> dict[str, Any]:
     return found
 
 
+def find_step(name: str) -> Step:
+    """The step of that name, imported when it is needed."""
+    step: Step = importlib.import_module(f"pipeline.steps.{name}").run
+    return step
+
+
 def perform(request: api.Request, *, as_json: bool, parent: int | None = None) -> api.Receipt:
     """Run one step, record its receipt and show it."""
     if parent is not None:
         die_with_parent(parent)
     settings = read_settings()
-    step: Step = importlib.import_module(f"pipeline.steps.{request.step}").run
+    step = find_step(request.step)
     began = time.monotonic()
     if not as_json:
         print(f"{request.step} {request.world} as of {request.as_of:%Y-%m-%dT%H:%M:%SZ}", file=sys.stderr, flush=True)
@@ -318,7 +324,7 @@ def _guarded(arguments: list[str]) -> int:
         mend = "free space, then run the same command again; nothing was half-written"
         raise StoreError(asked=f"write {error.filename or 'a file'}", found=str(error.strerror), mend=mend) from error
     except TyperException as error:
-        raise ConfigError(asked=f"cubecast {' '.join(arguments)}", found=str(error).rstrip("."), mend="see --help") from error
+        raise ConfigError(asked=f"cubecast {' '.join(arguments)}", found=error.format_message().rstrip("."), mend="see --help") from error
     return code if isinstance(code, int) else 0
 
 
