@@ -65,7 +65,7 @@ def load_windows(path: Path) -> WindowSet:
             settings = json.loads((file.metadata() or {}).get("cubecast", "{}"))
             if settings.get("format") != _FORMAT:
                 raise ContractError(asked=f"windows {path}", found=f"format {settings.get('format')}", mend=f"write it again as {_FORMAT}")
-            arrays = {key: file.get_tensor(key) for key in file.keys()}
+            arrays = {key: file.get_tensor(key) for key in list(file.keys())}
     except SafetensorError as error:
         raise ContractError(asked=f"windows {path}", found=f"no whole safetensors file: {error}", mend="write it again") from error
     domains = {name: _domain(name, plain, arrays) for name, plain in settings["domains"].items()}
