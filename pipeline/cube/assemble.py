@@ -107,9 +107,12 @@ class _Rows:
     """A table's keys as arrays, without rows of nodes that the plan does not know."""
 
     def __init__(self, table: pa.Table, index: Mapping[str, int]) -> None:
-        words = table["node"].combine_chunks().dictionary_encode()
-        names = words.dictionary.to_pylist()
-        here = np.array([index.get(n, -1) for n in names], np.int32)[words.indices.to_numpy(zero_copy_only=False)]
+        words = table["node"]
+        coded = words.unify_dictionaries() if pa.types.is_dictionary(words.type) else words.dictionary_encode()
+        names = coded.chunk(0).dictionary.to_pylist() if coded.num_chunks else []
+        place = np.array([index.get(n, -1) for n in names], np.int32)
+        codes = [c.indices.to_numpy(zero_copy_only=False) for c in coded.chunks]
+        here = place[np.concatenate([np.zeros(0, np.int32), *codes])]
         self._known = slice(None) if (here >= 0).all() else here >= 0
         self._table = table
         self.node = here[self._known]
