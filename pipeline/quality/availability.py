@@ -24,7 +24,9 @@ def available_times(
     return np.where(declared, published_time, available), declared
 
 
-def settled(available_time: NDArray[np.int64], node: NDArray[np.int32], valid_time: NDArray[np.int64], punctual: NDArray[np.bool_]) -> NDArray[np.int64]:
+def settled(
+    available_time: NDArray[np.int64], node: NDArray[np.int32], valid_time: NDArray[np.int64], punctual: NDArray[np.bool_]
+) -> NDArray[np.int64]:
     """Instants no earlier than those of the punctual readings of the same node before them, on which their flags rest."""
     places = np.flatnonzero(punctual)
     order = places[np.lexsort((valid_time[places], node[places]))]

@@ -33,7 +33,9 @@ def _unit(text: str, where: str) -> Any:
     try:
         return _registry().Unit(spaced)
     except Exception as error:  # pint raises several unrelated classes
-        raise ConfigError(asked=f"{where} = '{text}'", found="no such unit", mend="for example degC, K, m s-1, km/h, hPa, percent") from error
+        raise ConfigError(
+            asked=f"{where} = '{text}'", found="no such unit", mend="for example degC, K, m s-1, km/h, hPa, percent"
+        ) from error
 
 
 @cache

@@ -111,7 +111,8 @@ def _same_delivery_as_first(key: NDArray[np.int64], delivery: NDArray[np.int64])
     """For rows by key: whether a row is of the same delivery as its key's first row."""
     begin = np.flatnonzero(np.r_[True, key[1:] != key[:-1]])
     first = np.repeat(delivery[begin], np.diff(np.r_[begin, len(key)]))
-    return delivery == first
+    same: NDArray[np.bool_] = delivery == first
+    return same
 
 
 def _untie(

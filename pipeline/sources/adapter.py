@@ -2,48 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.contracts.deliveries import Delivery
+from pipeline.contracts.nodes import NodeSet
 from pipeline.contracts.worlds import Source
 from pipeline.settings import Settings
 
 NO_TIME = np.int64(np.iinfo(np.int64).min)
 """Where an array of instants (int64 seconds UTC) holds none."""
-
-Role = Literal["readings", "nodes"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Part:
-    """One file of a delivery, under the name the provider gives it; `read` fetches its bytes as they are."""
-
-    name: str
-    location: str
-    read: Callable[[], bytes]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Delivery:
-    """What a provider hands over at once: mostly one file; several where only together they make readings.
-
-    Attributes:
-        name: Unique within the source; a later delivery of the same name and other content is a new vintage of it.
-        role: Readings, or the places of the nodes.
-        covers: (first, last) instants that it speaks about, int64 seconds UTC, where that is known before reading.
-        published_time: When the provider published it, int64 seconds UTC, where it says so.
-    """
-
-    name: str
-    parts: tuple[Part, ...]
-    role: Role = "readings"
-    covers: tuple[int, int] | None = None
-    published_time: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,21 +65,8 @@ class Readings:
         return len(self.row)
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Places:
-    """Where nodes are: (node,) degrees north and east, (node, 4) ends of segments or None, (y, x) of a grid or None."""
-
-    ids: tuple[str, ...]
-    latitude: NDArray[np.float64]
-    longitude: NDArray[np.float64]
-    ends: NDArray[np.float64] | None = None
-    shape: tuple[int, int] | None = None
-
-
 class Adapter(Protocol):
-    """One provider or format. `version` is part of the contract: raise it when the same bytes parse differently."""
-
-    version: str
+    """One provider or format; its entry in `contracts.observations.PARSER_VERSIONS` says when the same bytes parse differently."""
 
     def check(self, source: Source) -> None:
         """Refuse options that make no sense.
@@ -130,8 +90,8 @@ class Adapter(Protocol):
             ContractError: The file as a whole cannot be read (truncated, a column missing).
         """
 
-    def parse_places(self, source: Source, parts: Mapping[str, bytes]) -> Places:
-        """The places in a delivery of role `nodes`.
+    def parse_places(self, source: Source, parts: Mapping[str, bytes]) -> NodeSet:
+        """The nodes and places in a delivery of role `nodes`, in its order.
 
         Raises:
             ContractError: The file as a whole cannot be read.

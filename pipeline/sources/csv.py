@@ -17,10 +17,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from pipeline.contracts.worlds import Duration, Name, RawVariable, Source
+from pipeline.contracts.deliveries import Delivery, Part
+from pipeline.contracts.nodes import NodeSet
+from pipeline.contracts.worlds import Duration, RawVariable, Source
 from pipeline.errors import ConfigError, ContractError
 from pipeline.settings import Settings
-from pipeline.sources.adapter import NO_TIME, Delivery, Part, Places, Readings, RejectedRows
+from pipeline.sources.adapter import NO_TIME, Readings, RejectedRows
 from pipeline.sources.delimited import Columns, Dialect, Kind, header_of, read_columns, require_columns, unpacked
 from pipeline.sources.locations import find_files
 from pipeline.sources.options import read_options
@@ -67,7 +69,9 @@ class CsvOptions(BaseModel):
     def _consistent(self) -> Self:
         given = [k for k in ("node", "node_column", "node_pattern") if getattr(self, k) is not None]
         if len(given) != (self.layout == "long"):
-            raise ValueError(f"{self.layout} layout takes {'exactly one' if self.layout == 'long' else 'none'} of node, node_column, node_pattern")
+            raise ValueError(
+                f"{self.layout} layout takes {'exactly one' if self.layout == 'long' else 'none'} of node, node_column, node_pattern"
+            )
         if (self.time_format == "session") != (self.calendar is not None):
             raise ValueError("time_format = 'session' and calendar = '…' belong together")
         if self.time_format not in ("iso", "epoch_s", "epoch_ms", "session") and "%" not in self.time_format:
@@ -92,8 +96,6 @@ class CsvOptions(BaseModel):
 
 class CsvAdapter:
     """CSV files below the data folder or a relative path."""
-
-    version = "csv 1"
 
     def check(self, source: Source) -> None:
         """Refuse options that make no sense.
@@ -122,7 +124,9 @@ class CsvAdapter:
         names = [p.name for p in parts]
         if len(set(names)) < len(names):
             twice = sorted({n for n in names if names.count(n) > 1})
-            raise ConfigError(asked=f"locations {list(source.locations)}", found=f"two files named {twice[0]}", mend="give each its own source")
+            raise ConfigError(
+                asked=f"locations {list(source.locations)}", found=f"two files named {twice[0]}", mend="give each its own source"
+            )
         if read_options(CsvOptions, source).layout == "wide":
             yield Delivery(name="wide", parts=tuple(parts))
         else:
@@ -143,7 +147,7 @@ class CsvAdapter:
         [(file, data)] = parts.items()
         return parse_long(source, options, file, data)
 
-    def parse_places(self, source: Source, parts: Mapping[str, bytes]) -> Places:
+    def parse_places(self, source: Source, parts: Mapping[str, bytes]) -> NodeSet:
         """The places in a node table.
 
         Raises:
@@ -157,7 +161,9 @@ def _check_encoding(name: str) -> None:
     try:
         "".encode(name)
     except LookupError as error:
-        raise ConfigError(asked=f"options.encoding = '{name}'", found="no such encoding", mend="for example utf-8, latin-1, cp1252") from error
+        raise ConfigError(
+            asked=f"options.encoding = '{name}'", found="no such encoding", mend="for example utf-8, latin-1, cp1252"
+        ) from error
 
 
 def _stem(file: str) -> str:
@@ -346,7 +352,7 @@ def _joined(
     values: dict[str, NDArray[np.float64]] = {}
     for name, (nodes, table) in tables.items():
         whole = np.full((len(keys), len(ids)), np.nan)
-        whole[np.ix_(np.searchsorted(keys, stamps[name]), [ids.index(n) for n in nodes])] = table
+        whole[np.ix_(np.searchsorted(keys, stamps[name]), np.array([ids.index(n) for n in nodes]))] = table
         values[name] = whole.ravel()
     count = len(keys) * len(ids)
     return Readings(
@@ -361,7 +367,11 @@ def _joined(
     )
 
 
-def parse_places(source: Source, file: str, packed: bytes) -> Places:
+def _east(longitude: NDArray[np.float64]) -> NDArray[np.float64]:
+    return (longitude + 180) % 360 - 180 if (longitude >= 180).any() else longitude
+
+
+def parse_places(source: Source, file: str, packed: bytes) -> NodeSet:
     """The places in a node table, in the order of the file.
 
     Raises:
@@ -372,7 +382,8 @@ def parse_places(source: Source, file: str, packed: bytes) -> Places:
     table = source.nodes
     ends = [c for c in (table.latitude_end, table.longitude_end) if c is not None]
     numbers = [table.latitude, table.longitude, *ends]
-    kinds: dict[str, Kind] = {table.id: "text"} | dict.fromkeys(numbers, "number")  # type: ignore[assignment]
+    kinds: dict[str, Kind] = {table.id: "text"}
+    kinds.update(dict.fromkeys(numbers, "number"))
     found = read_columns(unpacked(packed, file), kinds, Dialect(separator=table.separator), file)
     if len(found.rejected):
         first = found.rejected
@@ -382,6 +393,6 @@ def parse_places(source: Source, file: str, packed: bytes) -> Places:
     if len(set(ids)) < len(ids) or None in ids:
         raise ContractError(asked=f"node table {file}", found="a node without id, or twice", mend="mend the table")
     if len(numbers) == 2:
-        return Places(ids=ids, latitude=places[:, 0], longitude=places[:, 1])
+        return NodeSet(ids=ids, latitude=places[:, 0], longitude=_east(places[:, 1]))
     middle = (places[:, :2] + places[:, 2:]) / 2
-    return Places(ids=ids, latitude=middle[:, 0], longitude=middle[:, 1], ends=places)
+    return NodeSet(ids=ids, latitude=middle[:, 0], longitude=_east(middle[:, 1]), ends=places)

@@ -125,7 +125,8 @@ def require_columns(names: list[str], needed: list[str], file: str) -> None:
             raise ContractError(
                 asked=f"column '{name}' of {file}",
                 found=f"columns {', '.join(names[:40])}",
-                mend=(f"did the provider rename it to '{close[0]}'? " if close else "") + "correct the world file to what the provider sends",
+                mend=(f"did the provider rename it to '{close[0]}'? " if close else "")
+                + "correct the world file to what the provider sends",
             )
 
 
@@ -141,7 +142,7 @@ def read_columns(data: bytes, kinds: dict[str, Kind], dialect: Dialect, file: st
         data = data[3:]
     if b"\0" not in data:
         try:
-            return _fast(data, kinds, dialect, file, names)
+            return _fast(data, kinds, dialect, file)
         except pa.ArrowInvalid:
             pass
     return _slow(data, kinds, dialect, file, names)
@@ -210,7 +211,7 @@ def _columns_of(table: pa.Table, kinds: dict[str, Kind]) -> dict[str, Any]:
     return found
 
 
-def _fast(data: bytes, kinds: dict[str, Kind], dialect: Dialect, file: str, names: list[str]) -> Columns:
+def _fast(data: bytes, kinds: dict[str, Kind], dialect: Dialect, file: str) -> Columns:
     bad: list[tuple[int, str]] = []
     table = _parse(data, {name: _TYPES[kind] for name, kind in kinds.items()}, dialect, bad)
     raw_rows = table.num_rows + len(bad)
@@ -250,9 +251,7 @@ def _slow(data: bytes, kinds: dict[str, Kind], dialect: Dialect, file: str, name
     bad = [(i + 1, fault) for i, fault in enumerate(faults) if fault]
     good = np.array([i for i, fault in enumerate(faults) if fault is None], np.int64)
     places = [names.index(name) for name in kinds]
-    cells = [
-        [row[p] for p in places] for i in good for row in csv.reader([lines[i].decode(dialect.encoding)], delimiter=dialect.separator)
-    ]
+    cells = [[row[p] for p in places] for i in good for row in csv.reader([lines[i].decode(dialect.encoding)], delimiter=dialect.separator)]
     columns: dict[str, Any] = {}
     keep = np.ones(len(good), np.bool_)
     for place, (name, kind) in enumerate(kinds.items()):
@@ -284,10 +283,7 @@ def _convert(texts: list[str], kind: Kind, dialect: Dialect) -> tuple[Any, NDArr
 
 def _moment(text: str, kind: Kind, dialect: Dialect) -> int | None:
     try:
-        if dialect.stamp_format and kind == "stamp":
-            moment = datetime.strptime(text, dialect.stamp_format)  # noqa: DTZ007
-        else:
-            moment = datetime.fromisoformat(text)
+        moment = datetime.strptime(text, dialect.stamp_format) if dialect.stamp_format else datetime.fromisoformat(text)  # noqa: DTZ007
     except ValueError:
         return None
     if (moment.tzinfo is None) != (kind == "stamp"):

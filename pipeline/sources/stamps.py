@@ -85,7 +85,7 @@ def _whole_calendar(calendar: str, first_year: int, last_year: int) -> tuple[NDA
 
 def _closes(calendar: str, first: int, last: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     years = [int(np.datetime64(d, "D").astype("datetime64[Y]").astype(np.int64)) + 1970 for d in (first, last)]
-    return _whole_calendar(calendar, years[0], years[1])
+    return _whole_calendar(calendar, years[0] // 10 * 10, years[1] // 10 * 10 + 9)
 
 
 def known_calendars() -> tuple[str, ...]:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 
+from pipeline.contracts.deliveries import Delivery
+from pipeline.contracts.nodes import NodeSet
 from pipeline.contracts.worlds import Source
 from pipeline.settings import Settings
-from pipeline.sources.adapter import Delivery, Places, Readings
+from pipeline.sources.adapter import Readings
 
 
 class SyntheticAdapter:
     """A made-up world."""
-
-    version = "synthetic 0"
 
     def check(self, source: Source) -> None:
         """Nothing yet."""
@@ -26,6 +26,6 @@ class SyntheticAdapter:
         """Nothing yet."""
         raise NotImplementedError
 
-    def parse_places(self, source: Source, parts: Mapping[str, bytes]) -> Places:
+    def parse_places(self, source: Source, parts: Mapping[str, bytes]) -> NodeSet:
         """Nothing yet."""
         raise NotImplementedError

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pipeline.api import LandRequest, Receipt
+from pipeline.contracts.deliveries import Delivery
 from pipeline.contracts.times import to_seconds
 from pipeline.contracts.worlds import load_world
 from pipeline.settings import Settings
-from pipeline.sources.adapter import Delivery
 from pipeline.sources.registry import adapter_named, check_sources, source_names
 from pipeline.stores.landing import LandingStore
 from pipeline.stores.objects import ObjectStore

@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipeline.api import ObserveRequest, Receipt
+from pipeline.contracts.nodes import NodeSet
 from pipeline.contracts.observations import REJECTION_SCHEMA, RowCounts
-from pipeline.contracts.times import to_seconds
 from pipeline.contracts.worlds import Source, World, load_world
 from pipeline.errors import ContractError
 from pipeline.quality.availability import available_times, settled
@@ -26,7 +26,7 @@ from pipeline.sources.adapter import Adapter, Readings
 from pipeline.sources.registry import adapter_named, check_sources, source_names
 from pipeline.stores.landing import Landed, LandingStore
 from pipeline.stores.objects import ObjectStore
-from pipeline.stores.observations import DAY, ObservationStore, contract_digest, dictionary_column, node_codes
+from pipeline.stores.observations import DAY, Commit, ObservationStore, dictionary_column, node_codes, places_json
 from pipeline.telemetry import Progress, Stage
 
 BATCH_BYTES = 256 * 2**20
@@ -52,7 +52,7 @@ def run(request: ObserveRequest, settings: Settings, progress: Progress) -> Rece
     notes: list[str] = []
     fresh = 0
     for name in source_names(world, request.source):
-        store, batches = _observe_source(objects, world, name, to_seconds(request.as_of), progress, notes)
+        store, batches = _observe_source(objects, world, name, progress, notes)
         fresh += batches
         total = store.counts()
         counts |= {f"{name}.{key}": getattr(total, key) for key in ("raw", "observations", "duplicates", "rejected")}
@@ -80,37 +80,45 @@ def check_units(world: World) -> None:
             conversion(rules.unit, rules.to, f"sources.{name}.variables.{variable}.unit")
 
 
-def observation_store(objects: ObjectStore, world: World, source: str) -> ObservationStore:
-    """The observations of one of a world's sources under its present contract."""
-    table = world.sources[source]
-    parser = adapter_named(table.adapter).version
-    return ObservationStore(objects, world.name, source, contract_digest(table, parser), table.variables)
-
-
-def _observe_source(
-    objects: ObjectStore, world: World, name: str, as_of: int, progress: Progress, notes: list[str]
-) -> tuple[ObservationStore, int]:
-    landing, store = LandingStore(objects, world.name, name), observation_store(objects, world, name)
+def _observe_source(objects: ObjectStore, world: World, name: str, progress: Progress, notes: list[str]) -> tuple[ObservationStore, int]:
+    landing, store = LandingStore(objects, world.name, name), ObservationStore(objects, world, name)
     source = world.sources[name]
     manifest = landing.manifest()
     commits = store.commits()
     done = {number for commit in commits for number in commit.deliveries}
     pending = [d for d in manifest if d.role == "readings" and d.number not in done]
     newest = {d.name: d.number for d in manifest if d.role == "readings"}
-    if not pending:
+    places = _new_places(store, commits, source, landing, manifest)
+    if not pending and places is None:
         return store, 0
     work = _Work(
         source=source,
         adapter=adapter_named(source.adapter),
         landing=landing,
-        first_received=min(d.received_time for d in manifest),
+        first_received=min((d.received_time for d in manifest), default=0),
         replaced=frozenset(d.number for d in pending if newest[d.name] != d.number),
     )
-    batches = list(_batches(pending))
+    batches = list(_batches(pending)) or [[]]
     with progress.stage(f"observe {name}", len(pending), "deliveries") as stage:
         for number, batch in enumerate(batches):
-            _observe_batch(work, store, batch, len(commits) + number, stage, notes)
+            _observe_batch(work, store, batch, places if number == 0 else None, len(commits) + number, stage, notes)
     return store, len(batches)
+
+
+def _new_places(
+    store: ObservationStore, commits: list[Commit], source: Source, landing: LandingStore, manifest: list[Landed]
+) -> NodeSet | None:
+    """The node table that the world or the newest delivery of one gives, where it is not the one observed already."""
+    tables = [d for d in manifest if d.role == "nodes"]
+    if tables:
+        found = adapter_named(source.adapter).parse_places(source, landing.read(tables[-1]))
+    elif source.nodes is not None and source.nodes.rows:
+        ids, latitude, longitude = zip(*source.nodes.rows, strict=True)
+        found = NodeSet(ids=ids, latitude=np.array(latitude, np.float64), longitude=np.array(longitude, np.float64))
+    else:
+        return None
+    known = store.place_table(commits)
+    return None if known is not None and places_json(known) == places_json(found) else found
 
 
 def _batches(pending: list[Landed]) -> Iterator[list[Landed]]:
@@ -203,7 +211,8 @@ def _taken(
     )
     bad = readings.rejected
     rejected = pa.table(
-        {"delivery": [landed.id] * len(bad), "file": bad.file, "row": bad.row, "reason": bad.reason, "raw": bad.raw}, schema=REJECTION_SCHEMA
+        {"delivery": [landed.id] * len(bad), "file": bad.file, "row": bad.row, "reason": bad.reason, "raw": bad.raw},
+        schema=REJECTION_SCHEMA,
     )
     kept = int(keep.sum())
     return _Taken(
@@ -235,10 +244,15 @@ def _duplicates(
         texts.append(pc.binary_join_element_wise(name, pa.array(value).cast(pa.string()), "=", null_handling="replace"))
     raw = pc.binary_join_element_wise(*texts, " ", null_handling="replace")
     reason = pa.array(["duplicate"] * len(row), pa.string())
-    return pa.table({"delivery": delivery, "file": file, "row": pa.array(row, pa.int64()), "reason": reason, "raw": raw}, schema=REJECTION_SCHEMA)
+    return pa.table(
+        {"delivery": delivery, "file": file, "row": pa.array(row, pa.int64()), "reason": reason, "raw": raw}, schema=REJECTION_SCHEMA
+    )
 
 
-def _observe_batch(work: _Work, store: ObservationStore, batch: list[Landed], expected: int, stage: Stage, notes: list[str]) -> None:
+def _observe_batch(
+    work: _Work, store: ObservationStore, batch: list[Landed], places: NodeSet | None, expected: int, stage: Stage, notes: list[str]
+) -> None:
+    """Take in a batch of deliveries and commit it, with the node table where that is new."""
     taken: list[_Taken] = []
     refused: list[int] = []
     rows = 0
@@ -259,7 +273,7 @@ def _observe_batch(work: _Work, store: ObservationStore, batch: list[Landed], ex
         rejected = pa.concat_tables([rejected, repeated])
         moved = repeated.num_rows
         counts += RowCounts(raw=0, observations=-moved, duplicates=moved, rejected=0)
-    store.append(table, rejected, counts, deliveries=[d.number for d in batch], refused=refused, expected=expected)
+    store.append(table, rejected, counts, deliveries=[d.number for d in batch], refused=refused, places=places, expected=expected)
 
 
 def _join(store: ObservationStore, taken: list[_Taken]) -> tuple[pa.Table, pa.Table]:

@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import PurePosixPath
-from typing import Any, Protocol
+from typing import Any
 
+from pipeline.contracts.deliveries import Delivery, Part, Role
 from pipeline.contracts.provenance import digest_bytes, digest_json
 from pipeline.errors import NotYetAvailable, StoreError
 from pipeline.stores.objects import CommitLog, ObjectStore
@@ -38,7 +39,7 @@ class Landed:
     id: str
     source: str
     name: str
-    role: str
+    role: Role
     parts: tuple[LandedPart, ...]
     received_time: int
     published_time: int | None
@@ -48,32 +49,6 @@ class Landed:
     def bytes(self) -> int:
         """Size as received."""
         return sum(part.bytes for part in self.parts)
-
-
-class OfferedPart(Protocol):
-    """A file that a provider offers."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def location(self) -> str: ...
-    def read(self) -> bytes:
-        """Its bytes."""
-
-
-class Offered(Protocol):
-    """A delivery that a provider offers."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def role(self) -> str: ...
-    @property
-    def parts(self) -> tuple[Any, ...]: ...
-    @property
-    def published_time(self) -> int | None: ...
-    @property
-    def covers(self) -> tuple[int, int] | None: ...
 
 
 class LandingStore:
@@ -89,7 +64,7 @@ class LandingStore:
         lines = [line for record in self._log.read() for line in record["deliveries"]]
         return [_landed(number, line) for number, line in enumerate(lines)]
 
-    def land(self, offered: Iterable[Offered], received_time: int) -> list[Landed]:
+    def land(self, offered: Iterable[Delivery], received_time: int) -> list[Landed]:
         """Keep what is new among the deliveries offered; returns that. One atomic commit; nothing new, no commit.
 
         A delivery is known where the newest one of its name and role has the same content.
@@ -105,7 +80,7 @@ class LandingStore:
             for line in record["deliveries"]:
                 newest[line["name"], line["role"]] = line["id"]
                 count += 1
-        fresh = []
+        fresh: list[Landed] = []
         for delivery in offered:
             parts = tuple(self._keep(part) for part in delivery.parts)
             identity = parts[0].sha256 if len(parts) == 1 else digest_json([[p.name, p.sha256] for p in parts])
@@ -137,7 +112,7 @@ class LandingStore:
         """
         return {part.name: self._proved(part) for part in landed.parts}
 
-    def _keep(self, part: OfferedPart) -> LandedPart:
+    def _keep(self, part: Part) -> LandedPart:
         data = part.read()
         suffix = "".join(s for s in PurePosixPath(part.name).suffixes[-2:] if re.fullmatch(r"\.[A-Za-z0-9]{1,8}", s))
         sha = digest_bytes(data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -15,10 +16,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pipeline.contracts.observations import REJECTION_SCHEMA, RowCounts, observation_schema
+from pipeline.contracts.nodes import NodeSet
+from pipeline.contracts.observations import PARSER_VERSIONS, REJECTION_SCHEMA, RowCounts, observation_schema
 from pipeline.contracts.provenance import canonical_json, digest_bytes, digest_json
 from pipeline.contracts.times import from_seconds
-from pipeline.contracts.worlds import Source
+from pipeline.contracts.worlds import Source, World
 from pipeline.errors import NotYetAvailable, StoreError
 from pipeline.stores.objects import CommitLog, ObjectStore
 
@@ -46,6 +48,7 @@ class Commit:
         nodes: Identities with rows in it, sorted.
         counts: Where its raw rows went.
         rejections: Key of the rows not taken, if there are any.
+        places: Key of the node table as it was then, if there is one.
     """
 
     number: int
@@ -55,6 +58,7 @@ class Commit:
     files: tuple[StoredFile, ...]
     counts: RowCounts
     rejections: str | None
+    places: str | None
 
     @property
     def days(self) -> frozenset[int]:
@@ -62,19 +66,19 @@ class Commit:
         return frozenset(day for file in self.files for day, _ in file.days)
 
 
-def contract_digest(source: Source, parser: str) -> str:
+def contract_digest(source: Source) -> str:
     """Identity of how a source's bytes become observations; where they lie and under which licence is no part of it."""
     content = source.model_dump(mode="json", exclude={"locations", "licence"})
-    return digest_json([FORMAT, parser, content])[:16]
+    return digest_json([FORMAT, PARSER_VERSIONS.get(source.adapter, "0"), content])[:16]
 
 
 class ObservationStore:
     """The observations of one source of one world under one contract."""
 
-    def __init__(self, objects: ObjectStore, world: str, source: str, contract: str, variables: Iterable[str]) -> None:
+    def __init__(self, objects: ObjectStore, world: World, source: str) -> None:
         self._objects = objects
-        self.prefix = f"observations/{world}/{source}/{contract}"
-        self.variables = tuple(variables)
+        self.prefix = f"observations/{world.name}/{source}/{contract_digest(world.sources[source])}"
+        self.variables = tuple(world.sources[source].variables)
         self.schema = observation_schema(self.variables)
         self._log = CommitLog(objects, f"{self.prefix}/commits")
 
@@ -86,12 +90,26 @@ class ObservationStore:
         """Where every raw row so far went."""
         return sum((c.counts for c in self.commits()), RowCounts(raw=0, observations=0, duplicates=0, rejected=0))
 
-    def node_ids(self) -> tuple[str, ...]:
-        """Identities in a stable order: by the batch in which each appeared first, sorted within it."""
+    def nodes(self) -> NodeSet:
+        """The nodes in a stable order, with the places of the newest node table, NaN where it says none.
+
+        A grid: all cells, row by row. Others: those that have reported, by the batch in which each did first, sorted within it,
+        so that a new one comes last.
+        """
+        commits = self.commits()
+        table = self.place_table(commits)
+        if table is not None and table.shape is not None:
+            return table
         seen: dict[str, None] = {}
-        for commit in self.commits():
+        for commit in commits:
             seen.update(dict.fromkeys(commit.nodes))
-        return tuple(seen)
+        unknown = np.zeros(0, np.float64)
+        return _placed(tuple(seen), table or NodeSet(ids=(), latitude=unknown, longitude=unknown))
+
+    def place_table(self, commits: list[Commit]) -> NodeSet | None:
+        """The newest node table that these batches name."""
+        keys = [c.places for c in commits if c.places is not None]
+        return _places(json.loads(self._proved(keys[-1]))) if keys else None
 
     def days_since(self, number: int) -> set[int]:
         """Starts (seconds UTC) of the days that batches after `number` touched."""
@@ -135,6 +153,7 @@ class ObservationStore:
         *,
         deliveries: Iterable[int],
         refused: Iterable[int] = (),
+        places: NodeSet | None = None,
         expected: int,
     ) -> Commit:
         """Write a batch and commit it as number `expected` + 1, where `expected` batches have been read.
@@ -152,6 +171,7 @@ class ObservationStore:
             files=tuple(self._write(ordered)),
             counts=counts,
             rejections=self._write_rejections(rejected) if rejected.num_rows else None,
+            places=None if places is None else self._objects.put_addressed(f"{self.prefix}/places", places_json(places), ".json"),
         )
         record = asdict(commit)
         del record["number"]
@@ -170,18 +190,20 @@ class ObservationStore:
         return len(keys)
 
     def _pieces(self, commits: list[Commit], wanted: Any, columns: list[str]) -> list[pa.Table]:
-        jobs = []
+        jobs: list[tuple[str, list[int]]] = []
         for commit in commits:
             for file in commit.files:
                 groups = [i for i, (day, _) in enumerate(file.days) if wanted(day)]
                 if groups:
                     jobs.append((file.key, groups))
         with ThreadPoolExecutor(_WRITERS) as pool:
-            return list(pool.map(lambda job: self._read_groups(*job, columns), jobs))
+            return list(pool.map(lambda job: self._read_groups(job[0], job[1], columns), jobs))
 
     def _read_groups(self, key: str, groups: list[int], columns: list[str]) -> pa.Table:
         file = pq.ParquetFile(pa.BufferReader(self._proved(key)), page_checksum_verification=True)
-        return file.read_row_groups(groups, columns=columns, use_threads=False)
+        table = file.read_row_groups(groups, columns=columns, use_threads=False)
+        at_rest = _dictionary_schema(self.schema)
+        return table.select(columns).cast(pa.schema([at_rest.field(name) for name in columns]))  # Parquet keeps no seconds
 
     def _proved(self, key: str) -> bytes:
         asked = f"read observations {self._objects.url(key)}"
@@ -284,4 +306,31 @@ def _commit(number: int, record: dict[str, Any]) -> Commit:
         files=tuple(StoredFile(key=f["key"], days=tuple((int(d), int(n)) for d, n in f["days"])) for f in record["files"]),
         counts=RowCounts(**record["counts"]),
         rejections=record["rejections"],
+        places=record["places"],
     )
+
+
+def places_json(places: NodeSet) -> bytes:
+    """A node table as canonical JSON; an unknown coordinate is null."""
+    known = [[None if np.isnan(v) else float(v) for v in column] for column in (places.latitude, places.longitude)]
+    ends = None if places.ends is None else places.ends.tolist()
+    return canonical_json({"ids": places.ids, "latitude": known[0], "longitude": known[1], "shape": places.shape, "ends": ends})
+
+
+def _places(content: dict[str, Any]) -> NodeSet:
+    return NodeSet(
+        ids=tuple(content["ids"]),
+        latitude=np.array(content["latitude"], np.float64),
+        longitude=np.array(content["longitude"], np.float64),
+        shape=None if content["shape"] is None else (int(content["shape"][0]), int(content["shape"][1])),
+        ends=None if content["ends"] is None else np.array(content["ends"], np.float64),
+    )
+
+
+def _placed(ids: tuple[str, ...], table: NodeSet) -> NodeSet:
+    """The table's places for `ids`, NaN where it does not list one."""
+    where = {identity: i for i, identity in enumerate(table.ids)}
+    rows = np.array([where.get(identity, len(table)) for identity in ids], np.int64)
+    latitude, longitude = (np.append(column, np.nan)[rows] for column in (table.latitude, table.longitude))
+    ends = None if table.ends is None else np.vstack([table.ends, np.full((1, 4), np.nan)])[rows]
+    return NodeSet(ids=ids, latitude=latitude, longitude=longitude, ends=ends)
