@@ -15,6 +15,7 @@ from pipeline.contracts.cubes import NEVER, Revisions
 from pipeline.contracts.worlds import Domain, World
 from pipeline.cube.plan import DomainPlan, Region
 
+_STAMP = pa.timestamp("s", tz="UTC")
 UNKNOWN_TIME = np.iinfo(np.int64).max
 """In place of the instant a node was first heard of, where it never was."""
 
@@ -120,7 +121,7 @@ class _Rows:
         self.available_time = self._seconds("available_time")
 
     def _seconds(self, name: str) -> NDArray[np.int64]:
-        return np.asarray(self._table[name].cast(pa.int64()).to_numpy()[self._known])
+        return np.asarray(self._table[name].cast(_STAMP).cast(pa.int64()).to_numpy()[self._known])
 
     def readings(self, variable: str) -> Readings:
         """The rows of one variable; null is NaN."""

@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.alignment.node_grid import extend_nodes, grid_nodes, merge_nodes, observed_nodes
+from pipeline.alignment.node_grid import extend_nodes, grid_nodes, merge_nodes
 from pipeline.alignment.time_grid import axis, step_before, step_seconds
 from pipeline.api import BuildCubeRequest, Receipt
-from pipeline.contracts.nodes import NodeSet
 from pipeline.contracts.provenance import digest_json
 from pipeline.contracts.times import format_instant, to_seconds
 from pipeline.contracts.worlds import World, load_world
@@ -22,12 +21,9 @@ from pipeline.cube.plan import DomainPlan, Region, check_plan, choose_chunk_step
 from pipeline.errors import NotYetAvailable
 from pipeline.parallel import isolated, map_regions, worker_count
 from pipeline.settings import Settings, code_version
-from pipeline.sources.registry import adapter_named
-from pipeline.steps.observe import observation_store
 from pipeline.stores.cube_format import FORMAT, GroupTemplate, VariableTemplate
 from pipeline.stores.cube_writer import CubeWriter, RegionBook, RegionWriter
 from pipeline.stores.cubes import CubeState, CubeStore, DomainState
-from pipeline.stores.landing import LandingStore
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.observations import ObservationStore
 from pipeline.telemetry import Progress
@@ -58,7 +54,7 @@ def run(request: BuildCubeRequest, settings: Settings, progress: Progress) -> Re
     """
     world = load_world(request.world)
     objects = ObjectStore(settings.store)
-    sources = {name: observation_store(objects, world, name) for name in world.sources}
+    sources = {name: ObservationStore(objects, world, name) for name in world.sources}
     consumed = {name: len(source.commits()) for name, source in sources.items()}
     if not any(consumed.values()):
         raise NotYetAvailable(
@@ -66,8 +62,7 @@ def run(request: BuildCubeRequest, settings: Settings, progress: Progress) -> Re
         )
     store = CubeStore(settings.store, world.name)
     state = _state(store)
-    nodes = {name: _source_nodes(objects, world, name, sources[name]) for name in world.sources}
-    plans = [_plan(world, name, to_seconds(request.as_of), sources, nodes, consumed, store, state) for name in world.domains]
+    plans = [_plan(world, name, to_seconds(request.as_of), sources, consumed, store, state) for name in world.domains]
     work = {plan.domain: plan for plan in plans if plan is not None and plan.regions}
     if not work and state is not None:
         return _receipt(request, state, outcome="unchanged")
@@ -112,26 +107,11 @@ def _state(store: CubeStore) -> CubeState | None:
         return None
 
 
-def _source_nodes(objects: ObjectStore, world: World, name: str, observed: ObservationStore) -> NodeSet:
-    """The nodes that a source's newest node table lists, then those only observed."""
-    source, landing = world.sources[name], LandingStore(objects, world.name, name)
-    listed = observed_nodes(())
-    tables = [landed for landed in landing.manifest() if landed.role == "nodes"]
-    if tables:
-        places = adapter_named(source.adapter).parse_places(source, landing.read(tables[-1]))
-        listed = NodeSet(ids=places.ids, latitude=places.latitude, longitude=places.longitude, shape=places.shape, ends=places.ends)
-    elif source.nodes is not None and source.nodes.rows:
-        ids, latitude, longitude = zip(*source.nodes.rows, strict=True)
-        listed = NodeSet(ids=ids, latitude=np.array(latitude, np.float64), longitude=np.array(longitude, np.float64))
-    return listed if listed.shape is not None else extend_nodes(listed, observed_nodes(observed.node_ids()))
-
-
 def _plan(
     world: World,
     name: str,
     as_of: int,
     sources: Mapping[str, ObservationStore],
-    source_nodes: Mapping[str, NodeSet],
     consumed: Mapping[str, int],
     store: CubeStore,
     state: CubeState | None,
@@ -139,7 +119,7 @@ def _plan(
     """What must be made of one domain; None where it has no step or no node yet."""
     domain, held = world.domains[name], None if state is None else state.domains.get(name)
     used = sorted({v.source for v in domain.variables.values()})
-    found = merge_nodes(source_nodes[s] for s in used)
+    found = merge_nodes(sources[s].nodes() for s in used)
     nodes = grid_nodes(found) if domain.kind == "grid" else found
     known = None if held is None or held.recipe != recipe_digest(world, name) else store.nodes(name)
     nodes = extend_nodes(known, nodes)
@@ -211,7 +191,7 @@ def _build_region(region: Region, *, settings: Settings, world: World, plans: Ma
     for source in sorted({v.source for v in domain.variables.values()}):
         names = [n for n, v in domain.variables.items() if v.source == source]
         columns = ["node", "valid_time", "available_time", *(c for n in names for c in (n, f"{n}_flag"))]
-        tables[source] = observation_store(ObjectStore(settings.store), world, source).read(begin, end, columns, dictionaries=True)
+        tables[source] = ObservationStore(ObjectStore(settings.store), world, source).read(begin, end, columns, dictionaries=True)
     slab = assemble(world, plan, region, tables)
     written = writer.write(region.domain, region.start, _arrays(plan, slab))
     book = RegionBook(

@@ -214,8 +214,8 @@ def _coordinates(group: Any, template: GroupTemplate, books: Sequence[RegionBook
     nodes = template.nodes
     before = group["node_known_time"][:] if group.attrs.get("cubecast") else np.full(len(nodes), np.iinfo(np.int64).max)
     heard = np.minimum.reduce([before, *(b.node_known_time for b in books)])
-    # A node whose place the configuration lists is known before it says anything.
-    _write(group["node_known_time"], np.where(np.isnan(nodes.latitude), heard, 0))
+    # The cells of a grid are known before they say anything.
+    _write(group["node_known_time"], heard if nodes.shape is None else np.zeros(len(nodes), np.int64))
     _write(group["valid_time"], template.axis_T)
     _write(group["node_id"], np.array(nodes.ids, dtype=object))
     _write(group["latitude"], nodes.latitude)

@@ -154,7 +154,8 @@ def make_series(cube: DomainCube, scaler: Scaler, valid_time_T: NDArray[np.int64
     steps, shape = len(cube.valid_time), (len(valid_time_T), *cube.values_TNV.shape[1:])
     values, latency = np.full(shape, np.nan, np.float32), np.full(shape, NEVER, np.int32)
     values[:steps], latency[:steps] = cube.values_TNV, cube.latency_TNV
-    good = np.array(np.isfinite(values), np.bool_)
+    good: NDArray[np.bool_] = np.zeros(shape, np.bool_)
+    np.isfinite(values, out=good)
     good[:steps] &= cube.flags_TNV == 0
     np.copyto(values, np.float32(np.nan), where=~good)
     old = cube.revisions
