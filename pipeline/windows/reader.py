@@ -195,7 +195,7 @@ def _axis(world: World, name: str, cube: DomainCube, as_of: int) -> NDArray[np.i
 def _positions(nodes: NodeSet) -> NDArray[np.float32]:
     """(node, 2) latitude and longitude about the middle of all, the wider of the two spans scaled to [-1, 1]; 0 where unknown."""
     places = np.stack([nodes.latitude, nodes.longitude], axis=1)
-    known = ~np.isnan(places).any(axis=1)
+    known = np.asarray(~np.isnan(places).any(axis=1), np.bool_)
     if not known.any():
         return np.zeros(places.shape, np.float32)
     low, high = places[known].min(axis=0), places[known].max(axis=0)
