@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils import deterministic as deterministic_memory
 
 from models.config import ModelConfig
 from models.joint import Change, JointModel
@@ -32,12 +33,15 @@ from pipeline.errors import ContractError
 def reproducible(threads: int) -> Iterator[None]:
     """Torch with deterministic algorithms, this many threads, and random numbers of its own; all put back afterwards."""
     before, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    fill = deterministic_memory.fill_uninitialized_memory
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
+    deterministic_memory.fill_uninitialized_memory = False
     try:
         with torch.random.fork_rng(devices=[]):
             yield
     finally:
+        deterministic_memory.fill_uninitialized_memory = fill
         torch.use_deterministic_algorithms(deterministic)
         torch.set_num_threads(before)
 
