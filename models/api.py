@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from models.baselines import fit_baselines, load_baselines
 from models.config import ModelConfig, with_options
 from models.joint import JointModel
-from models.predictor import JointPredictor
 from models.prediction import Prediction, Predictor
+from models.predictor import JointPredictor
 from models.progress import Progress
 from models.recipes import RECIPES
 from models.shapes import DomainShape, shape_of
@@ -145,5 +143,3 @@ def _leading(windows: WindowSet, shapes: dict[str, DomainShape]) -> tuple[tuple[
         else:
             notes.append(f"domain '{name}' is not forecast: {len(shape.targets)} targets, windows {folds}")
     return tuple(leading), notes
-
-

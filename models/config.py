@@ -116,9 +116,13 @@ def _parsed(key: str, value: object, kind: Any) -> Any:
     except ValueError:
         return _allowed(key, value, False, "a whole number" if kind is int else "a number")
     if key in _SHARES:
-        return _allowed(key, number, 0 <= number < 1 or (number == 1 and key in ("quantile_share", "quantile_weight")), "at least 0, below 1")
+        return _allowed(
+            key, number, 0 <= number < 1 or (number == 1 and key in ("quantile_share", "quantile_weight")), "at least 0, below 1"
+        )
     least = 0 if key in ("epochs", "blocks", "hops", "hubs", "levels") else 1 if kind is int else 0
-    return _allowed(key, number, least <= number < 1e9 and (kind is int or number > 0), f"{'above' if kind is float else 'at least'} {least}")
+    return _allowed(
+        key, number, least <= number < 1e9 and (kind is int or number > 0), f"{'above' if kind is float else 'at least'} {least}"
+    )
 
 
 def _allowed(key: str, value: object, good: bool, allowed: str) -> object:

@@ -112,7 +112,7 @@ class DomainNet(nn.Module):
         x_trunk = self.trunk(sum(terms_x[1:], terms_x[0]))
         y_mods = [self._leads(self.heads_mod[k](x)) * self._present(k, tokens, x) for k, x in zip(self.others, x_mods, strict=True)]
         terms_y = self.fusion.terms_y(self._leads(self.head_seq(x_seq)), self._leads(self.head_space(x_trunk)), y_mods)
-        split_y = split(terms_x, terms_y, self.fusion.beta_LN1, lambda x: self._leads(self.head_space(self.trunk(x)))) if parts else []
+        split_y = split(terms_x, terms_y, self.fusion.beta, lambda x: self._leads(self.head_space(self.trunk(x)))) if parts else []
         return Change(
             median_BLNV=sum(split_y[1:], split_y[0]) if parts else sum(terms_y[1:], terms_y[0]),
             parts=split_y,
@@ -167,24 +167,27 @@ class JointModel(nn.Module):
         super().__init__()
         self.leading = leading
         names = tuple(sorted(shapes)) if config.modalities else ()
-        others = {d: tuple(k for k in names if k != d) for d in leading}
-        needed = sorted({k for d in leading for k in others[d]})
-        self.nets = nn.ModuleDict({d: DomainNet(shapes[d], others[d], config) for d in leading})
+        self._others = {d: tuple(k for k in names if k != d) for d in leading}
+        needed = sorted({k for d in leading for k in self._others[d]})
+        self._summary_steps = {k: min(shapes[k].context, config.summary_context) for k in needed}
+        nets = {d: DomainNet(shapes[d], self._others[d], config) for d in leading}
+        self._fusions = {d: net.fusion for d, net in nets.items()}
+        self.nets = nn.ModuleDict(nets)
         self.summaries = nn.ModuleDict({k: Summary(shapes[k], config) for k in needed})
         for k in needed:
             self.register_buffer(f"relative_{k}", torch.from_numpy(shapes[k].relative_NV.copy()))
 
     def others(self, domain: str) -> tuple[str, ...]:
         """The domains that this one sees, in the order of its parts."""
-        net = self.nets[domain]
-        assert isinstance(net, DomainNet)
-        return net.others
+        return self._others[domain]
 
     def summary_steps(self, other: str) -> int:
         """Steps of context that a domain's summary reads."""
-        summary = self.summaries[other]
-        assert isinstance(summary, Summary)
-        return summary.steps
+        return self._summary_steps[other]
+
+    def fusion(self, domain: str) -> Fusion:
+        """The mixing weights of one domain."""
+        return self._fusions[domain]
 
     def forward(
         self, domain: str, batch: Batch, contexts: dict[str, Context], keep: dict[str, Tensor], *, parts: bool, spread_windows: int

@@ -65,4 +65,5 @@ def bounded(domain: DomainWindows, quantiles_BLNVQ: NDArray[np.float32]) -> NDAr
     lower, upper = (np.nan_to_num(b[targets], nan=fill)[:, None] for b, fill in ((domain.lower_V, -np.inf), (domain.upper_V, np.inf)))
     ordered = np.maximum.accumulate(quantiles_BLNVQ[..., MEDIAN:], axis=-1)
     below = np.minimum.accumulate(quantiles_BLNVQ[..., MEDIAN::-1], axis=-1)[..., ::-1]
-    return np.clip(np.concatenate([below[..., :-1], ordered], -1), lower, upper).astype(np.float32)
+    inside: NDArray[np.float32] = np.clip(np.concatenate([below[..., :-1], ordered], -1), lower, upper).astype(np.float32)
+    return inside

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from models.config import ModelConfig
-from models.joint import DomainNet, JointModel, quantiles
+from models.joint import JointModel, quantiles
 from models.prediction import Prediction, bounded, physical
 from models.shapes import DomainShape, check_same
 from models.training.gather import Gatherer
@@ -57,15 +57,13 @@ class JointPredictor:
         """Per domain: alpha per node, beta per node and lead, w of x_fuse per other domain, w of y per other domain and lead."""
         found = {}
         for domain, model in self._models.items():
-            net = model.nets[domain]
-            assert isinstance(net, DomainNet)
-            fusion = net.fusion
+            fusion, others = model.fusion(domain), model.others(domain)
             found[domain] = {
-                "node_ids": list(net.shape.node_ids),
+                "node_ids": list(self._shapes[domain].node_ids),
                 "alpha": fusion.alpha_logit.sigmoid().tolist(),
                 "beta": fusion.beta_logit.sigmoid().tolist(),
-                "w_x": dict(zip(net.others, fusion.w_x.tolist(), strict=True)),
-                "w_y": dict(zip(net.others, fusion.w_y.tolist(), strict=True)),
+                "w_x": dict(zip(others, fusion.w_x.tolist(), strict=True)),
+                "w_y": dict(zip(others, fusion.w_y.tolist(), strict=True)),
             }
         return found
 

@@ -41,11 +41,6 @@ class DomainShape:
         """K."""
         return len(self.history_names)
 
-    @property
-    def relative_V(self) -> NDArray[np.bool_]:
-        """Which variables are scaled relative to their newest value."""
-        return np.asarray((self.relative_NV > 0).any(0))
-
     def as_json(self) -> dict[str, Any]:
         """All but the arrays."""
         plain = {name: getattr(self, name) for name in (*_PLAIN, "node_ids", "variables", "targets", "history_names", "anchor")}
@@ -76,13 +71,15 @@ def shape_of(domain: DomainWindows, usual_NV: NDArray[np.float32]) -> DomainShap
     )
 
 
-def shape_from(name: str, plain: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> DomainShape:
+def shape_from(name: str, plain: dict[str, Any], arrays: dict[str, Any]) -> DomainShape:
     """The shape that was kept as JSON and arrays."""
     grid = plain["grid_shape"]
+    sizes: dict[str, Any] = {key: plain[key] for key in _PLAIN}
+    lists: dict[str, Any] = {key: tuple(plain[key]) for key in ("node_ids", "variables", "targets", "history_names", "anchor")}
     return DomainShape(
         domain=name,
-        **{key: plain[key] for key in _PLAIN},
-        **{key: tuple(plain[key]) for key in ("node_ids", "variables", "targets", "history_names", "anchor")},
+        **sizes,
+        **lists,
         grid_shape=None if grid is None else (grid[0], grid[1]),
         **arrays,
     )
@@ -98,7 +95,9 @@ def check_same(trained: DomainShape, windows: DomainWindows) -> None:
     was, now = trained.as_json(), given.as_json()
     for key, value in was.items():
         if now[key] != value:
-            found = f"{now[key]}, trained with {value}" if not isinstance(value, list) or len(value) < 9 else "other entries than in training"
+            found = (
+                f"{now[key]}, trained with {value}" if not isinstance(value, list) or len(value) < 9 else "other entries than in training"
+            )
             raise ContractError(
                 asked=f"forecast of domain '{trained.domain}'",
                 found=f"windows with {key} = {found}",

@@ -24,7 +24,8 @@ class TimeAttention(nn.Module):
         newest = state_PRD[-1]
         score_PR = (state_PRD * self.ask(newest)).sum(-1) * self.scale
         weight_PR = score_PR.float().softmax(0).to(state_PRD.dtype)
-        return newest + (state_PRD * weight_PR[..., None]).sum(0)
+        found: Tensor = newest + (state_PRD * weight_PR[..., None]).sum(0)
+        return found
 
 
 class HubAttention(nn.Module):
@@ -40,7 +41,8 @@ class HubAttention(nn.Module):
         score_BNM = self.write(x_BND).float().masked_fill(~seen_BN[..., None], _FAR)
         hub_BMD = score_BNM.softmax(1).to(x_BND.dtype).transpose(1, 2) @ x_BND
         read_BNM = self.read(x_BND).float().softmax(-1).to(x_BND.dtype)
-        return read_BNM @ torch.nn.functional.gelu(self.mix(hub_BMD), approximate="tanh")
+        found: Tensor = read_BNM @ torch.nn.functional.gelu(self.mix(hub_BMD), approximate="tanh")
+        return found
 
 
 class TokenReader(nn.Module):
@@ -56,4 +58,5 @@ class TokenReader(nn.Module):
         """(B, N, D)."""
         token = self.norm(token_BMS)
         weight_BNM = (self.ask(asking_BND) @ token.transpose(1, 2).to(asking_BND.dtype) * self.scale).float().softmax(-1)
-        return self.take(weight_BNM.to(token.dtype) @ token)
+        found: Tensor = self.take(weight_BNM.to(token.dtype) @ token)
+        return found

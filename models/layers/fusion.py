@@ -25,24 +25,24 @@ class Fusion(nn.Module):
         self.w_y = nn.Parameter(torch.zeros(others, leads))
 
     @property
-    def alpha_N1(self) -> Tensor:
+    def alpha(self) -> Tensor:
         """(N, 1) in (0, 1)."""
         return self.alpha_logit.sigmoid()[:, None]
 
     @property
-    def beta_LN1(self) -> Tensor:
+    def beta(self) -> Tensor:
         """(L, N, 1) in (0, 1)."""
         return self.beta_logit.sigmoid().t()[:, :, None]
 
     def terms_x(self, x_seq: Tensor, x_space: Tensor, x_mods: list[Tensor]) -> list[Tensor]:
         """The terms of x_fuse (B, N, D), in order: series, space, each other domain."""
-        alpha = self.alpha_N1.to(x_seq.dtype)
+        alpha = self.alpha.to(x_seq.dtype)
         mods = [self.w_x[k].to(x.dtype) * x for k, x in enumerate(x_mods)]
         return [alpha * x_seq, (1 - alpha) * x_space, *mods]
 
     def terms_y(self, y_seq: Tensor, y_space: Tensor, y_mods: list[Tensor]) -> list[Tensor]:
         """The terms of y (B, L, N, V), in order: series, space, each other domain."""
-        beta = self.beta_LN1
+        beta = self.beta
         mods = [self.w_y[k][:, None, None] * y for k, y in enumerate(y_mods)]
         return [beta * y_seq, (1 - beta) * y_space, *mods]
 

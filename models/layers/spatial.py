@@ -54,9 +54,7 @@ class Diffusion(nn.Module):
 class NodeSpace(nn.Module):
     """Neighbours by diffusion, all others through hub tokens."""
 
-    def __init__(
-        self, hidden: int, hubs: int, hops: int, nodes: int, edges_2E: NDArray[np.int32], weight_E: NDArray[np.float32]
-    ) -> None:
+    def __init__(self, hidden: int, hubs: int, hops: int, nodes: int, edges_2E: NDArray[np.int32], weight_E: NDArray[np.float32]) -> None:
         super().__init__()
         self.diffusion = Diffusion(nodes, edges_2E, weight_E, hops if edges_2E.shape[1] else 0)
         self.hub = HubAttention(hidden, hubs) if hubs else None

@@ -74,4 +74,5 @@ class Residual(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Same shape."""
         inner = torch.nn.functional.gelu(self.widen(self.norm(x)), approximate="tanh")
-        return x + self.narrow(self.drop(inner))
+        found: Tensor = x + self.narrow(self.drop(inner))
+        return found

@@ -56,7 +56,9 @@ def read_checkpoint(path: Path, identity: dict[str, Any]) -> tuple[dict[str, Ten
             record = json.loads(file.metadata()["record"])
             tensors = {name: torch.clone(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise ContractError(asked=f"checkpoint {path}", found=f"unreadable: {error}", mend="delete it; training then starts anew") from error
+        raise ContractError(
+            asked=f"checkpoint {path}", found=f"unreadable: {error}", mend="delete it; training then starts anew"
+        ) from error
     for key, value in identity.items():
         if record["identity"].get(key) != value:
             raise ContractError(

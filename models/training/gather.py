@@ -69,7 +69,8 @@ def usual_values(domain: DomainWindows) -> NDArray[np.float32]:
     count = good.sum(0)
     total = np.where(good, domain.values_TNV[:stop], 0).sum(0, dtype=np.float64)
     overall = total.sum(0) / np.maximum(count.sum(0), 1)
-    return np.where(count > 0, total / np.maximum(count, 1), overall).astype(np.float32)
+    usual: NDArray[np.float32] = np.where(count > 0, total / np.maximum(count, 1), overall).astype(np.float32)
+    return usual
 
 
 def tensor(array: NDArray[Any]) -> Tensor:

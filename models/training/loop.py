@@ -6,7 +6,7 @@ Shape suffixes: B window, N node, V target variable.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils import deterministic as deterministic_memory
 
 from models.config import ModelConfig
 from models.joint import Change, JointModel
@@ -33,15 +32,15 @@ from pipeline.errors import ContractError
 def reproducible(threads: int) -> Iterator[None]:
     """Torch with deterministic algorithms, this many threads, and random numbers of its own; all put back afterwards."""
     before, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    fill = deterministic_memory.fill_uninitialized_memory
+    fill: bool = torch._C._get_deterministic_fill_uninitialized_memory()
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
-    deterministic_memory.fill_uninitialized_memory = False
+    torch._C._set_deterministic_fill_uninitialized_memory(False)
     try:
         with torch.random.fork_rng(devices=[]):
             yield
     finally:
-        deterministic_memory.fill_uninitialized_memory = fill
+        torch._C._set_deterministic_fill_uninitialized_memory(fill)
         torch.use_deterministic_algorithms(deterministic)
         torch.set_num_threads(before)
 
@@ -72,7 +71,9 @@ class Trainer:
         seed: Of weights, order and dropout.
     """
 
-    def __init__(self, windows: WindowSet, shapes: dict[str, DomainShape], leading: tuple[str, ...], config: ModelConfig, seed: int) -> None:
+    def __init__(
+        self, windows: WindowSet, shapes: dict[str, DomainShape], leading: tuple[str, ...], config: ModelConfig, seed: int
+    ) -> None:
         self.windows, self.shapes, self.leading, self.config, self.seed = windows, shapes, leading, config, seed
         torch.manual_seed(seed)
         self.model = JointModel(shapes, leading, config)
@@ -112,7 +113,9 @@ class Trainer:
         torch.manual_seed(self.seed * 1_000_003 + self.epoch + 1)
         chance = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch + 1)
         self.model.train()
-        order = np.repeat(np.arange(len(active)), [self.plan[d][1] for d in active])[torch.randperm(sum(self.plan[d][1] for d in active), generator=chance)]
+        order = np.repeat(np.arange(len(active)), [self.plan[d][1] for d in active])[
+            torch.randperm(sum(self.plan[d][1] for d in active), generator=chance)
+        ]
         batches = {d: iter(self._batches(d, chance)) for d in active}
         total, count = dict.fromkeys(active, 0.0), dict.fromkeys(active, 0)
         for step, which in enumerate(order.tolist()):
@@ -156,7 +159,7 @@ class Trainer:
         loss = absolute(change, came, usable, self.weight[domain])
         loss = loss + self.config.quantile_weight * pinball(change, came, usable, self.weight[domain])
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         value = loss.item()
         if math.isfinite(value):
             used = [p for p in self.model.parameters() if p.grad is not None]
@@ -165,7 +168,7 @@ class Trainer:
             self._average(used)
         return value
 
-    def _average(self, used: list[Tensor]) -> None:
+    def _average(self, used: Sequence[Tensor]) -> None:
         touched = {id(p) for p in used}
         pairs = [(self.averaged[name], p.detach()) for name, p in self.model.named_parameters() if id(p) in touched]
         torch._foreach_lerp_([a for a, _ in pairs], [p for _, p in pairs], 1 - self.config.ema)
@@ -237,7 +240,9 @@ class Trainer:
         self.optimiser.load_state_dict({"state": state, "param_groups": self.optimiser.state_dict()["param_groups"]})
 
 
-def gathered(model: JointModel, gatherers: dict[str, Gatherer], domain: str, index_W: NDArray[np.int64]) -> tuple[Batch, dict[str, Context]]:
+def gathered(
+    model: JointModel, gatherers: dict[str, Gatherer], domain: str, index_W: NDArray[np.int64]
+) -> tuple[Batch, dict[str, Context]]:
     """Windows of the leading domain, and the newest steps of the others at the same issue times."""
     batch = gatherers[domain].batch(index_W)
     others = [k for k in model.others(domain) if k in gatherers]
