@@ -41,7 +41,9 @@ def run(request: PromoteRequest, settings: Settings, progress: Progress) -> Rece
             asked=f"promote model {candidate.model_id}", found="a scorecard without statistics", mend="run cubecast evaluate again"
         )
     previous = _previous(registry, request)
-    decided = verdicts(Statistics.from_json(json.loads(content)))
+    with progress.stage("promote", None) as stage:
+        decided = verdicts(Statistics.from_json(json.loads(content)))
+        stage.advance(len(decided), "targets decided")
     won = sum(verdict.published == JOINT for verdict in decided)
     promotion = Promotion(
         world=world.name,
