@@ -84,6 +84,7 @@ class Step(BaseOperator):
         clock: Which of the run's times is the request's `as_of`.
         fields: Further fields of the request.
         from_params: Fields that the run's parameters of the same name give, where they are set.
+        model_of: The task of this run whose receipt names the model to use.
         announces: The asset that is up to date afterwards; its event carries the times on.
     """
 
@@ -95,6 +96,7 @@ class Step(BaseOperator):
         clock: str,
         fields: Mapping[str, Any] | None = None,
         from_params: tuple[str, ...] = (),
+        model_of: str | None = None,
         announces: Asset | None = None,
         **rest: Any,
     ) -> None:
@@ -104,6 +106,7 @@ class Step(BaseOperator):
         )
         self.request, self.world, self.clock = request, world, clock
         self.fields, self.from_params, self.announces = dict(fields or {}), from_params, announces
+        self.model_of = model_of
         self.child: subprocess.Popen[str] | None = None
 
     def execute(self, context: Any) -> dict[str, Any]:
@@ -111,6 +114,8 @@ class Step(BaseOperator):
         when = times(context["triggering_asset_events"], context["params"])
         chosen = {name: context["params"][name] for name in self.from_params if context["params"].get(name) is not None}
         received = {"received_time": when["now"]} if "received_time" in self.request.model_fields else {}
+        if self.model_of:
+            chosen["model_id"] = context["ti"].xcom_pull(task_ids=self.model_of)["ids"]["model_id"]
         request = self.request(world=self.world, as_of=when[self.clock], **received, **self.fields, **chosen)
         code, receipt = self.run_child(request)
         context["ti"].xcom_push(key="exit_code", value=code)

@@ -22,8 +22,8 @@ def training(world: str) -> None:
     @dag(**house(world, "training", params=PARAMS), schedule=[asset(world, "cube")], doc_md=__doc__)
     def build() -> None:
         train = Step(request=TrainRequest, world=world, clock="issue_time", from_params=tuple(PARAMS), pool="gpu")
-        evaluate = Step(request=EvaluateRequest, world=world, clock="issue_time", pool="gpu")
-        promote = Step(request=PromoteRequest, world=world, clock="issue_time", announces=asset(world, "champion"))
+        evaluate = Step(request=EvaluateRequest, world=world, clock="issue_time", model_of="train", pool="gpu")
+        promote = Step(request=PromoteRequest, world=world, clock="issue_time", model_of="train", announces=asset(world, "champion"))
         chain(train, evaluate, promote)
 
     build()

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipeline.api import BuildCubeRequest, LandRequest, Receipt, TrainRequest
+from pipeline.api import BuildCubeRequest, EvaluateRequest, LandRequest, Receipt, TrainRequest
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -28,6 +28,9 @@ class Notes:
 
     def xcom_push(self, key, value):
         self.pushed[key] = value
+
+    def xcom_pull(self, task_ids):
+        return {"ids": {"model_id": f"the one of {task_ids}"}}
 
 
 def context(events=(), **params):
@@ -97,6 +100,11 @@ def test_parameters_reach_the_request_where_they_are_set(monkeypatch):
         from_params=("recipe", "seed", "options"),
     )
     assert (request.recipe, request.seed, request.options) == (None, 7, {"epochs": 3})
+
+
+def test_the_model_that_was_trained_in_this_run_is_the_one_that_is_judged(monkeypatch):
+    _, request, _ = perform(monkeypatch, EvaluateRequest, 0, clock="issue_time", model_of="train")
+    assert request.model_id == "the one of train"
 
 
 def test_times_come_from_the_newest_event_that_triggered_the_run():
