@@ -18,7 +18,7 @@ from models.shapes import DomainShape, check_same, shape_of
 from models.state import Fitted, common_meta, pack, read_shapes, shape_arrays, unpack
 from models.training.gather import Batch, Gatherer, usual_values
 from pipeline.contracts.forecasts import BASELINES, MEDIAN, QUANTILES
-from pipeline.contracts.windows import DomainWindows, WindowSet
+from pipeline.contracts.windows import DomainWindows, Scaler, WindowSet
 from pipeline.errors import ContractError
 
 Array = NDArray[Any]
@@ -134,6 +134,11 @@ class BaselinePredictor:
         self._points = {domain: _restore(kind, own) for domain, own in arrays.items()}
         self._residual = {domain: own["residual_LGQ"] for domain, own in arrays.items()}
         self._gatherer: tuple[DomainWindows, Gatherer] | None = None
+
+    @property
+    def scalers(self) -> dict[str, Scaler]:
+        """Per domain the scale of training."""
+        return {domain: shape.scaler for domain, shape in self._shapes.items()}
 
     def predict(self, windows: WindowSet, domain: str, index_W: NDArray[np.int64], *, split: bool = True) -> Prediction:
         """Forecasts of these windows of one domain; see `Predictor`.

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.contracts.forecasts import MEDIAN
-from pipeline.contracts.windows import DomainWindows, WindowSet
+from pipeline.contracts.windows import DomainWindows, Scaler, WindowSet
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -33,6 +33,10 @@ class Prediction:
 
 class Predictor(Protocol):
     """A fitted model that can be applied."""
+
+    @property
+    def scalers(self) -> dict[str, Scaler]:
+        """Per domain the scale of training; windows for prediction are built with these."""
 
     def predict(self, windows: WindowSet, domain: str, index_W: NDArray[np.int64], *, split: bool = True) -> Prediction:
         """Forecasts of these windows of one domain.

@@ -17,7 +17,7 @@ from models.prediction import Prediction, bounded, physical
 from models.shapes import DomainShape, check_same
 from models.training.gather import Gatherer
 from models.training.loop import gathered, reproducible
-from pipeline.contracts.windows import WindowSet
+from pipeline.contracts.windows import Scaler, WindowSet
 from pipeline.errors import ContractError
 
 _ROWS = 16384
@@ -30,6 +30,11 @@ class JointPredictor:
         self._models, self._shapes, self._config = models, shapes, config
         self._windows: WindowSet | None = None
         self._gatherers: dict[str, Gatherer] = {}
+
+    @property
+    def scalers(self) -> dict[str, Scaler]:
+        """Per domain the scale of training."""
+        return {domain: shape.scaler for domain, shape in self._shapes.items()}
 
     def predict(self, windows: WindowSet, domain: str, index_W: NDArray[np.int64], *, split: bool = True) -> Prediction:
         """Forecasts of these windows of one domain; see `Predictor`.

@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.contracts.windows import DomainWindows
+from pipeline.contracts.windows import DomainWindows, Scaler
 from pipeline.errors import ContractError
 
+_ARRAYS = ("edges_2E", "edge_weight_E", "center_NV", "scale_NV", "relative_NV", "usual_NV")
 _PLAIN = ("context", "horizon", "step_seconds", "slots_per_day", "coarse_steps", "coarse_count")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class DomainShape:
-    """Sizes, names and the graph of one domain; `usual_NV` is each node's scaled mean on the training fold."""
+    """Sizes, names, scale and graph of one domain; `usual_NV` is each node's scaled mean on the training fold."""
 
     domain: str
     context: int
@@ -33,8 +34,15 @@ class DomainShape:
     grid_shape: tuple[int, int] | None
     edges_2E: NDArray[np.int32]
     edge_weight_E: NDArray[np.float32]
+    center_NV: NDArray[np.float32]
+    scale_NV: NDArray[np.float32]
     relative_NV: NDArray[np.float32]
     usual_NV: NDArray[np.float32]
+
+    @property
+    def scaler(self) -> Scaler:
+        """The scale that the model was trained in; windows given to it must carry the same."""
+        return Scaler(center_NV=self.center_NV, scale_NV=self.scale_NV, relative_NV=self.relative_NV)
 
     @property
     def history_count(self) -> int:
@@ -50,7 +58,7 @@ class DomainShape:
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The arrays by name."""
-        return {name: getattr(self, name) for name in ("edges_2E", "edge_weight_E", "relative_NV", "usual_NV")}
+        return {name: getattr(self, name) for name in _ARRAYS}
 
 
 def shape_of(domain: DomainWindows, usual_NV: NDArray[np.float32]) -> DomainShape:
@@ -66,6 +74,8 @@ def shape_of(domain: DomainWindows, usual_NV: NDArray[np.float32]) -> DomainShap
         grid_shape=domain.grid_shape,
         edges_2E=domain.edges_2E,
         edge_weight_E=domain.edge_weight_E,
+        center_NV=domain.scaler.center_NV,
+        scale_NV=domain.scaler.scale_NV,
         relative_NV=domain.scaler.relative_NV,
         usual_NV=usual_NV,
     )
@@ -102,4 +112,11 @@ def check_same(trained: DomainShape, windows: DomainWindows) -> None:
                 asked=f"forecast of domain '{trained.domain}'",
                 found=f"windows with {key} = {found}",
                 mend="train again on this world, or give the world that the model was trained on",
+            )
+    for part in ("center_NV", "scale_NV", "relative_NV"):
+        if not np.array_equal(getattr(trained, part), getattr(given, part)):
+            raise ContractError(
+                asked=f"forecast of domain '{trained.domain}'",
+                found=f"windows scaled with another {part}",
+                mend="build the windows with the scalers of the model (its `scalers`)",
             )

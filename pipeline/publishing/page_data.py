@@ -65,7 +65,7 @@ def _domain(page: PageInputs, name: str) -> dict[str, Any]:
     at = {node: i for i, node in enumerate(cube.nodes.ids)}
     order = np.array([at[node] for node in d.node_ids])
     step = 86400 if settings.clock.step is None else int(settings.clock.step.total_seconds())
-    shown = min(len(cube.valid_time), max(24, 2 * settings.horizon, min(2 * settings.context, 96)))
+    shown = min(len(cube.valid_time), max(20, 2 * settings.horizon))
     past_PNV = _observed(cube, d, order)[len(cube.valid_time) - shown :]
     titles = {other: page.world.domains[other].title for other in page.world.domains}
     return {

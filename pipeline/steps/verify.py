@@ -16,6 +16,7 @@ from pipeline.contracts.worlds import World, load_world
 from pipeline.errors import NotYetAvailable
 from pipeline.settings import Settings
 from pipeline.steps import reading
+from pipeline.steps.pages import write_page
 from pipeline.stores.forecasts import ForecastStore, forecast_digest
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.published import PublishedStore
@@ -51,6 +52,9 @@ def run(request: VerifyRequest, settings: Settings, progress: Progress) -> Recei
                 changed += _keep(scores, issue_time, record)
                 total, latest = total + Counts(**record["counts"]["all"]), record
                 stage.advance(note=format_instant(from_seconds(issue_time)))
+    paths = {"scores": objects.url(f"scores/{world.name}")}
+    if changed:
+        paths["page"] = write_page(world, settings, published.issue_times()[-1]).url
     return Receipt(
         step=request.step,
         world=world.name,
@@ -58,7 +62,7 @@ def run(request: VerifyRequest, settings: Settings, progress: Progress) -> Recei
         outcome="done" if changed else "unchanged",
         ids={"forecast": latest["forecast"]} if latest else {},
         counts={"issue_times": len(due), "changed": changed, **total.to_json()},
-        paths={"scores": objects.url(f"scores/{world.name}")},
+        paths=paths,
         details={"latest": {k: latest[k] for k in ("issue_time", "counts", "final", "headline")} if latest else {}},
     )
 

@@ -39,13 +39,13 @@ def _verdict(statistics: Statistics, domain: str, variable: str) -> Verdict:
         beaten = beaten and better
         sure = mae_difference(statistics, domain, variable, JOINT, rival)
         reasons.append(
-            f"joint {'beats' if better else 'does not beat'} {rival}: MAE {mae[JOINT]:.4g} against {mae[rival]:.4g} {unit}"
+            f"joint {'beats' if better else 'does not beat'} {rival.replace('_', ' ')}: MAE {mae[JOINT]:.4g} against {mae[rival]:.4g} {unit}"
             f" ({_percent(skill(mae[JOINT], mae[rival]))}{_interval(sure)}), pinball {pinball[JOINT]:.4g} against {pinball[rival]:.4g}"
         )
     if beaten:
         return Verdict(domain=domain, variable=variable, published=JOINT, reasons=tuple(reasons))
     best = min(rivals, key=lambda m: (mae[m], pinball[m]))
-    reasons.append(f"{best} is the best baseline (MAE {mae[best]:.4g} {unit}) and is published")
+    reasons.append(f"{best.replace('_', ' ')} is the best baseline (MAE {mae[best]:.4g} {unit}) and is published")
     return Verdict(domain=domain, variable=variable, published=best, reasons=tuple(reasons))
 
 

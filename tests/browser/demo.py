@@ -6,7 +6,7 @@ import numpy as np
 
 from pipeline.contracts.cubes import NEVER, DomainCube, Revisions
 from pipeline.contracts.flags import Flag
-from pipeline.contracts.forecasts import QUANTILES, DomainForecast, Forecast, Promotion, Scorecard
+from pipeline.contracts.forecasts import DomainForecast, Forecast, Promotion, Scorecard
 from pipeline.contracts.nodes import NodeSet
 from pipeline.contracts.worlds import World, parse_world
 from pipeline.monitoring.freshness import freshness, inputs

@@ -55,7 +55,7 @@ const DM = clock({ day: "numeric", month: "short" });
 const at = (s) => FULL.format(new Date(s * 1000));
 function span(seconds) {
   const m = Math.round(seconds / 60);
-  if (m < 120) return `${m} min`;
+  if (m < 60) return `${m} min`;
   const h = Math.floor(m / 60), rest = m % 60;
   if (h < 48) return rest ? `${h} h ${rest} min` : `${h} h`;
   const days = Math.floor(h / 24);
@@ -309,7 +309,7 @@ function drawSkill() {
   const [yt, places] = ticks(low, high, 4);
   yt.forEach((y) => root.append(svg("line", { x1: pad.l, x2: width - pad.r, y1: Y(y), y2: Y(y), stroke: css("--grid") }), svg("text", { x: pad.l - 8, y: Y(y) + 4, "text-anchor": "end" }, cover ? fmt(100 * y, 0) + " %" : fmt(y, places))));
   const every = Math.ceil(L / Math.max(2, Math.floor(width / 80)));
-  for (let l = 0; l < L; l += every) root.append(svg("text", { x: X(l), y: height - 9, "text-anchor": l === 0 ? "start" : l === L - 1 ? "end" : "middle" }, (l === 0 ? "" : "") + span(s.lead_times[l])));
+  for (let l = 0; l < L; l += every) root.append(svg("text", { x: X(l), y: height - 9, "text-anchor": l === 0 ? "start" : l === L - 1 ? "end" : "middle" }, span(s.lead_times[l])));
   if (cover) root.append(svg("line", { x1: pad.l, x2: width - pad.r, y1: Y(0.8), y2: Y(0.8), stroke: css("--ink"), "stroke-dasharray": "2 4" }));
   [...s.models].reverse().forEach((k) => {
     const [colour, dash] = line(k), points = s.leads[k].map((r, l) => [X(l), isNum(r[m]) ? Y(r[m]) : null]).filter((p) => p[1] !== null);
@@ -356,7 +356,7 @@ function drawWhy() {
   $("split").replaceChildren(make("tbody", {}, ...parts.filter((p) => p[2] === "anchor").map(row), ...moved.map(row), make("tr", { class: "pub" }, make("th", { scope: "row" }, "Forecast (median)"), make("td", { class: "num" }, fmt(median, places)), make("td", { class: "w" }, v.unit))));
   const cut = Math.abs(total - median) > 1e-3 * Math.max(1, Math.abs(median));
   $("split-note").textContent = v.model !== "joint" ? `Published here is the baseline “${NAMES[v.model] || v.model}”: all of the number is its anchor.` : cut ? `The parts add up to ${fmt(total, places)}; the median is kept within the variable's bounds.` : "";
-  const e = d.explain, host = $("weights");
+  const e = d.explain, host = $("weights"), wide = host.clientWidth > 420;
   if (!e) { host.replaceChildren(make("p", { class: "note" }, "The model left no weights to read.")); return; }
   const out = [], share = (label, x) => {
     const stack = make("div", { class: "stack", role: "img", "aria-label": `${label}: series ${fmt(100 * x, 0)} %, space ${fmt(100 - 100 * x, 0)} %` }), a = make("i"), b = make("i");
@@ -368,7 +368,7 @@ function drawWhy() {
   if (e.beta) out.push(share("β, in the output, at this place and lead", e.beta[l * N + n]));
   const names = Object.keys(e.w || {});
   if (names.length) {
-    const peak = Math.max(...names.flatMap((k) => e.w[k].map(Math.abs)), 1e-12), every = Math.ceil(d.lead.length / 12), leads = d.lead.map((_, i) => i).filter((i) => i % every === 0);
+    const peak = Math.max(...names.flatMap((k) => e.w[k].map(Math.abs)), 1e-12), every = Math.ceil(d.lead.length / (wide ? 8 : 6)), leads = d.lead.map((_, i) => i).filter((i) => i % every === 0);
     const head = make("tr", {}, make("th", {}, ""), ...leads.map((i) => make("th", { scope: "col" }, span(e.lead_times[i]).replace(" min", "′").replace(" h", "h").replace(" d", "d"))));
     const body = names.map((k) => make("tr", {}, make("th", { scope: "row" }, e.names[k] || k), ...leads.map((i) => { const x = e.w[k][i], c = make("td", {}, fmt(x, 2)); c.style.background = `color-mix(in srgb, ${css(x < 0 ? "--down" : "--up")} ${Math.round((45 * Math.abs(x)) / peak)}%, transparent)`; return c; })));
     out.push(make("div", { class: "note" }, "w, how much each other domain is let in, by lead (0: not at all)"), make("div", { class: "scroll" }, make("table", { class: "cells" }, make("thead", {}, head), make("tbody", {}, ...body))));
