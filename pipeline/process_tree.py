@@ -74,7 +74,7 @@ def _reap_and_list() -> list[int]:
 def keep() -> None:
     """Start and watch the commands named on stdin, and end them and all below them once stdin closes or SIGTERM comes.
 
-    A line in is `{"name", "argv", "log"}`; a line out is `{"ended": name, "code"}`. Whoever holds the other end of
+    A line in is `{"name", "argv", "log", "env"}`; a line out is `{"ended": name, "code"}`. Whoever holds the other end of
     stdin may be killed in any way: the kernel closes it.
     """
     adopt_orphans()
@@ -101,11 +101,12 @@ def keep() -> None:
 def _start(line: bytes) -> dict[str, subprocess.Popen[bytes]]:
     order = json.loads(line)
     parent = os.getpid()
-    with Path(order["log"]).open("ab") as log:
+    with Path(order["log"]).open("wb") as log:
         process = subprocess.Popen(  # noqa: S603
             order["argv"],
             stdin=subprocess.DEVNULL,
             stdout=log,
+            env=order["env"],
             stderr=log,
             start_new_session=True,
             preexec_fn=lambda: die_with_parent(parent),

@@ -115,8 +115,9 @@ def _explain(rest: Rest, dag: str, run_id: str, task: dict[str, Any], screen: Sc
         screen.line(f"{dag} failed before any task of it ran")
         return 70
     log = rest.get(f"/dags/{dag}/dagRuns/{quote(run_id)}/taskInstances/{task['task_id']}/logs/{task['try_number']}?full_content=true")
-    for entry in log["content"][-25:]:
-        screen.line(f"    {entry['event'] if isinstance(entry, dict) else entry}")
+    said = [str(entry["event"] if isinstance(entry, dict) else entry) for entry in log["content"]]
+    for text in [text for text in said if not text.startswith("::")][-20:]:
+        screen.line(f"    {text}")
     code = _xcom(rest, task, "exit_code")
     screen.line(f"{dag} {task['task_id']} failed after {task['try_number']} tries; its step ended with {code}")
     return code if isinstance(code, int) and code > 0 else 70

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -36,6 +36,11 @@ class Home:
     port: int
     password: str
     environment: dict[str, str]
+
+    def on_port(self, port: int) -> Home:
+        """The same home with its api-server on another port."""
+        told = {name: value.replace(self.address, f"http://127.0.0.1:{port}") for name, value in self.environment.items()}
+        return replace(self, port=port, environment=told | {"AIRFLOW__API__PORT": str(port)})
 
     @property
     def address(self) -> str:

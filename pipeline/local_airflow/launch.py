@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from pathlib import Path
 from types import FrameType
 from typing import IO, Any
 
@@ -18,32 +19,41 @@ from pipeline.api import World
 from pipeline.contracts.times import format_instant
 from pipeline.errors import StoreError
 from pipeline.local_airflow.follow import DAGS, Screen, follow
-from pipeline.local_airflow.home import COMPONENTS, USER, Home, open_home
+from pipeline.local_airflow.home import COMPONENTS, USER, Home, free_port, open_home
 from pipeline.local_airflow.rest import Rest
 from pipeline.process_tree import adopt_orphans, end_descendants
-from pipeline.settings import Settings
+from pipeline.settings import Settings, child_environment
 
 POOLS = {"gpu": "one training at a time", "cube": "one commit to the cube at a time"}
+
+
+_PORT_TAKEN = "address already in use"
+
+
+class ComponentEnded(StoreError):
+    """A component of Airflow ended while it was needed."""
 
 
 class Keeper:
     """The process that starts Airflow's components and ends them all, even where we are killed."""
 
-    def __init__(self, home: Home) -> None:
-        self._home = home
+    def __init__(self) -> None:
         adopt_orphans()
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "pipeline.process_tree"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=home.environment,
-            start_new_session=True,
+        self._logs: dict[str, Path] = {}
+        self.begin()
+
+    def begin(self) -> None:
+        """Start the keeping process."""
+        words = [sys.executable, "-m", "pipeline.process_tree"]
+        self._process = subprocess.Popen(  # noqa: S603
+            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=child_environment(), start_new_session=True
         )
         os.set_blocking(_pipe(self._process.stdout).fileno(), False)
 
-    def start(self, component: str) -> None:
+    def start(self, home: Home, component: str) -> None:
         """Start one component of Airflow."""
-        order = {"name": component, "argv": self._home.argv(component), "log": str(self._home.log(component))}
+        self._logs[component] = home.log(component)
+        order = {"name": component, "argv": home.argv(component), "log": str(home.log(component)), "env": home.environment}
         stdin = _pipe(self._process.stdin)
         stdin.write(json.dumps(order).encode() + b"\n")
         stdin.flush()
@@ -52,18 +62,20 @@ class Keeper:
         """Raise where a component has ended.
 
         Raises:
-            StoreError: One has; the message carries the tail of its log.
+            ComponentEnded: One has; the message carries the tail of its log.
         """
         for line in (_pipe(self._process.stdout).read() or b"").splitlines():
             ended = json.loads(line)
-            tail = self._home.log(ended["ended"]).read_text(errors="replace")[-1500:]
-            raise StoreError(
+            tail = self._logs[ended["ended"]].read_text(errors="replace")[-1500:]
+            raise ComponentEnded(
                 asked=f"Airflow's {ended['ended']}",
                 found=f"it ended with {ended['code']}:\n{tail}",
                 mend="mend what the log says, then try again",
             )
         if self._process.poll() is not None:
-            raise StoreError(asked="the keeper of Airflow's processes", found=f"it ended with {self._process.returncode}", mend="try again")
+            raise ComponentEnded(
+                asked="the keeper of Airflow's processes", found=f"it ended with {self._process.returncode}", mend="try again"
+            )
 
     def end(self) -> None:
         """End the components and everything below them."""
@@ -72,6 +84,8 @@ class Keeper:
             self._process.wait(timeout=15)
         except subprocess.TimeoutExpired:
             self._process.kill()
+            self._process.wait()
+        _pipe(self._process.stdout).close()
         end_descendants(grace=1)
 
 
@@ -88,29 +102,45 @@ def running(settings: Settings, worlds: tuple[str, ...], screen: Screen, preferr
         signal.signal(number, _stop)
     screen.busy("preparing Airflow's database")
     with open_home(settings, worlds, preferred_port) as home:
-        keeper = Keeper(home)
+        keeper = Keeper()
         try:
-            for component in COMPONENTS:
-                keeper.start(component)
-            rest = Rest(home.address, USER, home.password)
-            _wait(rest, keeper, screen, worlds)
+            home, rest = _start(home, keeper, screen, worlds)
             screen.line(f"Airflow is up at {home.address}")
             yield home, rest, keeper
         finally:
-            screen.busy("ending Airflow's processes")
             for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
                 signal.signal(number, signal.SIG_IGN)
             keeper.end()
             screen.line("every process of Airflow has ended")
 
 
+def _start(home: Home, keeper: Keeper, screen: Screen, worlds: tuple[str, ...], attempts: int = 3) -> tuple[Home, Rest]:
+    """A healthy Airflow; on another port where someone took ours before the api-server could."""
+    screen.busy("starting Airflow")
+    for attempt in range(attempts):
+        for component in COMPONENTS:
+            keeper.start(home, component)
+        rest = Rest(home.address, USER, home.password)
+        try:
+            _wait(rest, keeper, worlds)
+        except ComponentEnded as error:
+            if _PORT_TAKEN not in error.found or attempt == attempts - 1:
+                raise
+            screen.line(f"port {home.port} was taken meanwhile; trying another")
+            keeper.end()
+            keeper.begin()
+            home = home.on_port(free_port(0))
+        else:
+            return home, rest
+    raise AssertionError("the last attempt returns or raises")
+
+
 def _stop(number: int, _frame: FrameType | None) -> None:
     raise SystemExit(128 + number)
 
 
-def _wait(rest: Rest, keeper: Keeper, screen: Screen, worlds: tuple[str, ...], patience: float = 180) -> None:
+def _wait(rest: Rest, keeper: Keeper, worlds: tuple[str, ...], patience: float = 180) -> None:
     """Wait until Airflow is healthy, has its pools and has parsed the DAGs."""
-    screen.busy("starting Airflow")
     wanted = [f"/dags/{world}__{name}" for world in worlds for name in DAGS]
     deadline = time.monotonic() + patience
     pools_made = False

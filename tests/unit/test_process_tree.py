@@ -33,7 +33,12 @@ def keeper(tmp_path):
         [sys.executable, "-m", "pipeline.process_tree"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=project_folder()
     )
     process.log = tmp_path / "log"
-    order = {"name": "stubborn", "argv": [sys.executable, str(script), "one", "two"], "log": str(process.log)}
+    order = {
+        "name": "stubborn",
+        "argv": [sys.executable, str(script), "one", "two"],
+        "log": str(process.log),
+        "env": {"PATH": os.environ["PATH"]},
+    }
     process.stdin.write(json.dumps(order).encode() + b"\n")
     process.stdin.flush()
     wait_for(lambda: len(descendants(process.pid)) == 3 and process.log.read_text().count("up") == 3)
