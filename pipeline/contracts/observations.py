@@ -8,6 +8,9 @@ import pyarrow as pa
 
 KEY_COLUMNS = ("node", "valid_time", "available_time", "received_time", "delivery", "row")
 
+PARSER_VERSIONS: dict[str, str] = {"csv": "1", "synthetic": "1"}
+"""Part of a source's contract: raise an adapter's when the same bytes come out as other readings."""
+
 REJECTION_SCHEMA = pa.schema(
     [
         ("delivery", pa.string()),

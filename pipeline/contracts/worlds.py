@@ -68,6 +68,7 @@ class NodeTable(_Table):
     """Where the places of a source's nodes are listed: a CSV file, or the rows themselves."""
 
     location: str | None = None
+    separator: str = ","
     id: str = "id"
     latitude: str = "latitude"
     longitude: str = "longitude"

@@ -1,0 +1,36 @@
+"""Deliveries: what a provider hands over at once, under its own names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+Role = Literal["readings", "nodes"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One file of a delivery, under the name the provider gives it; `read` fetches its bytes as they are."""
+
+    name: str
+    location: str
+    read: Callable[[], bytes]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delivery:
+    """What a provider hands over at once: mostly one file; several where only together they make readings.
+
+    Attributes:
+        name: Unique within the source; a later delivery of the same name and other content is a new vintage of it.
+        role: Readings, or the places of the nodes.
+        covers: (first, last) instants that it speaks about, int64 seconds UTC, where that is known before reading.
+        published_time: When the provider published it, int64 seconds UTC, where it says so.
+    """
+
+    name: str
+    parts: tuple[Part, ...]
+    role: Role = "readings"
+    covers: tuple[int, int] | None = None
+    published_time: int | None = None

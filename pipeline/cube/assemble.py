@@ -1,0 +1,130 @@
+"""One region of a cube from the observations that meet it. Shape suffixes: T steps of the region, N node."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipeline.alignment.aggregate import Cells, Readings, aggregate
+from pipeline.contracts.cubes import NEVER, Revisions
+from pipeline.contracts.worlds import Domain, World
+from pipeline.cube.plan import DomainPlan, Region
+
+_STAMP = pa.timestamp("s", tz="UTC")
+UNKNOWN_TIME = np.iinfo(np.int64).max
+"""In place of the instant a node was first heard of, where it never was."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Slab:
+    """All variables of one region.
+
+    Attributes:
+        cells: One entry per variable, in the domain's order.
+        node_known_time: (node,) int64, the earliest `available_time` of any of its rows, UNKNOWN_TIME where none.
+        known_time: The latest `available_time` of any cell shown, 0 where there is none.
+    """
+
+    region: Region
+    cells: tuple[Cells, ...]
+    node_known_time: NDArray[np.int64]
+    known_time: int
+
+    @property
+    def missing(self) -> NDArray[np.int64]:
+        """(variable,) cells without a good value."""
+        return np.array([int(np.count_nonzero(np.isnan(c.values_TN))) for c in self.cells], np.int64)
+
+    @property
+    def digest(self) -> bytes:
+        """sha256 over values, flags and latencies."""
+        state = hashlib.sha256()
+        for c in self.cells:
+            for array in (c.values_TN, c.flags_TN, c.latency_TN):
+                state.update(np.ascontiguousarray(array).data)
+        return state.digest()
+
+    def revisions(self) -> Revisions:
+        """Superseded versions with steps counted on the domain's axis, sorted by step, node, variable and time."""
+        step = np.concatenate([c.step for c in self.cells]) + np.int32(self.region.start)
+        node = np.concatenate([c.node for c in self.cells])
+        variable = np.repeat(np.arange(len(self.cells), dtype=np.int16), [len(c.step) for c in self.cells])
+        available = np.concatenate([c.available_time for c in self.cells])
+        order = np.lexsort((available, variable, node, step))
+        return Revisions(
+            step=step[order],
+            node=node[order],
+            variable=variable[order],
+            value=np.concatenate([c.value for c in self.cells])[order],
+            flag=np.concatenate([c.flag for c in self.cells])[order],
+            available_time=available[order],
+            superseded_time=np.concatenate([c.superseded_time for c in self.cells])[order],
+        )
+
+
+def reach_seconds(domain: Domain) -> int:
+    """How long before its own interval a cell may take a reading from: the longest `max_age`."""
+    return max((int(v.max_age.total_seconds()) for v in domain.variables.values() if v.max_age is not None), default=0)
+
+
+def region_edge(plan: DomainPlan, region: Region) -> int:
+    """The label before the region's first step."""
+    return int(plan.axis_T[region.start - 1]) if region.start else plan.edge
+
+
+def assemble(world: World, plan: DomainPlan, region: Region, tables: Mapping[str, pa.Table]) -> Slab:
+    """One region from the observations of each source with `region_edge - reach < valid_time <= last label`."""
+    domain = world.domains[plan.domain]
+    index = {name: k for k, name in enumerate(plan.nodes.ids)}
+    rows = {name: _Rows(table, index) for name, table in tables.items()}
+    cells = []
+    for name, variable in domain.variables.items():
+        max_age = None if variable.max_age is None else int(variable.max_age.total_seconds())
+        cells.append(
+            aggregate(
+                rows[variable.source].readings(name),
+                axis_T=plan.axis_T[region.start : region.stop],
+                edge=region_edge(plan, region),
+                nodes=len(plan.nodes),
+                method=variable.aggregate,
+                latency=int(world.sources[variable.source].latency.total_seconds()),
+                max_age=max_age,
+            )
+        )
+    heard = np.full(len(plan.nodes), UNKNOWN_TIME)
+    for source in rows.values():
+        np.minimum.at(heard, source.node, source.available_time)
+    label = plan.axis_T[region.start : region.stop, None]
+    latest = [np.where(c.latency_TN == NEVER, 0, label + c.latency_TN).max(initial=0) for c in cells]
+    return Slab(region=region, cells=tuple(cells), node_known_time=heard, known_time=int(max(latest, default=0)))
+
+
+class _Rows:
+    """A table's keys as arrays, without rows of nodes that the plan does not know."""
+
+    def __init__(self, table: pa.Table, index: Mapping[str, int]) -> None:
+        words = table["node"]
+        coded = words.unify_dictionaries() if pa.types.is_dictionary(words.type) else words.dictionary_encode()
+        names = coded.chunk(0).dictionary.to_pylist() if coded.num_chunks else []
+        place = np.array([index.get(n, -1) for n in names], np.int32)
+        codes = [c.indices.to_numpy(zero_copy_only=False) for c in coded.chunks]
+        here = place[np.concatenate([np.zeros(0, np.int32), *codes])]
+        self._known = slice(None) if (here >= 0).all() else here >= 0
+        self._table = table
+        self.node = here[self._known]
+        self.valid_time = self._seconds("valid_time")
+        self.available_time = self._seconds("available_time")
+
+    def _seconds(self, name: str) -> NDArray[np.int64]:
+        return np.asarray(self._table[name].cast(_STAMP).cast(pa.int64()).to_numpy()[self._known])
+
+    def readings(self, variable: str) -> Readings:
+        """The rows of one variable; null is NaN."""
+        value = np.asarray(self._table[variable].to_numpy()[self._known], np.float32)
+        flag = np.asarray(self._table[f"{variable}_flag"].to_numpy()[self._known]).astype(np.uint16)
+        return Readings(node=self.node, valid_time=self.valid_time, available_time=self.available_time, value=value, flag=flag)

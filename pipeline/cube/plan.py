@@ -1,0 +1,132 @@
+"""The plan of a build: pure, the same list on every worker, and refused before work starts where it does not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.alignment.time_grid import DAY
+from pipeline.contracts.nodes import NodeSet
+from pipeline.errors import ConfigError
+
+BYTES_PER_CELL = 10
+"""float32 value, uint16 flag, int32 latency."""
+
+BYTES_PER_ROW = 160
+"""One observation in memory while it is read, sorted and met with the axis."""
+
+READINGS_PER_CELL = 2.0
+"""How many rows a cell is taken to need where nothing else is known."""
+
+_CHUNK_BYTES = 512 * 1024
+_LONGEST_DAYS = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class Region:
+    """Steps start .. stop-1 of one domain, all its nodes: one time chunk, written by one worker.
+
+    `edge` is the label before the first step, where the first interval begins.
+    """
+
+    domain: str
+    chunk: int
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class DomainPlan:
+    """What one domain's group will look like after the build, and which regions must be made for it."""
+
+    domain: str
+    axis_T: NDArray[np.int64]
+    edge: int
+    nodes: NodeSet
+    variables: tuple[str, ...]
+    chunk_steps: int
+    regions: tuple[Region, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanSize:
+    """What a plan costs; bytes are uncompressed."""
+
+    tasks: int
+    cells: int
+    written_bytes: int
+    peak_bytes: int
+
+
+def choose_chunk_steps(step_s: int, nodes: int, asked: int | None = None) -> int:
+    """Steps of a time chunk over all nodes: about half a MiB per array, whole days where possible, a month at most."""
+    if asked is not None:
+        return asked
+    per_day = max(DAY // step_s, 1)
+    fitting = max(_CHUNK_BYTES // (4 * max(nodes, 1)), 1)
+    if fitting < per_day:
+        return fitting
+    return max(min(fitting // per_day, _LONGEST_DAYS if per_day > 1 else 256) * per_day, 1)
+
+
+def plan_regions(domain: str, steps: int, chunk_steps: int, chunks: NDArray[np.int64]) -> tuple[Region, ...]:
+    """The regions of these chunks, in order of time; the last one ends where the axis ends."""
+    found = [int(c) for c in np.unique(chunks)]
+    return tuple(Region(domain=domain, chunk=c, start=c * chunk_steps, stop=min((c + 1) * chunk_steps, steps)) for c in found)
+
+
+def touched_chunks(
+    axis_T: NDArray[np.int64],
+    edge: int,
+    chunk_steps: int,
+    *,
+    stored_steps: int,
+    days: Sequence[int],
+    reach: int,
+) -> NDArray[np.int64]:
+    """Chunks that new observations or new steps change.
+
+    Args:
+        axis_T: The axis as it will be.
+        edge: The label before its first.
+        chunk_steps: Steps of a chunk.
+        stored_steps: Steps that the cube holds already.
+        days: Starts (seconds UTC) of the days of `valid_time` that received rows since the cube was last built.
+        reach: Seconds that a reading serves beyond its own cell (`max_age`).
+    """
+    fresh = np.arange(stored_steps // chunk_steps, -(-len(axis_T) // chunk_steps)) if len(axis_T) > stored_steps else np.zeros(0, np.int64)
+    begins = np.concatenate([[edge], axis_T[:-1]]) if len(axis_T) else axis_T
+    day = np.asarray(sorted(days), np.int64)
+    # A step (begin, label] takes readings of the days from that of `begin` - reach to that of `label`.
+    first = np.searchsorted(day, (begins + 1 - reach) // DAY * DAY, side="left")
+    last = np.searchsorted(day, axis_T, side="right")
+    return np.unique(np.concatenate([fresh, np.flatnonzero(last > first) // chunk_steps])).astype(np.int64)
+
+
+def measure_plan(plans: Sequence[DomainPlan], *, workers: int, readings_per_cell: float = READINGS_PER_CELL) -> PlanSize:
+    """Count tasks, cells and bytes; the peak is of one process that works on `workers` of the largest regions."""
+    sizes = [(r.stop - r.start) * len(p.nodes) * len(p.variables) for p in plans for r in p.regions]
+    each = BYTES_PER_CELL * 3 + BYTES_PER_ROW * readings_per_cell
+    return PlanSize(
+        tasks=len(sizes),
+        cells=sum(sizes),
+        written_bytes=sum(sizes) * BYTES_PER_CELL,
+        peak_bytes=int(sum(sorted(sizes, reverse=True)[:workers]) * each),
+    )
+
+
+def check_plan(size: PlanSize, *, limit_bytes: int) -> None:
+    """Refuse a plan whose peak does not fit.
+
+    Raises:
+        ConfigError: With the numbers.
+    """
+    if size.peak_bytes > limit_bytes:
+        raise ConfigError(
+            asked=f"a cube build of {size.tasks} regions, {size.cells:,} cells, {size.written_bytes / 2**20:,.0f} MiB",
+            found=f"it needs about {size.peak_bytes / 2**20:,.0f} MiB at its peak, {limit_bytes / 2**20:,.0f} MiB are allowed",
+            mend="set a smaller chunk_steps in the domain, use fewer workers per process, or more memory",
+        )

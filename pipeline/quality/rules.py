@@ -1,0 +1,97 @@
+"""Quality rules: one function per flag bit. Each looks at a reading and at earlier ones only, so that no flag knows the future.
+
+Series rules (`spike`, `stuck`) take one series per node, in time order, as `start`: True where a node's series begins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Values = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+
+def missing(values: Values) -> Mask:
+    """Where no value was delivered."""
+    return np.isnan(values)
+
+
+def fill_code(delivered: Values, codes: Sequence[float]) -> Mask:
+    """Where the delivered value is one of the source's codes for no measurement."""
+    return np.isin(delivered, np.array(codes, np.float64)) if codes else np.zeros(len(delivered), np.bool_)
+
+
+def out_of_range(values: Values, low: float | None, high: float | None) -> Mask:
+    """Where a value is outside the variable's physical bounds (each inclusive)."""
+    below = values < low if low is not None else np.zeros(len(values), np.bool_)
+    above = values > high if high is not None else np.zeros(len(values), np.bool_)
+    return below | above
+
+
+def future(valid_time: NDArray[np.int64], received_time: int) -> Mask:
+    """Where a reading is stamped later than it was received."""
+    return valid_time > received_time
+
+
+def spike(values: Values, start: Mask, jump: float) -> Mask:
+    """Where a value is more than `jump` from the last credible one.
+
+    A second reading within `jump` of the first jumped one confirms a new level and is credible.
+    """
+    known = np.flatnonzero(~np.isnan(values))
+    flags = np.zeros(len(values), np.bool_)
+    if not len(known):
+        return flags
+    series = np.cumsum(start)[known]
+    x = values[known]
+    same = np.r_[False, series[1:] == series[:-1]]
+    jumps = np.flatnonzero(same & (np.abs(np.diff(x, prepend=x[0])) > jump))
+    i, n = 0, len(jumps)
+    while i < n:
+        place = int(jumps[i])
+        last = x[place - 1]
+        flags[known[place]] = True
+        follow = place + 1
+        while follow < len(x) and same[follow] and abs(x[follow] - last) > jump and abs(x[follow] - x[follow - 1]) > jump:
+            flags[known[follow]] = True
+            follow += 1
+        i = int(np.searchsorted(jumps, follow, side="right"))
+    return flags
+
+
+def stuck(values: Values, start: Mask, after: int) -> Mask:
+    """Where a value is the `after`-th or later of equal readings in a row; zero is never stuck (a road may be empty all night)."""
+    known = np.flatnonzero(~np.isnan(values))
+    flags = np.zeros(len(values), np.bool_)
+    if not len(known):
+        return flags
+    series, x = np.cumsum(start)[known], values[known]
+    fresh = np.r_[True, (series[1:] != series[:-1]) | (x[1:] != x[:-1])]
+    begin = np.flatnonzero(fresh)
+    length = np.arange(len(x)) - np.repeat(begin, np.diff(np.r_[begin, len(x)]))
+    flags[known[(length >= after - 1) & (x != 0)]] = True
+    return flags
+
+
+_MISTAKES: dict[str, tuple[tuple[float, float], ...]] = {
+    "degC": ((1.0, -273.15), (5 / 9, -160 / 9)),  # delivered in K, in degF
+    "K": ((1.0, 273.15), (5 / 9, 459.67 * 5 / 9)),  # in degC, in degF
+    "hPa": ((0.01, 0.0), (10.0, 0.0), (33.8639, 0.0)),  # in Pa, in kPa, in inHg
+    "Pa": ((100.0, 0.0), (1000.0, 0.0)),  # in hPa, in kPa
+    "m s-1": ((1 / 3.6, 0.0), (0.514444, 0.0)),  # in km/h, in knots
+    "km/h": ((3.6, 0.0), (1.609344, 0.0)),  # in m/s, in mph
+}
+
+
+def unit_suspect(values: Values, unit: str, low: float | None, high: float | None) -> Mask:
+    """Where a value is out of range as declared and in range as if delivered in another usual unit."""
+    outside = out_of_range(values, low, high)
+    if not outside.any():
+        return outside
+    suspect = np.zeros(len(values), np.bool_)
+    for factor, offset in _MISTAKES.get(unit, ()):
+        suspect |= outside & ~out_of_range(values * factor + offset, low, high)
+    return suspect

@@ -1,0 +1,138 @@
+"""Versions: of several readings of one node and instant, which are repeats, which are corrections, and when each was known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Versions:
+    """(R,) which new readings stay, and the instant at which each could be known (int64 seconds UTC)."""
+
+    keep: NDArray[np.bool_]
+    available_time: NDArray[np.int64]
+
+
+def same_as_previous(order: NDArray[np.int64], columns: list[NDArray[np.generic]]) -> NDArray[np.bool_]:
+    """For rows taken in `order`: whether all columns equal those of the row before."""
+    same = np.ones(len(order), np.bool_)
+    same[:1] = False
+    for column in columns:
+        ordered = column[order]
+        same[1:] &= ordered[1:] == ordered[:-1]
+    return same
+
+
+def value_bits(values: list[NDArray[np.float32]]) -> list[NDArray[np.generic]]:
+    """Float columns as comparable bits: every NaN the same, -0 as 0."""
+    return [np.where(np.isnan(v), np.float32(np.nan), v + np.float32(0)).astype(np.float32).view(np.int32) for v in values]
+
+
+def unrepeated(
+    node: NDArray[np.int32], valid_time: NDArray[np.int64], available_time: NDArray[np.int64], bits: list[NDArray[np.generic]]
+) -> NDArray[np.bool_]:
+    """Which readings of ONE delivery stay, rows in the order delivered.
+
+    Of several for the same node, `valid_time` and `available_time` the last stays; of versions that follow each other with
+    the same values the earliest stays.
+    """
+    key = _key(node, valid_time)
+    keep = np.ones(len(key), np.bool_)
+    if len(key) < 2 or _strictly_increasing(key):
+        return keep
+    order = np.lexsort((np.arange(len(key)), available_time, key))
+    again = same_as_previous(order, [key, available_time])
+    keep[order[:-1][again[1:]]] = False
+    kept = order[keep[order]]
+    keep[kept[same_as_previous(kept, [key, *bits])]] = False
+    return keep
+
+
+def _key(node: NDArray[np.int32], valid_time: NDArray[np.int64]) -> NDArray[np.int64]:
+    return (node.astype(np.int64) << 36) + valid_time
+
+
+def _strictly_increasing(key: NDArray[np.int64]) -> bool:
+    return bool((key[1:] > key[:-1]).all())
+
+
+def merged(
+    node: NDArray[np.int32],
+    valid_time: NDArray[np.int64],
+    available_time: NDArray[np.int64],
+    bits: list[NDArray[np.generic]],
+    *,
+    delivery: NDArray[np.int64],
+    known_again: NDArray[np.int64],
+    declared: NDArray[np.bool_],
+    old: NDArray[np.bool_],
+) -> Versions:
+    """Join readings of several deliveries; old rows (stored already) come first and never change.
+
+    Args:
+        node: (R,) code of the node, below 2**27.
+        valid_time: (R,) int64 seconds UTC.
+        available_time: (R,) as the feed or the declared latency says.
+        bits: Values as comparable bits (`value_bits`).
+        delivery: (R,) place of each row's delivery in the order of arrival.
+        known_again: (R,) when that delivery was published, else received: no correction it brings was known earlier.
+        declared: (R,) the row carries a publication time of its own.
+        old: (R,) the row is stored already.
+
+    Returns:
+        For all rows, old ones kept unchanged. A repeat of the version before it is dropped. A correction without a
+        publication time of its own becomes available when its delivery did, and always after the version it corrects.
+    """
+    key = _key(node, valid_time)
+    available = available_time.copy()
+    keep = np.ones(len(key), np.bool_)
+    arrival = np.lexsort((delivery, key))
+    repeated = same_as_previous(arrival, [key])
+    if not repeated.any():
+        return Versions(keep=keep, available_time=available)
+    later = np.zeros(len(key), np.bool_)
+    later[arrival] = repeated & ~_same_delivery_as_first(key[arrival], delivery[arrival])
+    bump = later & ~declared & ~old
+    available[bump] = np.maximum(available[bump], known_again[bump])
+    order = np.lexsort((delivery, available, key))
+    tied = same_as_previous(order, [key, available])
+    if tied.any():
+        _untie(order, tied, key, available, known_again, old)
+        order = np.lexsort((delivery, available, key))
+    again = same_as_previous(order, [key, *bits])
+    keep[order[again]] = False
+    return Versions(keep=keep | old, available_time=available)
+
+
+def _same_delivery_as_first(key: NDArray[np.int64], delivery: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """For rows by key: whether a row is of the same delivery as its key's first row."""
+    begin = np.flatnonzero(np.r_[True, key[1:] != key[:-1]])
+    first = np.repeat(delivery[begin], np.diff(np.r_[begin, len(key)]))
+    same: NDArray[np.bool_] = delivery == first
+    return same
+
+
+def _untie(
+    order: NDArray[np.int64],
+    tied: NDArray[np.bool_],
+    key: NDArray[np.int64],
+    available: NDArray[np.int64],
+    known_again: NDArray[np.int64],
+    old: NDArray[np.bool_],
+) -> None:
+    """Give new rows that share key and instant with another the next free instant, no earlier than their delivery."""
+    keys = key[order]
+    for group in np.unique(keys[tied]):
+        rows = order[np.searchsorted(keys, group) : np.searchsorted(keys, group, side="right")]
+        taken = {int(available[r]) for r in rows[old[rows]]}
+        for row in rows[~old[rows]]:
+            moment = int(available[row])
+            if moment in taken:
+                moment = max(moment, int(known_again[row]))
+            while moment in taken:
+                moment += 1
+            taken.add(moment)
+            available[row] = moment

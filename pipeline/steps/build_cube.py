@@ -1,0 +1,250 @@
+"""build_cube: observations -> cube. One Zarr group per domain, only what changed, one atomic commit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.alignment.node_grid import extend_nodes, grid_nodes, merge_nodes
+from pipeline.alignment.time_grid import axis, step_before, step_seconds
+from pipeline.api import BuildCubeRequest, Receipt
+from pipeline.contracts.provenance import digest_json
+from pipeline.contracts.times import format_instant, to_seconds
+from pipeline.contracts.worlds import World, load_world
+from pipeline.cube.assemble import Slab, assemble, reach_seconds, region_edge
+from pipeline.cube.plan import DomainPlan, Region, check_plan, choose_chunk_steps, measure_plan, plan_regions, touched_chunks
+from pipeline.errors import NotYetAvailable
+from pipeline.parallel import isolated, map_regions, worker_count
+from pipeline.settings import Settings, code_version
+from pipeline.stores.cube_format import FORMAT, GroupTemplate, VariableTemplate
+from pipeline.stores.cube_writer import CubeWriter, RegionBook, RegionWriter
+from pipeline.stores.cubes import CubeState, CubeStore, DomainState
+from pipeline.stores.objects import ObjectStore
+from pipeline.stores.observations import ObservationStore
+from pipeline.telemetry import Progress
+
+MEMORY_LIMIT = 3 * 2**30
+"""Bytes that the regions in work in one process may need together."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Built:
+    """What comes back from one region; `written` where a worker of another process made it."""
+
+    domain: str
+    book: RegionBook
+    written: Any
+
+
+def run(request: BuildCubeRequest, settings: Settings, progress: Progress) -> Receipt:
+    """Bring the cube up to the observations, and its axes up to `as_of`.
+
+    Only regions that new observations or new steps touch are made again; where there are none the outcome is
+    `unchanged`. An axis that already reaches beyond `as_of` keeps its steps.
+
+    Raises:
+        NotYetAvailable: Nothing was observed yet.
+        ConfigError: The plan does not fit in memory.
+        ConflictError: Another build was committed meanwhile.
+    """
+    world = load_world(request.world)
+    objects = ObjectStore(settings.store)
+    sources = {name: ObservationStore(objects, world, name) for name in world.sources}
+    consumed = {name: len(source.commits()) for name, source in sources.items()}
+    if not any(consumed.values()):
+        raise NotYetAvailable(
+            asked=f"a cube of world {world.name}", found="no observation of any source", mend="run land and observe first"
+        )
+    store = CubeStore(settings.store, world.name)
+    state = _state(store)
+    plans = [_plan(world, name, to_seconds(request.as_of), sources, consumed, store, state) for name in world.domains]
+    work = {plan.domain: plan for plan in plans if plan is not None and plan.regions}
+    if not work and state is not None:
+        return _receipt(request, state, outcome="unchanged")
+    size = measure_plan(list(work.values()), workers=worker_count(settings))
+    check_plan(size, limit_bytes=MEMORY_LIMIT)
+    writer = CubeWriter(settings.store, world.name)
+    for plan in work.values():
+        held = None if state is None else state.domains.get(plan.domain)
+        writer.prepare(_template(world, plan), fresh=held is None or len(plan.regions) == _chunks(plan))
+    make = partial(_build_region, settings=settings, world=world, plans=work, writer=writer.regions(isolated=isolated(settings)))
+    mapped = map_regions(make, [r for plan in work.values() for r in plan.regions], settings, progress)
+    writer.merge([built.written for built in mapped.results])
+    digests = {}
+    for name in work:
+        used = {v.source for v in world.domains[name].variables.values()}
+        books = [built.book for built in mapped.results if built.domain == name]
+        digests[name] = writer.keep_books(name, books, {s: consumed[s] for s in used})
+    writer.commit(f"{world.name} as of {format_instant(request.as_of)}", _provenance(request, world, consumed, digests))
+    return _receipt(
+        request,
+        CubeStore(settings.store, world.name).state(),
+        outcome="done",
+        notes=mapped.notes,
+        plan={"regions": size.tasks, "written_cells": size.cells},
+        details={"planned_peak_bytes": size.peak_bytes, "written_bytes": size.written_bytes},
+    )
+
+
+def recipe_digest(world: World, domain: str) -> str:
+    """Identity of every setting that a domain's stored regions depend on."""
+    declared = world.domains[domain]
+    sources = {v.source: world.sources[v.source].model_dump(mode="json", exclude={"licence"}) for v in declared.variables.values()}
+    variables = {n: [v.source, v.aggregate, str(v.max_age), v.long_name, v.standard_name] for n, v in declared.variables.items()}
+    start = format_instant(world.domain_start(domain))
+    return digest_json([FORMAT, start, declared.kind, declared.clock.model_dump(mode="json"), declared.chunk_steps, variables, sources])
+
+
+def _state(store: CubeStore) -> CubeState | None:
+    try:
+        return store.state()
+    except NotYetAvailable:
+        return None
+
+
+def _plan(
+    world: World,
+    name: str,
+    as_of: int,
+    sources: Mapping[str, ObservationStore],
+    consumed: Mapping[str, int],
+    store: CubeStore,
+    state: CubeState | None,
+) -> DomainPlan | None:
+    """What must be made of one domain; None where it has no step or no node yet."""
+    domain, held = world.domains[name], None if state is None else state.domains.get(name)
+    used = sorted({v.source for v in domain.variables.values()})
+    found = merge_nodes(sources[s].nodes() for s in used)
+    nodes = grid_nodes(found) if domain.kind == "grid" else found
+    known = None if held is None or held.recipe != recipe_digest(world, name) else store.nodes(name)
+    nodes = extend_nodes(known, nodes)
+    end = as_of if known is None or held is None or held.end is None else max(as_of, held.end)
+    axis_T = axis(domain.clock, to_seconds(world.domain_start(name)), end)
+    if not len(axis_T) or not len(nodes):
+        return None
+    edge = step_before(domain.clock, int(axis_T[0]))
+    keep = held is not None and known is not None and nodes.ids == known.ids and all(consumed[s] >= held.consumed[s] for s in used)
+    chunk_steps = held.chunk_steps if keep and held else choose_chunk_steps(step_seconds(domain.clock), len(nodes), domain.chunk_steps)
+    chunks = _chunks_to_make(axis_T, edge, chunk_steps, held if keep else None, {s: sources[s] for s in used}, reach_seconds(domain))
+    return DomainPlan(
+        domain=name,
+        axis_T=axis_T,
+        edge=edge,
+        nodes=nodes,
+        variables=tuple(domain.variables),
+        chunk_steps=chunk_steps,
+        regions=plan_regions(name, len(axis_T), chunk_steps, chunks),
+    )
+
+
+def _chunks_to_make(
+    axis_T: NDArray[np.int64],
+    edge: int,
+    chunk_steps: int,
+    held: DomainState | None,
+    sources: Mapping[str, ObservationStore],
+    reach: int,
+) -> NDArray[np.int64]:
+    days = [] if held is None else [d for name, source in sources.items() for d in source.days_since(held.consumed[name])]
+    return touched_chunks(axis_T, edge, chunk_steps, stored_steps=0 if held is None else held.steps, days=days, reach=reach)
+
+
+def _chunks(plan: DomainPlan) -> int:
+    return -(-len(plan.axis_T) // plan.chunk_steps)
+
+
+def _template(world: World, plan: DomainPlan) -> GroupTemplate:
+    domain = world.domains[plan.domain]
+    variables = []
+    for name, variable in domain.variables.items():
+        raw = world.sources[variable.source].variables[name]
+        variables.append(
+            VariableTemplate(
+                name=name,
+                units=raw.to or raw.unit,
+                aggregate=variable.aggregate,
+                long_name=variable.long_name,
+                standard_name=variable.standard_name,
+            )
+        )
+    return GroupTemplate(
+        domain=plan.domain,
+        title=domain.title,
+        axis_T=plan.axis_T,
+        nodes=plan.nodes,
+        variables=tuple(variables),
+        chunk_steps=plan.chunk_steps,
+        recipe=recipe_digest(world, plan.domain),
+    )
+
+
+def _build_region(region: Region, *, settings: Settings, world: World, plans: Mapping[str, DomainPlan], writer: RegionWriter) -> _Built:
+    """Read, assemble and write one region; runs on any worker."""
+    plan, domain = plans[region.domain], world.domains[region.domain]
+    begin, end = region_edge(plan, region) - reach_seconds(domain), int(plan.axis_T[region.stop - 1])
+    tables = {}
+    for source in sorted({v.source for v in domain.variables.values()}):
+        names = [n for n, v in domain.variables.items() if v.source == source]
+        columns = ["node", "valid_time", "available_time", *(c for n in names for c in (n, f"{n}_flag"))]
+        tables[source] = ObservationStore(ObjectStore(settings.store), world, source).read(begin, end, columns, dictionaries=True)
+    slab = assemble(world, plan, region, tables)
+    written = writer.write(region.domain, region.start, _arrays(plan, slab))
+    book = RegionBook(
+        chunk=region.chunk,
+        digest=slab.digest,
+        missing=slab.missing,
+        known_time=slab.known_time,
+        node_known_time=slab.node_known_time,
+        revisions=slab.revisions(),
+    )
+    return _Built(domain=region.domain, book=book, written=written)
+
+
+def _arrays(plan: DomainPlan, slab: Slab) -> dict[str, NDArray[Any]]:
+    arrays: dict[str, NDArray[Any]] = {}
+    for name, cells in zip(plan.variables, slab.cells, strict=True):
+        arrays |= {name: cells.values_TN, f"{name}_flag": cells.flags_TN, f"{name}_latency": cells.latency_TN}
+    return arrays
+
+
+def _provenance(request: BuildCubeRequest, world: World, consumed: Mapping[str, int], digests: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "world": world.name,
+        "world_digest": world.digest,
+        "code_version": code_version(),
+        "as_of": format_instant(request.as_of),
+        "observations": dict(consumed),
+        "digest": dict(digests),
+    }
+
+
+def _receipt(
+    request: BuildCubeRequest,
+    state: CubeState,
+    *,
+    outcome: Any,
+    notes: tuple[str, ...] = (),
+    plan: dict[str, int] | None = None,
+    details: dict[str, Any] | None = None,
+) -> Receipt:
+    domains = state.domains
+    counts = {
+        "cells": sum(d.steps * d.nodes * len(d.missing) for d in domains.values()),
+        "missing": sum(round(share * d.steps * d.nodes) for d in domains.values() for share in d.missing.values()),
+        "revisions": sum(d.revisions for d in domains.values()),
+    }
+    return Receipt(
+        step=request.step,
+        world=request.world,
+        as_of=request.as_of,
+        outcome=outcome,
+        ids={"snapshot": state.snapshot} | {f"digest.{name}": d.digest for name, d in domains.items()},
+        counts=counts | {"regions": 0, "written_cells": 0} | (plan or {}),
+        notes=notes,
+        details={"missing_share": {name: d.missing for name, d in domains.items()}} | (details or {}),
+    )

@@ -1,0 +1,195 @@
+"""The cube at rest: one Zarr v3 group per domain. Pure metadata; what CF asks for, and what as-of reading needs.
+
+Per variable NAME: `NAME` float32, `NAME_flag` uint16, `NAME_latency` int32 over (valid_time, node) or (valid_time, y, x).
+Beside the coordinates: `chunks/*`, one entry per time chunk, and `revisions/*`, one entry per superseded version.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.contracts.cubes import NEVER
+from pipeline.contracts.flags import FLAG_MEANINGS, Flag
+from pipeline.contracts.nodes import NodeSet
+from pipeline.errors import ContractError
+
+FORMAT = 1
+"""Version of the layout; part of every group's recipe."""
+
+COORDINATE_CHUNK = 16384
+BOOK_CHUNK = 1024
+REVISION_CHUNK = 65536
+REVISION_TYPES = {
+    "step": "int32",
+    "node": "int32",
+    "variable": "int16",
+    "value": "float32",
+    "flag": "uint16",
+    "available_time": "int64",
+    "superseded_time": "int64",
+}
+_TIME = {"standard_name": "time", "units": "seconds since 1970-01-01T00:00:00Z", "calendar": "proleptic_gregorian"}
+_CELL_METHODS = {"mean": "mean", "sum": "sum", "last": "point", "max": "maximum", "min": "minimum"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class VariableTemplate:
+    """One variable's metadata; `aggregate` is how readings meet the clock."""
+
+    name: str
+    units: str
+    aggregate: str
+    long_name: str = ""
+    standard_name: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class GroupTemplate:
+    """One domain's group without values. `recipe` names the settings under which stored regions stay valid."""
+
+    domain: str
+    title: str
+    axis_T: NDArray[np.int64]
+    nodes: NodeSet
+    variables: tuple[VariableTemplate, ...]
+    chunk_steps: int
+    recipe: str
+
+    @property
+    def chunks(self) -> int:
+        """Count of time chunks."""
+        return -(-len(self.axis_T) // self.chunk_steps)
+
+    @property
+    def space(self) -> tuple[int, ...]:
+        """Shape of one step."""
+        return self.nodes.shape or (len(self.nodes),)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ArrayTemplate:
+    """One array without values; `dtype` is a Zarr v3 data type."""
+
+    path: str
+    dtype: str
+    shape: tuple[int, ...]
+    chunks: tuple[int, ...]
+    fill: Any
+    dims: tuple[str, ...]
+    attributes: dict[str, Any]
+
+
+def value_arrays(template: GroupTemplate) -> list[ArrayTemplate]:
+    """The big arrays: values, flags and latencies."""
+    shape, space = (len(template.axis_T), *template.space), ("y", "x") if template.nodes.shape else ("node",)
+    chunks = tuple(max(n, 1) for n in (template.chunk_steps, *template.space))
+    found = []
+    for v in template.variables:
+        for suffix, dtype, fill, attributes in (
+            ("", "float32", float("nan"), _value_attributes(v)),
+            ("_flag", "uint16", int(Flag.MISSING), _flag_attributes(v)),
+            ("_latency", "int32", int(NEVER), _latency_attributes(v)),
+        ):
+            found.append(
+                ArrayTemplate(
+                    path=v.name + suffix,
+                    dtype=dtype,
+                    shape=shape,
+                    chunks=chunks,
+                    fill=fill,
+                    dims=("valid_time", *space),
+                    attributes=attributes | {"coordinates": "latitude longitude"},
+                )
+            )
+    return found
+
+
+def small_arrays(template: GroupTemplate) -> list[ArrayTemplate]:
+    """Coordinates and bookkeeping, all one-dimensional along their first axis."""
+    steps, nodes, chunks = len(template.axis_T), len(template.nodes), template.chunks
+    degrees = {"latitude": ("degrees_north", nodes), "longitude": ("degrees_east", nodes)}
+    arrays = [
+        _line("valid_time", "int64", steps, 0, "valid_time", _TIME | {"long_name": "end of the step"}),
+        _line("node_id", "string", nodes, "", "node", {"cf_role": "timeseries_id"}),
+        *(_line(k, "float64", n, float("nan"), "node", {"standard_name": k, "units": u}) for k, (u, n) in degrees.items()),
+        _line("node_known_time", "int64", nodes, 0, "node", {"units": _TIME["units"], "long_name": "when the node was first heard of"}),
+        _line("chunks/known_time", "int64", chunks, 0, "chunk", {"units": _TIME["units"], "long_name": "latest availability in the chunk"}),
+        _line("chunks/digest", "uint8", chunks, 0, "chunk", {"long_name": "sha256 of the chunk's values, flags, latencies"}, 32),
+        _line("chunks/missing", "int64", chunks, 0, "chunk", {"long_name": "cells without a good value"}, len(template.variables)),
+        _line("chunks/revision_start", "int64", chunks + 1, 0, "edge", {"long_name": "first revision of the chunk"}),
+    ]
+    if template.nodes.ends is not None:
+        arrays.append(_line("ends", "float64", nodes, float("nan"), "node", {"long_name": "latitude and longitude of start and end"}, 4))
+    return arrays
+
+
+def revision_arrays(count: int) -> list[ArrayTemplate]:
+    """Columns of superseded versions."""
+    return [
+        ArrayTemplate(
+            path=f"revisions/{name}",
+            dtype=dtype,
+            shape=(count,),
+            chunks=(REVISION_CHUNK,),
+            fill=float("nan") if dtype == "float32" else 0,
+            dims=("revision",),
+            attributes={},
+        )
+        for name, dtype in REVISION_TYPES.items()
+    ]
+
+
+def check_aligned(template: GroupTemplate, start: int, stop: int) -> None:
+    """Refuse a region that is not exactly one or more whole time chunks.
+
+    Raises:
+        ContractError: With the nearest aligned region.
+    """
+    step, end = template.chunk_steps, len(template.axis_T)
+    if 0 <= start < stop <= end and start % step == 0 and (stop % step == 0 or stop == end):
+        return
+    low, high = max(start, 0) // step * step, min(-(-max(stop, 1) // step) * step, end)
+    raise ContractError(
+        asked=f"write steps {start}:{stop} of {template.domain}",
+        found=f"chunks of {step} steps on an axis of {end}: the region cuts a chunk or lies outside",
+        mend=f"write whole chunks, here {low}:{high}; two writers in one chunk would lose each other's cells",
+    )
+
+
+def _line(path: str, dtype: str, size: int, fill: Any, dim: str, attributes: dict[str, Any], width: int | None = None) -> ArrayTemplate:
+    length = BOOK_CHUNK if dim in ("chunk", "edge") else COORDINATE_CHUNK
+    return ArrayTemplate(
+        path=path,
+        dtype=dtype,
+        shape=(size,) if width is None else (size, width),
+        chunks=(length,) if width is None else (length, width),
+        fill=fill,
+        dims=(dim,) if width is None else (dim, f"{path.rsplit('/')[-1]}_part"),
+        attributes=attributes,
+    )
+
+
+def _value_attributes(variable: VariableTemplate) -> dict[str, Any]:
+    names = {"long_name": variable.long_name or variable.name.replace("_", " ")}
+    if variable.standard_name:
+        names["standard_name"] = variable.standard_name
+    method = f"valid_time: {_CELL_METHODS[variable.aggregate]}"
+    ancillary = f"{variable.name}_flag {variable.name}_latency"
+    return names | {"units": variable.units, "cell_methods": method, "ancillary_variables": ancillary}
+
+
+def _flag_attributes(variable: VariableTemplate) -> dict[str, Any]:
+    return {
+        "long_name": f"why {variable.name} must not be used",
+        "flag_masks": [int(f) for f in FLAG_MEANINGS],
+        "flag_meanings": " ".join(str(f.name).lower() for f in FLAG_MEANINGS),
+    }
+
+
+def _latency_attributes(variable: VariableTemplate) -> dict[str, Any]:
+    # No CF unit of time here: a reader that decodes durations would turn the sentinel into a date.
+    return {"long_name": f"seconds from valid_time until {variable.name} was available", "never": int(NEVER)}

@@ -1,0 +1,123 @@
+"""As-of reading of one domain's group: what was available later is taken away again. T steps, N node, V variable."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.contracts.cubes import NEVER, DomainCube, Revisions
+from pipeline.contracts.flags import Flag
+from pipeline.contracts.nodes import NodeSet
+from pipeline.stores.cube_format import REVISION_TYPES
+
+
+def read_nodes(group: Any) -> NodeSet:
+    """All nodes of a group in their order."""
+    shape = group.attrs["cubecast"]["grid_shape"]
+    return NodeSet(
+        ids=tuple(str(i) for i in group["node_id"][:]),
+        latitude=group["latitude"][:],
+        longitude=group["longitude"][:],
+        shape=None if shape is None else (shape[0], shape[1]),
+        ends=group["ends"][:] if "ends" in group else None,
+    )
+
+
+def read_domain(group: Any, domain: str, as_of: int, start: int | None, snapshot: str) -> DomainCube:
+    """The group's state as it was known at `as_of` (seconds UTC), from `start` on."""
+    book, valid_time = group.attrs["cubecast"], group["valid_time"][:]
+    stop = int(np.searchsorted(valid_time, as_of, side="right"))
+    begin = 0 if start is None else min(int(np.searchsorted(valid_time, start, side="left")), stop)
+    all_nodes, heard = read_nodes(group), np.flatnonzero(group["node_known_time"][:] <= as_of)
+    nodes = _some_nodes(all_nodes, heard)
+    shape = (stop - begin, len(nodes), len(book["variables"]))
+    values, flags, latency = np.empty(shape, np.float32), np.empty(shape, np.uint16), np.empty(shape, np.int32)
+    for v, name in enumerate(book["variables"]):
+        for suffix, array in (("", values), ("_flag", flags), ("_latency", latency)):
+            stored = group[name + suffix][begin:stop].reshape(stop - begin, len(all_nodes))
+            array[..., v] = stored if len(nodes) == len(all_nodes) else stored[:, heard]
+    records = _revisions(group, book["chunk_steps"], begin, stop, heard, len(all_nodes))
+    axis = valid_time[begin:stop]
+    late = _late_steps(group["chunks/known_time"][:], book["chunk_steps"], begin, stop, as_of)
+    for part in late:
+        _hide(axis[part], values[part], flags[part], latency[part], as_of)
+    if late:
+        _show_older(records, axis, values, flags, latency, as_of)
+    return DomainCube(
+        domain=domain,
+        as_of=as_of,
+        snapshot=snapshot,
+        valid_time=axis,
+        nodes=nodes,
+        variables=tuple(book["variables"]),
+        units=tuple(group[n].attrs["units"] for n in book["variables"]),
+        values_TNV=values,
+        flags_TNV=flags,
+        latency_TNV=latency,
+        revisions=take_revisions(records, records.superseded_time <= as_of),
+    )
+
+
+def take_revisions(records: Revisions, keep: NDArray[np.bool_] | NDArray[np.int64]) -> Revisions:
+    """These records only."""
+    return Revisions(**{name: getattr(records, name)[keep] for name in REVISION_TYPES})
+
+
+def _some_nodes(nodes: NodeSet, index: NDArray[np.int64]) -> NodeSet:
+    if len(index) == len(nodes):
+        return nodes
+    return NodeSet(
+        ids=tuple(nodes.ids[i] for i in index),
+        latitude=nodes.latitude[index],
+        longitude=nodes.longitude[index],
+        ends=None if nodes.ends is None else nodes.ends[index],
+    )
+
+
+def _revisions(group: Any, chunk_steps: int, begin: int, stop: int, heard: NDArray[np.int64], nodes: int) -> Revisions:
+    """Records of the steps begin .. stop-1, counted from `begin`, of these nodes, counted among them."""
+    edges = group["chunks/revision_start"][:]
+    if stop <= begin:
+        return Revisions.empty()
+    low, high = int(edges[begin // chunk_steps]), int(edges[-(-stop // chunk_steps)])
+    if low == high:
+        return Revisions.empty()
+    columns = {name: group[f"revisions/{name}"][low:high] for name in REVISION_TYPES}
+    place = np.full(nodes, -1, np.int32)
+    place[heard] = np.arange(len(heard), dtype=np.int32)
+    columns["node"] = place[columns["node"]]
+    keep = (columns["step"] >= begin) & (columns["step"] < stop) & (columns["node"] >= 0)
+    columns["step"] = columns["step"] - np.int32(begin)
+    return take_revisions(Revisions(**columns), keep)
+
+
+def _late_steps(known_time: NDArray[np.int64], chunk_steps: int, begin: int, stop: int, as_of: int) -> list[slice]:
+    """Stretches (of the steps read) whose time chunks hold something that became available after `as_of`."""
+    chunks = np.flatnonzero(known_time > as_of)
+    bounds = [(max(int(c) * chunk_steps, begin) - begin, min((int(c) + 1) * chunk_steps, stop) - begin) for c in chunks]
+    return [slice(a, b) for a, b in bounds if a < b]
+
+
+def _hide(axis: NDArray[np.int64], values: NDArray[np.float32], flags: NDArray[np.uint16], latency: NDArray[np.int32], as_of: int) -> None:
+    room = np.clip(as_of - axis, -1, int(NEVER) - 1).astype(np.int32)
+    late = latency > room[:, None, None]
+    values[late] = np.nan
+    flags[late] = np.uint16(Flag.MISSING)
+    latency[late] = NEVER
+
+
+def _show_older(
+    records: Revisions,
+    axis: NDArray[np.int64],
+    values: NDArray[np.float32],
+    flags: NDArray[np.uint16],
+    latency: NDArray[np.int32],
+    as_of: int,
+) -> None:
+    seen = take_revisions(records, (records.available_time <= as_of) & (records.superseded_time > as_of))
+    cell = (seen.step, seen.node, seen.variable)
+    values[cell] = seen.value
+    flags[cell] = seen.flag
+    latency[cell] = np.minimum(seen.available_time - axis[seen.step], int(NEVER) - 1).astype(np.int32)

@@ -1,0 +1,222 @@
+"""The cube of a world: one Icechunk repository, read as of an instant, written in whole chunks, committed at once."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.contracts.cubes import DomainCube
+from pipeline.contracts.nodes import NodeSet
+from pipeline.contracts.times import to_seconds
+from pipeline.errors import ConfigError, ConflictError, NotYetAvailable, StoreError
+
+BRANCH = "main"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DomainState:
+    """What one domain's group holds, without its values.
+
+    Attributes:
+        consumed: Per source the number of observation commits that it was built from.
+        recipe: The settings under which it was built.
+        missing: Per variable the share of cells without a good value.
+    """
+
+    steps: int
+    nodes: int
+    start: int | None
+    end: int | None
+    chunk_steps: int
+    consumed: dict[str, int]
+    recipe: str
+    digest: str
+    revisions: int
+    missing: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CubeState:
+    """What the newest snapshot holds."""
+
+    snapshot: str
+    domains: dict[str, DomainState]
+
+
+class CubeStore:
+    """The cube of one world. A reader keeps the snapshot that was the newest when it first read.
+
+    Args:
+        root: The store's root, a local folder or `s3://bucket/prefix`.
+        world: Name of the world.
+    """
+
+    def __init__(self, root: str, world: str) -> None:
+        self.root, self.world = root.rstrip("/"), world
+        self.url = f"{self.root}/cubes/{world}"
+
+    def open(self, as_of: datetime, domain: str, *, start: int | None = None) -> DomainCube:
+        """One domain as it was known at `as_of`: the only way to read values.
+
+        Steps, nodes, values and flags that became available later are not there; a cell revised later shows what it
+        held then.
+
+        Args:
+            as_of: The cut-off.
+            domain: Name of the domain.
+            start: Leave out the steps before this instant (seconds UTC).
+
+        Raises:
+            NotYetAvailable: The cube or the domain was never built.
+            StoreError: The storage is out of reach, or a checksum does not match.
+        """
+        from pipeline.stores.cube_reader import read_domain
+
+        with storage_errors(f"read {self.url}/{domain}"):
+            return read_domain(self._group(domain), domain, to_seconds(as_of), start, self.snapshot)
+
+    def state(self) -> CubeState:
+        """Sizes, digests and missing shares of the newest snapshot.
+
+        Raises:
+            NotYetAvailable: The cube was never built.
+        """
+        with storage_errors(f"read {self.url}"):
+            return CubeState(snapshot=self.snapshot, domains={name: _state(self._group(name)) for name in sorted(self._root)})
+
+    def history(self) -> list[dict[str, Any]]:
+        """Snapshots, newest first: id, written_time, message and provenance.
+
+        Raises:
+            NotYetAvailable: The cube was never built.
+        """
+        with storage_errors(f"read {self.url}"):
+            return [
+                {"snapshot": s.id, "written_time": s.written_at, "message": s.message, "provenance": dict(s.metadata)}
+                for s in self._repository.ancestry(branch=BRANCH)
+                if s.parent_id is not None
+            ]
+
+    def nodes(self, domain: str) -> NodeSet:
+        """All nodes a domain has ever had, in their order.
+
+        Raises:
+            NotYetAvailable: The domain was never built.
+        """
+        from pipeline.stores.cube_reader import read_nodes
+
+        with storage_errors(f"read {self.url}/{domain}"):
+            return read_nodes(self._group(domain))
+
+    @property
+    def snapshot(self) -> str:
+        """Identity of the immutable state that this reader sees."""
+        return str(self._session.snapshot_id)
+
+    @cached_property
+    def _repository(self) -> Any:
+        repository = open_repository(self.url, create=False)
+        if repository is None:
+            raise NotYetAvailable(asked=f"cube {self.url}", found="nothing there", mend="run build-cube first")
+        return repository
+
+    @cached_property
+    def _session(self) -> Any:
+        return self._repository.readonly_session(BRANCH)
+
+    @cached_property
+    def _root(self) -> dict[str, Any]:
+        import zarr
+        from zarr.errors import GroupNotFoundError
+
+        try:
+            return dict(zarr.open_group(self._session.store, mode="r").groups())
+        except GroupNotFoundError:
+            return {}
+
+    def _group(self, domain: str) -> Any:
+        if domain not in self._root:
+            found = ", ".join(sorted(self._root)) or "nothing yet"
+            raise NotYetAvailable(asked=f"domain {domain} of cube {self.url}", found=found, mend="run build-cube first")
+        return self._root[domain]
+
+
+def open_repository(url: str, *, create: bool) -> Any:
+    """The Icechunk repository at a folder or an s3:// address; None where there is none and `create` is False."""
+    import icechunk
+
+    icechunk.set_logs_filter("error")
+    storage = _s3(url) if "://" in url else icechunk.local_filesystem_storage(url)
+    if not create and "://" not in url and not Path(url).is_dir():
+        return None
+    if icechunk.Repository.exists(storage):
+        return icechunk.Repository.open(storage)
+    return icechunk.Repository.create(storage) if create else None
+
+
+def _s3(url: str) -> Any:
+    import icechunk
+
+    if not url.startswith("s3://"):
+        raise ConfigError(asked=f"store '{url}'", found="neither a folder nor s3://", mend="set CUBECAST_STORE to s3://bucket/prefix")
+    import s3fs
+
+    # The same configuration as every other object of the store is reached by.
+    client = s3fs.S3FileSystem().s3.meta
+    endpoint, region = str(client.endpoint_url), str(client.region_name or "us-east-1")
+    bucket, _, prefix = url.removeprefix("s3://").partition("/")
+    custom = None if "amazonaws.com" in endpoint else endpoint
+    return icechunk.s3_storage(
+        bucket=bucket,
+        prefix=prefix,
+        from_env=True,
+        region=region,
+        endpoint_url=custom,
+        allow_http=endpoint.startswith("http://"),
+        force_path_style=custom is not None,
+    )
+
+
+@contextlib.contextmanager
+def storage_errors(asked: str) -> Iterator[None]:
+    """Turn what the storage libraries raise into StoreError and ConflictError."""
+    import icechunk
+
+    try:
+        yield
+    except (icechunk.ConflictError, icechunk.RebaseFailedError) as error:
+        raise ConflictError(
+            asked=asked, found=f"another writer committed first ({error})", mend="run the same command again; nothing was written"
+        ) from error
+    except (icechunk.IcechunkError, OSError, ValueError, RuntimeError) as error:
+        raise StoreError(
+            asked=asked,
+            found=f"{type(error).__name__}: {error}",
+            mend="mend the storage (space, access, a damaged object); then run the same command again, the last snapshot is whole",
+        ) from error
+
+
+def _state(group: Any) -> DomainState:
+    book, valid_time = group.attrs["cubecast"], group["valid_time"]
+    steps, cells = valid_time.shape[0], max(valid_time.shape[0] * group["latitude"].shape[0], 1)
+    missing: NDArray[np.int64] = group["chunks/missing"][:].sum(axis=0)
+    return DomainState(
+        steps=steps,
+        nodes=group["latitude"].shape[0],
+        start=int(valid_time[0]) if steps else None,
+        end=int(valid_time[steps - 1]) if steps else None,
+        chunk_steps=book["chunk_steps"],
+        consumed=dict(book["consumed"]),
+        recipe=book["recipe"],
+        digest=book["digest"],
+        revisions=group["revisions/step"].shape[0],
+        missing={name: float(n / cells) for name, n in zip(book["variables"], missing, strict=True)},
+    )

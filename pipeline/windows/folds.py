@@ -1,0 +1,39 @@
+"""Folds: train, validation and test in this order of time; no window reaches from one into the next."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.contracts.times import to_seconds
+from pipeline.contracts.windows import FOLD_CODES
+from pipeline.contracts.worlds import World
+
+GAP = -1
+"""Code of a window that belongs to no fold."""
+
+
+def fold_boundaries(world: World, as_of: int) -> tuple[int, int]:
+    """The instants (seconds UTC) at which validation and test begin, by the world's shares of [start, as_of]."""
+    start, shares = to_seconds(world.start), world.folds
+    span = max(as_of - start, 0)
+    return start + round(span * shares.train), start + round(span * (shares.train + shares.validation))
+
+
+def fold_codes(
+    issue_time_W: NDArray[np.int64], last_target_W: NDArray[np.int64], boundaries: tuple[int, int], as_of: int
+) -> NDArray[np.int8]:
+    """(window,) FOLD_CODES; a window whose targets reach beyond its fold is in the gap, -1.
+
+    Args:
+        issue_time_W: When each window is issued.
+        last_target_W: `valid_time` of its last target.
+        boundaries: From `fold_boundaries`.
+        as_of: Targets later than this are not known yet.
+    """
+    first, second = boundaries
+    train = (issue_time_W < first) & (last_target_W <= first)
+    validation = (issue_time_W >= first) & (last_target_W <= second)
+    test = (issue_time_W >= second) & (last_target_W <= as_of)
+    codes = [FOLD_CODES["train"], FOLD_CODES["validation"], FOLD_CODES["test"]]
+    return np.select([train, validation, test], codes, GAP).astype(np.int8)

@@ -1,0 +1,204 @@
+"""Cubes become the WindowSet of one cut-off. Shape suffixes: T axis steps, N node, V variable, W window."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.alignment.graph import edges
+from pipeline.alignment.time_grid import DAY, axis, local_slots, step_seconds, steps_ahead
+from pipeline.contracts.cubes import NEVER, DomainCube
+from pipeline.contracts.nodes import NodeSet
+from pipeline.contracts.times import from_seconds, to_seconds
+from pipeline.contracts.windows import FOLD_CODES, DomainWindows, Scaler, WindowSet
+from pipeline.contracts.worlds import Domain, World
+from pipeline.errors import ContractError, LookaheadError
+from pipeline.windows.folds import fold_boundaries, fold_codes
+from pipeline.windows.history import Series, coarse_means, history_names, longest_lag, past_steps, season_history
+from pipeline.windows.index import issue_lag, live_window, training_windows, window_patches
+from pipeline.windows.scaling import fit_scaler, scale_values
+
+_SESSION_DAYS = 2
+"""Days that surely hold a session on average, holidays included."""
+
+
+def build_windows(
+    world: World, cubes: Mapping[str, DomainCube], *, as_of: int, scalers: Mapping[str, Scaler] | None, live: bool
+) -> WindowSet:
+    """Everything a model may see as of one cut-off.
+
+    The arrays that a window gathers are the same bits as those of the live window issued at its issue time.
+
+    Args:
+        world: The world.
+        cubes: Its domains as read with this `as_of`; a domain that is not there is left out.
+        as_of: The cut-off, seconds UTC.
+        scalers: Those that the model was trained with; None fits them on the training fold.
+        live: Only one window per domain, issued at `as_of`; needs `scalers`.
+
+    Raises:
+        LookaheadError: A cube was read as of a later instant.
+        ContractError: A cube is older than the cut-off, off its clock, or of other nodes than its scaler.
+    """
+    if live and scalers is None:
+        raise ContractError(asked="a live window", found="no scalers", mend="hand over those that the model was trained with")
+    for cube in cubes.values():
+        _check_cut_off(cube, as_of)
+    domains = {
+        n: _domain(world, n, cubes[n], as_of, None if scalers is None else scalers.get(n), live) for n in world.domains if n in cubes
+    }
+    return WindowSet(
+        world=world.name,
+        world_digest=world.digest,
+        zone=world.timezone,
+        as_of=as_of,
+        snapshot=next((c.snapshot for c in cubes.values()), ""),
+        domains=domains,
+    )
+
+
+def earliest_needed(world: World, domain: str, as_of: int) -> int:
+    """The instant (seconds UTC) from which on a cube must be read for a live window at `as_of`."""
+    declared = world.domains[domain]
+    steps = past_steps(declared, issue_lag(world, domain))
+    seconds = step_seconds(declared.clock) * (_SESSION_DAYS if declared.clock.step is None else 1)
+    return max(as_of - (steps + 1) * seconds, to_seconds(world.domain_start(domain)))
+
+
+def _check_cut_off(cube: DomainCube, as_of: int) -> None:
+    if cube.as_of == as_of:
+        return
+    kind = LookaheadError if cube.as_of > as_of else ContractError
+    raise kind(
+        asked=f"windows as of {from_seconds(as_of)}",
+        found=f"cube {cube.domain} read as of {from_seconds(cube.as_of)}",
+        mend="open the cube with the same as_of",
+    )
+
+
+def _domain(world: World, name: str, cube: DomainCube, as_of: int, scaler: Scaler | None, live: bool) -> DomainWindows:
+    domain, lag = world.domains[name], issue_lag(world, name)
+    past_T = _axis(world, name, cube, as_of)
+    ahead = steps_ahead(domain.clock, int(past_T[-1]) if len(past_T) else to_seconds(world.domain_start(name)), domain.horizon)
+    boundaries = fold_boundaries(world, as_of)
+    if scaler is None:
+        scaler = fit_scaler(domain, cube.values_TNV[: np.searchsorted(cube.valid_time, boundaries[0], side="right")])
+    if scaler.center_NV.shape != cube.values_TNV.shape[1:]:
+        raise ContractError(
+            asked=f"scaled values of {cube.values_TNV.shape[1:]} nodes and variables of {name}",
+            found=f"a scaler of {scaler.center_NV.shape}",
+            mend="train again: the nodes or variables changed since",
+        )
+    series = make_series(cube, scaler, np.concatenate([past_T, ahead]))
+    history, history_good = season_history(domain, series)
+    coarse, coarse_good = coarse_means(domain, series, lag)
+    issue, end = live_window(past_T, domain.context, as_of) if live else training_windows(past_T, lag, domain.context, as_of)
+    fold = np.full(len(issue), FOLD_CODES["live"], np.int8)
+    if not live:
+        fold = fold_codes(issue, series.valid_time_T[end + domain.horizon], boundaries, as_of)
+    patches = window_patches(series, domain.context, issue, end)
+    step = step_seconds(domain.clock)
+    time_of_day, day_of_week = local_slots(series.valid_time_T, world.zone, step)
+    edges_2E, edge_weight_E = edges(cube.nodes, domain.graph)
+    np.copyto(series.latency_TNV, NEVER, where=~series.good_TNV)
+    variables = tuple(domain.variables.values())
+    return DomainWindows(
+        domain=name,
+        title=domain.title,
+        context=domain.context,
+        horizon=domain.horizon,
+        step_seconds=step,
+        slots_per_day=DAY // step,
+        node_ids=cube.nodes.ids,
+        grid_shape=cube.nodes.shape,
+        variables=cube.variables,
+        units=cube.units,
+        targets=tuple(i for i, v in enumerate(variables) if v.target),
+        weight_V=np.array([v.weight for v in variables], np.float32),
+        lower_V=np.array([-np.inf if v.lower is None else v.lower for v in variables], np.float32),
+        upper_V=np.array([np.inf if v.upper is None else v.upper for v in variables], np.float32),
+        anchor_V=np.array([longest_lag(domain) if v.anchor == "season" else -1 for v in variables], np.int16),
+        scaler=scaler,
+        valid_time_T=series.valid_time_T,
+        values_TNV=series.values_TNV,
+        good_TNV=series.good_TNV,
+        latency_TNV=series.latency_TNV,
+        history_names=history_names(domain),
+        history_TNVK=history,
+        history_good_TNVK=history_good,
+        coarse_steps=0 if domain.coarse is None else domain.coarse.steps,
+        coarse_count=0 if domain.coarse is None else domain.coarse.count,
+        coarse_TNV=coarse,
+        coarse_good_TNV=coarse_good,
+        time_of_day_T=time_of_day,
+        day_of_week_T=day_of_week,
+        edges_2E=edges_2E,
+        edge_weight_E=edge_weight_E,
+        position_N2=_positions(cube.nodes),
+        issue_time_W=issue,
+        end_W=end,
+        fold_W=fold,
+        patch_start_W=patches.start_W,
+        patch_step=patches.step,
+        patch_node=patches.node,
+        patch_variable=patches.variable,
+        patch_value=patches.value,
+        patch_good=patches.good,
+    )
+
+
+def make_series(cube: DomainCube, scaler: Scaler, valid_time_T: NDArray[np.int64]) -> Series:
+    """The cube's cells and their superseded versions, scaled, on an axis that goes on after the cube's last step."""
+    steps, shape = len(cube.valid_time), (len(valid_time_T), *cube.values_TNV.shape[1:])
+    values, latency = np.full(shape, np.nan, np.float32), np.full(shape, NEVER, np.int32)
+    values[:steps], latency[:steps] = cube.values_TNV, cube.latency_TNV
+    good: NDArray[np.bool_] = np.zeros(shape, np.bool_)
+    np.isfinite(values, out=good)
+    good[:steps] &= cube.flags_TNV == 0
+    np.copyto(values, np.float32(np.nan), where=~good)
+    old = cube.revisions
+    cell = (old.node, old.variable)
+    old_good = (old.flag == 0) & np.isfinite(old.value)
+    old_value = (np.where(old_good, old.value, np.float32(0)) - scaler.center_NV[cell]) / scaler.scale_NV[cell]
+    valid = valid_time_T[old.step]
+    return Series(
+        valid_time_T=valid_time_T,
+        values_TNV=scale_values(values, scaler),
+        good_TNV=good,
+        latency_TNV=latency,
+        old_step=old.step,
+        old_node=old.node,
+        old_variable=old.variable,
+        old_value=np.where(old_good, old_value, np.float32(0)),
+        old_good=old_good,
+        old_latency=old.available_time - valid,
+        old_superseded=old.superseded_time - valid,
+    )
+
+
+def _axis(world: World, name: str, cube: DomainCube, as_of: int) -> NDArray[np.int64]:
+    """The domain's steps up to `as_of`, from the cube's first on."""
+    domain: Domain = world.domains[name]
+    start = int(cube.valid_time[0]) if len(cube.valid_time) else to_seconds(world.domain_start(name))
+    past_T = axis(domain.clock, start, as_of)
+    if not np.array_equal(past_T[: len(cube.valid_time)], cube.valid_time):
+        raise ContractError(
+            asked=f"the axis of {name} from {from_seconds(start)}",
+            found="the cube's steps are others than the clock's",
+            mend="build the cube again with this world",
+        )
+    return past_T
+
+
+def _positions(nodes: NodeSet) -> NDArray[np.float32]:
+    """(node, 2) latitude and longitude about the middle of all, the wider of the two spans scaled to [-1, 1]; 0 where unknown."""
+    places = np.stack([nodes.latitude, nodes.longitude], axis=1)
+    known = np.asarray(~np.isnan(places).any(axis=1), np.bool_)
+    if not known.any():
+        return np.zeros(places.shape, np.float32)
+    low, high = places[known].min(axis=0), places[known].max(axis=0)
+    half = float((high - low).max()) / 2
+    scaled = (places - (low + high) / 2) / (half if half > 0 else 1.0)
+    return np.where(known[:, None], scaled, 0.0).astype(np.float32)
