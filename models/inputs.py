@@ -22,7 +22,8 @@ def levelled(values: Tensor, good: Tensor, base: Tensor, unit: Tensor, relative:
     Args:
         values: 0 where not good, as gathered.
         good: Their mask.
-        base, unit: The newest value and the size of a change, broadcast.
+        base: The newest value, broadcast.
+        unit: The size of a change, broadcast.
         relative: Which variables are relative, broadcast; None where none is.
     """
     if relative is not None:
