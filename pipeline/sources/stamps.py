@@ -38,6 +38,13 @@ def _offsets(zone: str, first_day: int, last_day: int) -> tuple[NDArray[np.int64
     return np.array(starts, np.int64), np.array(offsets, np.int64)
 
 
+def utc_offsets(utc: NDArray[np.int64], zone: str) -> NDArray[np.int64]:
+    """Seconds by which the zone's clocks are ahead of UTC at each instant (seconds UTC)."""
+    days = utc // _DAY
+    starts, offsets = _offsets(zone, int(days.min()) - 1, int(days.max()) + 2)
+    return offsets[np.searchsorted(starts, utc, side="right") - 1]
+
+
 def local_to_utc(local: NDArray[np.int64], zone: str, ambiguous: Ambiguous) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Seconds UTC of local wall-clock seconds, NO_TIME where there are none; and where that is for being named twice.
 

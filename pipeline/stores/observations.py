@@ -1,4 +1,4 @@
-"""Observations at rest: append-only Parquet, a row group per day, a commit record per batch; every read is proved by sha256."""
+"""Observations at rest: append-only Parquet by month with row groups by day, a commit record per batch; every read is proved by sha256."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from itertools import groupby
 from typing import Any
 
@@ -26,15 +25,16 @@ from pipeline.stores.objects import CommitLog, ObjectStore
 
 DAY = 86400
 FORMAT = "observations 1"
-_WRITERS = 2
+GROUP_ROWS = 16384
+_WORKERS = 2
 
 
 @dataclass(frozen=True, kw_only=True)
 class StoredFile:
-    """A Parquet file and its row groups: (day start, rows) each, in order."""
+    """A Parquet file of one month, and the days (starts, seconds UTC) in each of its row groups, in order."""
 
     key: str
-    days: tuple[tuple[int, int], ...]
+    groups: tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +63,7 @@ class Commit:
     @property
     def days(self) -> frozenset[int]:
         """Starts (seconds UTC) of the days with rows in it."""
-        return frozenset(day for file in self.files for day, _ in file.days)
+        return frozenset(day for file in self.files for group in file.groups for day in group)
 
 
 def contract_digest(source: Source) -> str:
@@ -193,10 +193,10 @@ class ObservationStore:
         jobs: list[tuple[str, list[int]]] = []
         for commit in commits:
             for file in commit.files:
-                groups = [i for i, (day, _) in enumerate(file.days) if wanted(day)]
+                groups = [i for i, days in enumerate(file.groups) if any(wanted(day) for day in days)]
                 if groups:
                     jobs.append((file.key, groups))
-        with ThreadPoolExecutor(_WRITERS) as pool:
+        with ThreadPoolExecutor(_WORKERS) as pool:
             return list(pool.map(lambda job: self._read_groups(job[0], job[1], columns), jobs))
 
     def _read_groups(self, key: str, groups: list[int], columns: list[str]) -> pa.Table:
@@ -223,26 +223,39 @@ class ObservationStore:
         begin = np.flatnonzero(np.r_[True, day[1:] != day[:-1]])
         spans = [(int(day[b]), int(b), int(e)) for b, e in zip(begin, np.r_[begin[1:], len(day)], strict=True)]
         months = [(month, list(found)) for month, found in groupby(spans, key=lambda span: f"{from_seconds(span[0]):%Y-%m}")]
-        with ThreadPoolExecutor(_WRITERS) as pool:
+        with ThreadPoolExecutor(_WORKERS) as pool:
             return list(pool.map(lambda month: self._write_month(ordered, *month), months))
 
     def _write_month(self, ordered: pa.Table, month: str, spans: list[tuple[int, int, int]]) -> StoredFile:
         sink = pa.BufferOutputStream()
         with pq.ParquetWriter(sink, ordered.schema, compression="zstd", compression_level=1, write_page_checksum=True) as writer:
-            for _, begin, end in spans:
+            groups = _packed(spans)
+            for group in groups:
+                begin, end = group[0][1], group[-1][2]
                 writer.write_table(ordered.slice(begin, end - begin), row_group_size=end - begin)
         key = self._objects.put_addressed(f"{self.prefix}/data/{month}", sink.getvalue().to_pybytes(), ".parquet")
-        return StoredFile(key=key, days=tuple((day, end - begin) for day, begin, end in spans))
+        return StoredFile(key=key, groups=tuple(tuple(day for day, _, _ in group) for group in groups))
 
     def _write_rejections(self, rejected: pa.Table) -> str:
         sink = pa.BufferOutputStream()
         pq.write_table(rejected.cast(REJECTION_SCHEMA), sink, compression="zstd", write_page_checksum=True)
         return self._objects.put_addressed(f"{self.prefix}/rejections", sink.getvalue().to_pybytes(), ".parquet")
 
-    @cached_property
+    @property
     def digest(self) -> str:
         """sha256 over all commit records: the identity of everything observed so far."""
         return digest_bytes(canonical_json(self._log.read()))
+
+
+def _packed(spans: list[tuple[int, int, int]]) -> list[list[tuple[int, int, int]]]:
+    """Days (start, first row, end row) in row groups: one each, or several small ones together."""
+    groups: list[list[tuple[int, int, int]]] = []
+    for span in spans:
+        if groups and span[2] - groups[-1][0][1] <= GROUP_ROWS:
+            groups[-1].append(span)
+        else:
+            groups.append([span])
+    return groups
 
 
 def dictionary_column(codes: NDArray[np.int32], ids: Iterable[str]) -> pa.DictionaryArray:
@@ -303,7 +316,7 @@ def _commit(number: int, record: dict[str, Any]) -> Commit:
         deliveries=tuple(record["deliveries"]),
         refused=tuple(record["refused"]),
         nodes=tuple(record["nodes"]),
-        files=tuple(StoredFile(key=f["key"], days=tuple((int(d), int(n)) for d, n in f["days"])) for f in record["files"]),
+        files=tuple(StoredFile(key=f["key"], groups=tuple(tuple(int(d) for d in g) for g in f["groups"])) for f in record["files"]),
         counts=RowCounts(**record["counts"]),
         rejections=record["rejections"],
         places=record["places"],
