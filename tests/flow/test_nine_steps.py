@@ -1,0 +1,93 @@
+"""All nine steps on the tiny world: real sources, cube, model, forecast, page."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pipeline.stores.forecasts import ForecastStore
+
+from pipeline.contracts.worlds import load_world
+from pipeline.stores.objects import ObjectStore
+from tests.flow.chain import requests, run_chain, run_step, settings_for
+from tests.world import tiny_world
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("nine")
+    world_file, settings = tiny_world(folder), settings_for(folder / "store")
+    return world_file, settings, run_chain(world_file, settings)
+
+
+def _files(root: str) -> dict[str, str]:
+    return {p.relative_to(root).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in Path(root).rglob("*") if p.is_file()}
+
+
+def test_every_step_reports_what_it_did(finished):
+    _, _, receipts = finished
+    assert list(receipts) == ["land", "observe", "build_cube", "train", "evaluate", "promote", "predict", "publish", "verify"]
+    assert all(r.outcome == "done" for r in receipts.values()), receipts
+
+
+def test_every_raw_row_is_accounted_for(finished):
+    world_file, _, receipts = finished
+    counts = receipts["observe"].counts
+    for source in load_world(str(world_file)).sources:
+        parts = [counts[f"{source}.{part}"] for part in ("observations", "duplicates", "rejected")]
+        assert counts[f"{source}.raw"] == sum(parts) > 0
+
+
+def test_a_second_run_changes_nothing(finished):
+    world_file, settings, first = finished
+    before = _files(settings.store)
+    second = run_chain(world_file, settings)
+    assert all(r.outcome == "unchanged" for r in second.values()), {s: r.outcome for s, r in second.items()}
+    assert {s: r.ids for s, r in second.items()} == {s: r.ids for s, r in first.items()}
+    assert _files(settings.store) == before
+
+
+def test_the_forecast_is_whole_and_ordered(finished):
+    world_file, settings, _ = finished
+    world = load_world(str(world_file))
+    forecast = ForecastStore(ObjectStore(settings.store), world.name).read(int(world.recorded.as_of.timestamp()))
+    assert set(forecast.domains) == set(world.domains)
+    for domain in forecast.domains.values():
+        assert np.isfinite(domain.quantiles_LNVQ).all()
+        assert (np.diff(domain.quantiles_LNVQ, axis=-1) >= 0).all()
+        assert (domain.lead_time_L > 0).all()
+
+
+def test_the_published_products_open_as_a_user_would(finished):
+    import pandas as pd
+    import xarray as xr
+
+    _, _, receipts = finished
+    paths = receipts["publish"].paths
+    assert "<html" in Path(paths["page"]).read_text(encoding="utf-8")
+    assert len(pd.read_parquet(paths["parquet"]))
+    for name, path in paths.items():
+        if name.startswith("zarr"):
+            assert list(Path(path).iterdir())
+            for group in [path] if (Path(path) / "zarr.json").exists() else sorted(Path(path).iterdir()):
+                assert "quantile" in xr.open_zarr(group, consolidated=False).dims
+
+
+def test_the_forecast_was_verified_by_what_came(finished):
+    _, _, receipts = finished
+    counts = receipts["verify"].counts
+    assert counts["observed"] > 0
+    assert counts["expected"] == counts["observed"] + counts["missing"] + counts["pending"]
+
+
+def test_the_same_bytes_come_from_a_cluster_of_two_worker_processes(finished, tmp_path):
+    _, _, threads = finished
+    world_file, settings = tiny_world(tmp_path), settings_for(tmp_path / "store", dask="processes:2")
+    receipts = {}
+    for request in requests(world_file)[:7]:
+        receipts[request.step] = run_step(request, settings)
+    same = {k: v for k, v in receipts["build_cube"].ids.items() if k != "snapshot"}
+    assert same == {k: v for k, v in threads["build_cube"].ids.items() if k != "snapshot"}
+    assert receipts["train"].ids["model"] == threads["train"].ids["model"]
+    assert json.dumps(receipts["evaluate"].details, sort_keys=True) == json.dumps(threads["evaluate"].details, sort_keys=True)

@@ -1,0 +1,50 @@
+"""The poison test: nothing that could be known only after T can change a byte of what is made for T."""
+
+import dataclasses
+
+import numpy as np
+from pipeline.stores.forecasts import ForecastStore
+from pipeline.stores.registry import Registry
+
+from pipeline.contracts.times import to_seconds
+from pipeline.contracts.worlds import load_world
+from pipeline.stores.objects import ObjectStore
+from tests.flow.chain import run_chain, settings_for
+from tests.world import tiny_world
+
+
+def _products(world_file, settings, as_of):
+    world = load_world(str(world_file))
+    objects = ObjectStore(settings.store)
+    registry, forecasts = Registry(objects, world.name), ForecastStore(objects, world.name)
+    promotion = registry.champion(as_of)
+    candidate = registry.candidate(promotion.model_id)
+    files = {name: candidate.read(name) for name in ("joint.safetensors", "baselines.safetensors", "scalers.safetensors")}
+    forecast = forecasts.read(to_seconds(as_of))
+    arrays = {
+        (name, field.name): getattr(domain, field.name)
+        for name, domain in forecast.domains.items()
+        for field in dataclasses.fields(domain)
+        if isinstance(getattr(domain, field.name), np.ndarray)
+    }
+    scorecard = registry.scorecard(promotion.model_id).model_dump(exclude={"snapshot"})
+    return promotion, files, scorecard, arrays
+
+
+def test_randomising_everything_available_after_as_of_changes_no_byte(tmp_path, monkeypatch):
+    world_file = tiny_world(tmp_path)
+    world = load_world(str(world_file))
+    as_of = world.recorded.as_of
+    clean = settings_for(tmp_path / "clean")
+    run_chain(world_file, clean)
+    poisoned_rows = _poison_readings(monkeypatch, world, to_seconds(as_of))
+    poisoned = settings_for(tmp_path / "poisoned")
+    run_chain(world_file, poisoned)
+    assert poisoned_rows["count"] > 100
+    for a, b in zip(_products(world_file, clean, as_of), _products(world_file, poisoned, as_of), strict=True):
+        if isinstance(a, dict) and a and isinstance(next(iter(a.values())), np.ndarray):
+            assert a.keys() == b.keys()
+            for key in a:
+                assert a[key].tobytes() == b[key].tobytes(), key
+        else:
+            assert a == b
