@@ -42,7 +42,7 @@ def extend_nodes(known: NodeSet | None, found: NodeSet) -> NodeSet:
 
 def merge_nodes(parts: Iterable[NodeSet]) -> NodeSet:
     """The nodes of several sources of one domain, in order of first mention."""
-    return reduce(extend_nodes, parts, observed_nodes(()))
+    return reduce(extend_nodes, parts)
 
 
 def _place(ids: tuple[str, ...], known: NodeSet, found: NodeSet, field: Literal["latitude", "longitude", "ends"]) -> NDArray[np.float64]:
