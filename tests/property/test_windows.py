@@ -96,7 +96,7 @@ def assert_same_bits(first: WindowSet, second: WindowSet) -> None:
                     assert x == y, (name, field.name)
 
 
-@settings(max_examples=6, deadline=None, phases=PHASES)
+@settings(max_examples=4, deadline=None, phases=PHASES)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_a_training_window_is_the_live_window_of_its_issue_time_bit_for_bit(seed: int) -> None:
     place, _, _ = one_place(seed)
@@ -116,7 +116,7 @@ def test_a_training_window_is_the_live_window_of_its_issue_time_bit_for_bit(seed
                 assert (value.shape, value.tobytes()) == (now[key].shape, now[key].tobytes()), (name, key)
 
 
-@settings(max_examples=4, deadline=None, phases=PHASES)
+@settings(max_examples=2, deadline=None, phases=PHASES)
 @given(seed=st.integers(0, 2**32 - 1), hour=st.integers(16, HOURS - 1))
 def test_nothing_available_after_the_cut_off_reaches_windows_or_scalers(seed: int, hour: int) -> None:
     clean, road, shares = one_place(seed)
