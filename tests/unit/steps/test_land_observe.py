@@ -36,7 +36,7 @@ start = "2020-01-01T00:00Z"
 adapter = "csv"
 locations = ["data://*.csv*"]
 latency = "10min"
-options = {{ time = "t", node_column = "n", {options} }}
+options = {{ time = "t", node_column = "n"{options} }}
 [sources.s.variables]
 v = {{ unit = "count" }}
 [domains.d]
@@ -149,7 +149,7 @@ def test_every_planted_fault_is_found_in_the_observations(tiny: tuple[Path, Sett
                     assert not on_time.any()
                 case "revision":
                     assert on_time.any()
-                    assert (~on_time).sum() == on_time.sum()
+                    assert on_time.sum() - 1 <= (~on_time).sum() <= on_time.sum()  # a corrected 0 may be 0
                 case "spike":
                     assert flags[0] & (Flag.SPIKE | Flag.OUT_OF_RANGE)
                 case "stuck":
