@@ -5,7 +5,8 @@ Shape suffixes: L lead, N node, V target variable, Q quantile, P part of the spl
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,8 @@ class DomainForecast:
         split_LNVP: float32; along P they add up to the median before clipping to the variable's bounds.
         parts: Names of P: anchor, series, space, then one per other domain; a baseline has only anchor filled.
         model_V: Which model made each variable: `joint` or the name of a baseline.
+        rivals: Quantiles (L, N, V, Q) of every model that was run, `joint` and the baselines, whether published or not,
+            so that all of them can be verified on the same cells.
     """
 
     domain: str
@@ -46,6 +49,7 @@ class DomainForecast:
     parts: tuple[str, ...]
     split_LNVP: NDArray[np.float32]
     model_V: tuple[str, ...]
+    rivals: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

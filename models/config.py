@@ -1,0 +1,131 @@
+"""ModelConfig: every choice of one training, in one frozen value."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from functools import cached_property
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from pipeline.contracts.provenance import digest_json
+from pipeline.errors import ConfigError
+
+Temporal = Literal["lstm", "gru", "rnn", "linear"]
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """One whole configuration; recipes make them, options change single values.
+
+    Attributes:
+        hidden: Width D of every node's representation.
+        temporal: Kind of the temporal branch; `temporal_hidden` its width; one of its inputs is `patch`
+            steps, or more where the context would make more than `patches` of them.
+        blocks, expansion: Residual blocks of the trunk, and their inner width in units of `hidden`.
+        hubs, hops: Hub tokens and diffusion hops of the spatial branch on nodes; grids use `levels` of pooling.
+        modalities: False fits the w_k = 0 control, in which no domain sees another.
+        summary_hidden, summary_tokens, summary_context: Width, tokens and newest steps of a domain's summary for others.
+        dropout, modality_dropout: Chance to drop a trunk unit, and a whole other domain, while training.
+        epochs: Most epochs; the best one on the validation fold is kept per domain.
+        patience: Epochs without gain after which a domain stops training.
+        rows: Node-windows in one step (at least one window); `batch` its most windows.
+        steps, least_steps: Most and fewest steps of one domain in one epoch.
+        quantile_share: Share of a step's windows on which the spread is trained.
+        ema: Decay of the averaged weights that are validated and kept; 0 keeps the raw weights.
+        validation_windows: Most windows of a domain in one validation, evenly spread.
+        precision: Of training; `auto` takes bfloat16 where the processor has instructions for it. Prediction is float32.
+        threads: Threads of training; part of the result, since sums are split by them.
+    """
+
+    recipe: str
+    hidden: int = 64
+    temporal: Temporal = "lstm"
+    temporal_hidden: int = 32
+    patch: int = 3
+    patches: int = 4
+    blocks: int = 3
+    expansion: int = 2
+    hubs: int = 16
+    hops: int = 2
+    levels: int = 2
+    modalities: bool = True
+    summary_hidden: int = 32
+    summary_tokens: int = 4
+    summary_context: int = 24
+    dropout: float = 0.0
+    modality_dropout: float = 0.2
+    epochs: int = 12
+    patience: int = 12
+    rows: int = 14400
+    batch: int = 128
+    steps: int = 200
+    least_steps: int = 24
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-2
+    warmup: float = 0.05
+    clip: float = 1.0
+    ema: float = 0.99
+    quantile_weight: float = 0.5
+    quantile_share: float = 0.125
+    validation_windows: int = 256
+    precision: Precision = "auto"
+    threads: int = 2
+
+    @cached_property
+    def digest(self) -> str:
+        """sha256 over every choice."""
+        return digest_json(self.as_json())
+
+    def as_json(self) -> dict[str, Any]:
+        """Every choice by name."""
+        return asdict(self)
+
+
+_SHARES = ("dropout", "modality_dropout", "ema", "warmup", "quantile_share", "weight_decay", "quantile_weight")
+
+
+def with_options(config: ModelConfig, options: Mapping[str, object]) -> ModelConfig:
+    """The configuration with single values changed; texts are read as the value's own type.
+
+    Raises:
+        ConfigError: An option is unknown (the nearest known one is named) or its value is not allowed.
+    """
+    hints = get_type_hints(ModelConfig)
+    known = [f.name for f in fields(ModelConfig) if f.name != "recipe"]
+    changes: dict[str, Any] = {}
+    for key, value in options.items():
+        if key not in known:
+            close = difflib.get_close_matches(key, known, n=1)
+            hint = f"did you mean '{close[0]}'? " if close else ""
+            raise ConfigError(asked=f"model option '{key}'", found="no such option", mend=f"{hint}allowed: {', '.join(known)}")
+        changes[key] = _parsed(key, value, hints[key])
+    return replace(config, **changes)
+
+
+def _parsed(key: str, value: object, kind: Any) -> Any:
+    if get_origin(kind) is Literal:
+        return _allowed(key, value, value in get_args(kind), f"one of {', '.join(get_args(kind))}")
+    text = str(value).strip()
+    if kind is bool:
+        _allowed(key, value, text.lower() in ("true", "false"), "true or false")
+        return text.lower() == "true"
+    try:
+        number = kind(text)
+    except ValueError:
+        return _allowed(key, value, False, "a whole number" if kind is int else "a number")
+    if key in _SHARES:
+        return _allowed(
+            key, number, 0 <= number < 1 or (number == 1 and key in ("quantile_share", "quantile_weight")), "at least 0, below 1"
+        )
+    least = 0 if key in ("epochs", "blocks", "hops", "hubs", "levels") else 1 if kind is int else 0
+    return _allowed(
+        key, number, least <= number < 1e9 and (kind is int or number > 0), f"{'above' if kind is float else 'at least'} {least}"
+    )
+
+
+def _allowed(key: str, value: object, good: bool, allowed: str) -> object:
+    if not good:
+        raise ConfigError(asked=f"model option {key} = {value!r}", found="a value that is not allowed", mend=f"give {allowed}")
+    return value

@@ -1,0 +1,42 @@
+"""Losses in scaled space, masked.
+
+Shape suffixes: B window, L lead, N node, V target variable, Q quantile.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from models.joint import Change, quantiles
+from pipeline.contracts.forecasts import QUANTILES
+
+
+def target_change(y: Tensor, good: Tensor, anchor: Tensor, unit_BNV: Tensor) -> tuple[Tensor, Tensor]:
+    """The change that came, in the batch's units, 0 where it is not good; and where it is good and has a unit."""
+    usable = good & (unit_BNV > 0)[:, None]
+    return ((y - anchor) / unit_BNV[:, None].clamp(min=1e-12)).masked_fill(~usable, 0), usable
+
+
+def masked_mean(error_BLNV: Tensor, usable_BLNV: Tensor, weight_V: Tensor) -> Tensor:
+    """Weighted mean over variables of each one's mean over its usable cells; 0 where there is none."""
+    mask = usable_BLNV.to(error_BLNV.dtype)
+    per_V = (error_BLNV * mask).sum((0, 1, 2)) / mask.sum((0, 1, 2)).clamp(min=1)
+    return (per_V * weight_V).sum() / weight_V.sum().clamp(min=1e-12)
+
+
+def absolute(change: Change, came: Tensor, usable: Tensor, weight_V: Tensor) -> Tensor:
+    """Mean absolute error of the median."""
+    return masked_mean((change.median_BLNV - came).abs(), usable, weight_V)
+
+
+def pinball(change: Change, came: Tensor, usable: Tensor, weight_V: Tensor) -> Tensor:
+    """Mean pinball loss of all quantiles around the median, which it leaves alone, on the windows that have a spread."""
+    if change.spread_BLNVQ is None:
+        return came.new_zeros(())
+    count = len(change.spread_BLNVQ)
+    q = quantiles(change.median_BLNV[:count].detach(), change.spread_BLNVQ)
+    level = torch.tensor(QUANTILES)
+    error = came[:count, ..., None] - q
+    loss = torch.maximum(level * error, (level - 1) * error).mean(-1)
+    return masked_mean(loss, usable[:count], weight_V)

@@ -1,0 +1,73 @@
+"""Prediction: forecasts of many windows in physical units, and the Predictor that every model is behind.
+
+Shape suffixes: W window, L lead, N node, V target variable, Q quantile, P part.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.contracts.forecasts import MEDIAN
+from pipeline.contracts.windows import DomainWindows, Scaler, WindowSet
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Prediction:
+    """Forecasts of one domain; V are its target variables, units are physical.
+
+    Attributes:
+        quantiles_BLNVQ: float32, non-decreasing along Q, within the variable's bounds, no NaN.
+        split_BLNVP: float32; along P they add up to the median before clipping to the bounds. P is 0 long where the
+            split was not asked for.
+        parts: Names of P: anchor, series, space, then one per other domain.
+    """
+
+    quantiles_BLNVQ: NDArray[np.float32]
+    split_BLNVP: NDArray[np.float32]
+    parts: tuple[str, ...]
+
+
+class Predictor(Protocol):
+    """A fitted model that can be applied."""
+
+    @property
+    def scalers(self) -> dict[str, Scaler]:
+        """Per domain the scale of training; windows for prediction are built with these."""
+
+    def predict(self, windows: WindowSet, domain: str, index_W: NDArray[np.int64], *, split: bool = True) -> Prediction:
+        """Forecasts of these windows of one domain.
+
+        Raises:
+            ContractError: The windows are not those that the model was trained for.
+        """
+
+    def explain(self) -> dict[str, Any]:
+        """What the fitted model weighs how, JSON-able."""
+
+
+def physical(domain: DomainWindows, scaled_BLNVX: NDArray[np.float32], origin: bool) -> NDArray[np.float32]:
+    """Scaled numbers of the target variables in physical units; `origin` False for differences.
+
+    Args:
+        domain: Gives scaler and targets.
+        scaled_BLNVX: (B, L, N, target, any).
+        origin: Whether the numbers are values rather than differences of values.
+    """
+    targets = list(domain.targets)
+    scale = domain.scaler.scale_NV[:, targets][:, :, None]
+    center = domain.scaler.center_NV[:, targets][:, :, None]
+    return (scaled_BLNVX * scale + (center if origin else np.float32(0))).astype(np.float32)
+
+
+def bounded(domain: DomainWindows, quantiles_BLNVQ: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Quantiles cut to the variables' bounds, in order along Q."""
+    targets = list(domain.targets)
+    lower, upper = (np.nan_to_num(b[targets], nan=fill)[:, None] for b, fill in ((domain.lower_V, -np.inf), (domain.upper_V, np.inf)))
+    ordered = np.maximum.accumulate(quantiles_BLNVQ[..., MEDIAN:], axis=-1)
+    below = np.minimum.accumulate(quantiles_BLNVQ[..., MEDIAN::-1], axis=-1)[..., ::-1]
+    inside: NDArray[np.float32] = np.clip(np.concatenate([below[..., :-1], ordered], -1), lower, upper).astype(np.float32)
+    return inside

@@ -1,0 +1,122 @@
+"""DomainShape: what a model must know of a domain before it sees a window, and how it is kept and compared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.contracts.windows import DomainWindows, Scaler
+from pipeline.errors import ContractError
+
+_ARRAYS = ("edges_2E", "edge_weight_E", "center_NV", "scale_NV", "relative_NV", "usual_NV")
+_PLAIN = ("context", "horizon", "step_seconds", "slots_per_day", "coarse_steps", "coarse_count")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class DomainShape:
+    """Sizes, names, scale and graph of one domain; `usual_NV` is each node's scaled mean on the training fold."""
+
+    domain: str
+    context: int
+    horizon: int
+    step_seconds: int
+    slots_per_day: int
+    coarse_steps: int
+    coarse_count: int
+    node_ids: tuple[str, ...]
+    variables: tuple[str, ...]
+    targets: tuple[int, ...]
+    history_names: tuple[str, ...]
+    anchor: tuple[int, ...]
+    grid_shape: tuple[int, int] | None
+    edges_2E: NDArray[np.int32]
+    edge_weight_E: NDArray[np.float32]
+    center_NV: NDArray[np.float32]
+    scale_NV: NDArray[np.float32]
+    relative_NV: NDArray[np.float32]
+    usual_NV: NDArray[np.float32]
+
+    @property
+    def scaler(self) -> Scaler:
+        """The scale that the model was trained in; windows given to it must carry the same."""
+        return Scaler(center_NV=self.center_NV, scale_NV=self.scale_NV, relative_NV=self.relative_NV)
+
+    @property
+    def history_count(self) -> int:
+        """K."""
+        return len(self.history_names)
+
+    def as_json(self) -> dict[str, Any]:
+        """All but the arrays."""
+        plain = {name: getattr(self, name) for name in (*_PLAIN, "node_ids", "variables", "targets", "history_names", "anchor")}
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in plain.items()} | {
+            "grid_shape": None if self.grid_shape is None else list(self.grid_shape)
+        }
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The arrays by name."""
+        return {name: getattr(self, name) for name in _ARRAYS}
+
+
+def shape_of(domain: DomainWindows, usual_NV: NDArray[np.float32]) -> DomainShape:
+    """The shape of a domain's windows."""
+    return DomainShape(
+        domain=domain.domain,
+        **{name: int(getattr(domain, name)) for name in _PLAIN},
+        node_ids=tuple(domain.node_ids),
+        variables=tuple(domain.variables),
+        targets=tuple(int(v) for v in domain.targets),
+        history_names=tuple(domain.history_names),
+        anchor=tuple(int(k) for k in domain.anchor_V),
+        grid_shape=domain.grid_shape,
+        edges_2E=domain.edges_2E,
+        edge_weight_E=domain.edge_weight_E,
+        center_NV=domain.scaler.center_NV,
+        scale_NV=domain.scaler.scale_NV,
+        relative_NV=domain.scaler.relative_NV,
+        usual_NV=usual_NV,
+    )
+
+
+def shape_from(name: str, plain: dict[str, Any], arrays: dict[str, Any]) -> DomainShape:
+    """The shape that was kept as JSON and arrays."""
+    grid = plain["grid_shape"]
+    sizes: dict[str, Any] = {key: plain[key] for key in _PLAIN}
+    lists: dict[str, Any] = {key: tuple(plain[key]) for key in ("node_ids", "variables", "targets", "history_names", "anchor")}
+    return DomainShape(
+        domain=name,
+        **sizes,
+        **lists,
+        grid_shape=None if grid is None else (grid[0], grid[1]),
+        **arrays,
+    )
+
+
+def check_same(trained: DomainShape, windows: DomainWindows) -> None:
+    """Refuse windows that the model was not trained for.
+
+    Raises:
+        ContractError: They differ in a size, a name, a node or a scale.
+    """
+    given = shape_of(windows, trained.usual_NV)
+    was, now = trained.as_json(), given.as_json()
+    for key, value in was.items():
+        if now[key] != value:
+            found = (
+                f"{now[key]}, trained with {value}" if not isinstance(value, list) or len(value) < 9 else "other entries than in training"
+            )
+            raise ContractError(
+                asked=f"forecast of domain '{trained.domain}'",
+                found=f"windows with {key} = {found}",
+                mend="train again on this world, or give the world that the model was trained on",
+            )
+    for part in ("center_NV", "scale_NV", "relative_NV"):
+        if not np.array_equal(getattr(trained, part), getattr(given, part)):
+            raise ContractError(
+                asked=f"forecast of domain '{trained.domain}'",
+                found=f"windows scaled with another {part}",
+                mend="build the windows with the scalers of the model (its `scalers`)",
+            )

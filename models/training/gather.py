@@ -1,0 +1,210 @@
+"""Batches of windows, gathered from resident arrays into reused buffers.
+
+Shape suffixes: B window, C context step, L lead, J coarse mean, K history summary, N node, V variable.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipeline.contracts.windows import DomainWindows
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Context:
+    """The newest steps of a domain as known at each issue time; 0 where not seen.
+
+    Attributes:
+        x_BCNV, seen_BCNV: Scaled values and whether the window may see them.
+        last_BNV, has_BNV: Newest seen value (0 where there is none), and whether there is one.
+        age_BNV: Steps from that value to the issue time, at most the context's length + 1.
+    """
+
+    x_BCNV: Tensor
+    seen_BCNV: Tensor
+    last_BNV: Tensor
+    has_BNV: Tensor
+    age_BNV: Tensor
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Batch:
+    """Windows of the leading domain: what they see and what came. Valid until the next batch is gathered.
+
+    Attributes:
+        anchor_BLNV: What an untrained model says: newest seen value (else the newest coarse mean, else the node's usual
+            value), or a history summary where the variable is anchored there and has one.
+        unit_BNV: The size of a change of 1: 1, or |newest value| * relative for relative variables (0 where unknown).
+        time_of_day_B, day_of_week_B: Slots of the first target step.
+        y_BLNV, good_BLNV: Scaled targets (0 where not good) and their mask.
+    """
+
+    context: Context
+    history_BLNVK: Tensor
+    history_good_BLNVK: Tensor
+    coarse_BJNV: Tensor
+    coarse_good_BJNV: Tensor
+    base_BNV: Tensor
+    anchor_BLNV: Tensor
+    unit_BNV: Tensor
+    time_of_day_B: Tensor
+    day_of_week_B: Tensor
+    issue_time_B: Tensor
+    y_BLNV: Tensor
+    good_BLNV: Tensor
+
+
+def usual_values(domain: DomainWindows) -> NDArray[np.float32]:
+    """(N, V) scaled mean of each node over the training fold's context; the variable's mean where a node has none."""
+    train = domain.windows_of("train")
+    stop = int(domain.end_W[train[-1]]) + 1 if len(train) else 0
+    good = domain.good_TNV[:stop]
+    count = good.sum(0)
+    total = np.where(good, domain.values_TNV[:stop], 0).sum(0, dtype=np.float64)
+    overall = total.sum(0) / np.maximum(count.sum(0), 1)
+    usual: NDArray[np.float32] = np.where(count > 0, total / np.maximum(count, 1), overall).astype(np.float32)
+    return usual
+
+
+def tensor(array: NDArray[Any]) -> Tensor:
+    """A tensor over the array's memory, also where that is read-only: nothing here writes to it."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(np.ascontiguousarray(array))
+
+
+class Gatherer:
+    """One domain's arrays as tensors, and the buffers that its batches reuse.
+
+    Args:
+        domain: The domain's arrays.
+        usual_NV: Scaled values for nodes of which a window sees nothing at all.
+    """
+
+    def __init__(self, domain: DomainWindows, usual_NV: NDArray[np.float32]) -> None:
+        self.domain = domain
+        self._n, self._v = len(domain.node_ids), len(domain.variables)
+        self._usual_NV = tensor(usual_NV)
+        self._relative_NV = tensor(domain.scaler.relative_NV)
+        self._valid_time = tensor(domain.valid_time_T)
+        self._flat = {
+            "value": tensor(domain.values_TNV).flatten(1),
+            "good": tensor(domain.good_TNV).flatten(1),
+            "latency": tensor(domain.latency_TNV).flatten(1),
+            "history": tensor(domain.history_TNVK).flatten(1),
+            "history_good": tensor(domain.history_good_TNVK).flatten(1),
+            "coarse": tensor(domain.coarse_TNV).flatten(1),
+            "coarse_good": tensor(domain.coarse_good_TNV).flatten(1),
+        }
+        self._end, self._issue = tensor(domain.end_W).long(), tensor(domain.issue_time_W)
+        self._time_of_day, self._day_of_week = tensor(domain.time_of_day_T).long(), tensor(domain.day_of_week_T).long()
+        self._buffers: dict[str, Tensor] = {}
+
+    def context_at(self, issue_time_B: Tensor, steps: int) -> Context:
+        """The newest `steps` steps at or before each issue time, as another domain sees them (no patches)."""
+        end = torch.searchsorted(self._valid_time, issue_time_B, right=True) - 1
+        return self._context(end, issue_time_B, steps, "other", None)
+
+    def batch(self, index_W: NDArray[np.int64]) -> Batch:
+        """The windows of these indices."""
+        index = tensor(np.asarray(index_W, np.int64))
+        end, issue = self._end[index], self._issue[index]
+        d = self.domain
+        context = self._context(end, issue, d.context, "own", index)
+        target = (end[:, None] + torch.arange(1, d.horizon + 1)).clamp(max=len(self._valid_time) - 1)
+        shape = (len(index), d.horizon, self._n, self._v)
+        past = end[:, None] - d.coarse_steps * torch.arange(d.coarse_count)
+        inside = (past >= 0)[:, :, None, None]
+        coarse_shape = (len(index), d.coarse_count, self._n, self._v)
+        coarse_good = self._take("coarse_good", past.clamp(min=0), "own").view(coarse_shape) & inside
+        history_good = self._take("history_good", target, "own").view(*shape, -1)
+        good = self._take("good", target, "own").view(shape)
+        coarse = self._take("coarse", past.clamp(min=0), "own").view(coarse_shape).masked_fill_(~coarse_good, 0)
+        history = self._take("history", target, "own").view(*shape, -1).masked_fill_(~history_good, 0)
+        base = self._base(context, coarse, coarse_good)
+        return Batch(
+            context=context,
+            history_BLNVK=history,
+            history_good_BLNVK=history_good,
+            coarse_BJNV=coarse,
+            coarse_good_BJNV=coarse_good,
+            base_BNV=base,
+            anchor_BLNV=self._anchor(base, history, history_good),
+            unit_BNV=torch.where(self._relative_NV > 0, base.abs() * self._relative_NV, 1.0),
+            time_of_day_B=self._time_of_day[target[:, 0]],
+            day_of_week_B=self._day_of_week[target[:, 0]],
+            issue_time_B=issue,
+            y_BLNV=self._take("value", target, "target").view(shape).masked_fill_(~good, 0),
+            good_BLNV=good,
+        )
+
+    def _context(self, end: Tensor, issue: Tensor, steps: int, use: str, index: Tensor | None) -> Context:
+        step = end[:, None] + torch.arange(1 - steps, 1)
+        shape = (len(end), steps, self._n, self._v)
+        inside = step.clamp(min=0)
+        room = torch.where(step >= 0, issue[:, None] - self._valid_time[inside], -1).clamp(max=2**31 - 2).int()
+        seen = self._take("latency", inside, use).view(shape) <= room[:, :, None, None]
+        x = self._take("value", inside, use).view(shape)
+        if index is not None:
+            self._patch(index, step[:, 0], x, seen)
+        x.masked_fill_(~seen, 0)
+        newest = (seen * torch.arange(1, steps + 1, dtype=torch.int16)[:, None, None]).amax(1).long()
+        has = newest > 0
+        place = (newest - 1).clamp(min=0)
+        last = x.gather(1, place[:, None])[:, 0]
+        seconds = issue[:, None] - self._valid_time[inside]
+        age = seconds.gather(1, place.flatten(1)).view_as(place).float() / self.domain.step_seconds
+        return Context(
+            x_BCNV=x,
+            seen_BCNV=seen,
+            last_BNV=last,
+            has_BNV=has,
+            age_BNV=torch.where(has, age, float(steps + 1)).clamp(max=float(steps + 1)),
+        )
+
+    def _patch(self, index: Tensor, first: Tensor, x: Tensor, seen: Tensor) -> None:
+        d = self.domain
+        if not len(d.patch_step):
+            return
+        start, stop = d.patch_start_W[index.numpy()], d.patch_start_W[index.numpy() + 1]
+        record = np.concatenate([np.arange(a, b) for a, b in zip(start, stop, strict=True)]).astype(np.int64)
+        window = np.repeat(np.arange(len(index)), stop - start)
+        place = d.patch_step[record] - first.numpy()[window]
+        inside = (place >= 0) & (place < x.shape[1])
+        record, window, place = record[inside], window[inside], place[inside]
+        where = tuple(torch.from_numpy(a.astype(np.int64)) for a in (window, place, d.patch_node[record], d.patch_variable[record]))
+        x[where] = torch.from_numpy(d.patch_value[record])
+        seen[where] = torch.from_numpy(d.patch_good[record])
+
+    def _base(self, context: Context, coarse: Tensor, coarse_good: Tensor) -> Tensor:
+        base = self._usual_NV.expand_as(context.last_BNV)
+        for j in reversed(range(coarse.shape[1])):
+            base = torch.where(coarse_good[:, j], coarse[:, j], base)
+        return torch.where(context.has_BNV, context.last_BNV, base)
+
+    def _anchor(self, base: Tensor, history: Tensor, history_good: Tensor) -> Tensor:
+        anchor = base[:, None].expand(-1, self.domain.horizon, -1, -1)
+        if (self.domain.anchor_V < 0).all():
+            return anchor
+        anchor = anchor.clone()
+        for v, k in enumerate(self.domain.anchor_V):
+            if k >= 0:
+                anchor[..., v] = torch.where(history_good[..., v, k], history[..., v, k], anchor[..., v])
+        return anchor
+
+    def _take(self, name: str, step: Tensor, use: str) -> Tensor:
+        source, key = self._flat[name], f"{use} {name}"
+        rows, width = step.numel(), source.shape[1]
+        buffer = self._buffers.get(key)
+        if buffer is None or buffer.numel() < rows * width:
+            buffer = self._buffers[key] = torch.empty(rows * width, dtype=source.dtype)
+        taken = buffer[: rows * width].view(rows, width)
+        torch.index_select(source, 0, step.flatten(), out=taken)
+        return taken

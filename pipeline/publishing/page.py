@@ -1,0 +1,125 @@
+"""The forecast page of a world: one self-contained HTML file, no network."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.contracts.forecasts import JOINT
+from pipeline.publishing.page_data import PageInputs, page_data
+from pipeline.publishing.words import duration_text, instant_text, label_text, model_text, utc_text
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+def render_page(page: PageInputs) -> bytes:
+    """The page as HTML bytes, the same for the same inputs; every text from outside is escaped."""
+    data = json.dumps(page_data(page), ensure_ascii=False, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+    html = _template().render(page=_words(page), data=data, css=_text("page.css"), js=_text("page.js"))
+    return html.encode()
+
+
+@cache
+def _template() -> Template:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template("page.html.j2")
+
+
+@cache
+def _text(name: str) -> str:
+    return (_TEMPLATES / name).read_text(encoding="utf-8")
+
+
+def _words(page: PageInputs) -> dict[str, Any]:
+    world, issue_time = page.world, page.forecast.issue_time
+    verdicts = _verdicts(page)
+    joint = sum(row["published"] == JOINT for row in verdicts)
+    return {
+        "world": {"name": world.name, "title": world.title, "description": world.description, "zone": world.timezone},
+        "issued": {"local": instant_text(issue_time, world.zone), "utc": utc_text(issue_time)},
+        "verdict_summary": f"Joint model for {joint} of {len(verdicts)} targets" if verdicts else "Nothing promoted yet",
+        "verified_summary": _verified_summary(page),
+        "verdicts": verdicts,
+        "freshness": _freshness(page),
+        "absent": [world.domains[d].title for d in page.forecast.provenance.get("absent", []) if d in world.domains],
+        "card": _pairs(page.card),
+        "provenance": _pairs({**page.forecast.provenance, "revision": page.revision}, skip=("inputs", "absent")),
+        "products": list(page.products.items()),
+        "version": page.version,
+    }
+
+
+def _verified_summary(page: PageInputs) -> str:
+    rows = [r for r in page.verified if r.model == "published" and r.lead == 0]
+    if not page.verified_issues or not any(r.n for r in rows):
+        return "Not verified yet"
+    return f"{page.verified_issues} forecast{'s' if page.verified_issues != 1 else ''}, {sum(r.n for r in rows):,} values"
+
+
+def _variable_text(page: PageInputs, domain: str, variable: str) -> str:
+    settings = page.world.domains[domain].variables.get(variable) if domain in page.world.domains else None
+    return label_text(variable, settings.long_name if settings else "")
+
+
+def _verdicts(page: PageInputs) -> list[dict[str, Any]]:
+    order = list(page.world.domains)
+    found = [v for v in (page.promotion.verdicts if page.promotion else ()) if v.domain in order]
+    return [
+        {
+            "domain": page.world.domains[v.domain].title,
+            "variable": _variable_text(page, v.domain, v.variable),
+            "published": v.published,
+            "model": model_text(v.published),
+            "reasons": v.reasons,
+        }
+        for v in sorted(found, key=lambda v: order.index(v.domain))
+    ]
+
+
+def _freshness(page: PageInputs) -> list[dict[str, Any]]:
+    inputs: Mapping[str, Any] = page.forecast.provenance.get("inputs", {})
+    rows = []
+    for domain in (d for d in page.world.domains if d in inputs):
+        for i, (variable, state) in enumerate(inputs[domain].get("variables", {}).items()):
+            newest = state["newest_time"]
+            percent = 100 * state["share_present"]
+            rows.append(
+                {
+                    "domain": "" if i else page.world.domains[domain].title,
+                    "variable": _variable_text(page, domain, variable),
+                    "newest": "never" if newest is None else instant_text(newest, page.world.zone),
+                    "age": duration_text(state["age_seconds"]),
+                    "places": f"{state['nodes_present']} of {state['nodes']}",
+                    "present": f"{percent:.0f} % of {state['steps']} steps",
+                    "percent": f"{percent:.1f}",
+                }
+            )
+    return rows
+
+
+def _pairs(content: Mapping[str, Any], skip: tuple[str, ...] = ()) -> list[tuple[str, str]]:
+    """Names and values as short texts, nested content as compact JSON."""
+    return [
+        (label_text(name), _value(name, value)) for name, value in content.items() if name not in skip and value not in (None, "", {}, [])
+    ]
+
+
+def _value(name: str, value: Any) -> str:
+    if name == "issue_time" and isinstance(value, int):
+        return utc_text(value)
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, dict | list | tuple):
+        text = json.dumps(value, ensure_ascii=False, default=str)
+        return text if len(text) <= 400 else text[:400] + " …"
+    return str(value)

@@ -1,0 +1,73 @@
+"""Tables: a forecast as tidy rows for people and programs, one row per node, variable and lead."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipeline.contracts.forecasts import QUANTILES, DomainForecast, Forecast
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+QUANTILE_COLUMNS: tuple[str, ...] = tuple(f"q{round(100 * level):02d}" for level in QUANTILES)
+
+
+def forecast_table(forecast: Forecast, domain: str, *, revision: int) -> pa.Table:
+    """One domain in long format, sorted by variable, node, lead.
+
+    `unique_id` names a series (`node/variable`), `ds` its valid time and `cutoff` the issue time (UTC), `lead_s` the
+    lead in seconds; q05 … q95 are quantiles in `units`; `model` made the row; `snapshot` is the cube state read.
+    """
+    import pyarrow as pa
+
+    d = forecast.domains[domain]
+    leads, nodes, variables = d.quantiles_LNVQ.shape[:3]
+    rows = leads * nodes * variables
+    v, n, lead = (index.ravel() for index in np.indices((variables, nodes, leads)))
+    stamp = pa.timestamp("s", tz="UTC")
+    node = pa.array(d.node_ids).take(pa.array(n))
+    variable = pa.array(d.variables).take(pa.array(v))
+    columns = {
+        "unique_id": _joined(node, variable),
+        "node": node,
+        "variable": variable,
+        "ds": pa.array(d.valid_time_L[lead]).cast(stamp),
+        "cutoff": pa.array(np.full(rows, forecast.issue_time)).cast(stamp),
+        "lead_s": pa.array(d.lead_time_L[lead]),
+        **{name: pa.array(d.quantiles_LNVQ[lead, n, v, q]) for q, name in enumerate(QUANTILE_COLUMNS)},
+        "units": pa.array(d.units).take(pa.array(v)),
+        "model": pa.array(d.model_V).take(pa.array(v)),
+        "model_id": pa.array([str(forecast.provenance.get("model_id", ""))] * rows),
+        "snapshot": pa.array([str(forecast.provenance.get("snapshot", ""))] * rows),
+        "revision": pa.array(np.full(rows, revision, np.int32)),
+    }
+    return pa.table(columns)
+
+
+def parquet_bytes(table: pa.Table) -> bytes:
+    """The table as one Parquet file (zstd, page checksums), the same bytes for the same rows."""
+    import pyarrow.parquet as pq
+
+    sink = io.BytesIO()
+    pq.write_table(table, sink, compression="zstd", write_page_checksum=True, row_group_size=1 << 20)
+    return sink.getvalue()
+
+
+def _joined(node: pa.Array, variable: pa.Array) -> pa.Array:
+    import pyarrow.compute as pc
+
+    return pc.binary_join_element_wise(node, variable, "/")
+
+
+def headline(domain: DomainForecast) -> list[str]:
+    """One line per variable for a terminal: the median now and at the last lead, over all nodes."""
+    from pipeline.contracts.forecasts import MEDIAN
+
+    medians_LV = np.median(domain.quantiles_LNVQ[..., MEDIAN], axis=1)
+    return [
+        f"{variable}: median over nodes {medians_LV[0, v]:.3g} -> {medians_LV[-1, v]:.3g} {domain.units[v]} ({domain.model_V[v]})"
+        for v, variable in enumerate(domain.variables)
+    ]

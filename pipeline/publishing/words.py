@@ -1,0 +1,64 @@
+"""Words: units, durations, instants and model names as people read them."""
+
+from __future__ import annotations
+
+import math
+from zoneinfo import ZoneInfo
+
+from pipeline.contracts.times import from_seconds
+
+MODEL_NAMES = {
+    "joint": "Joint model",
+    "persistence": "Persistence",
+    "historical_average": "Historical average",
+    "ridge": "Ridge on lags",
+    "published": "As published",
+}
+_UNITS = {"degC": "°C", "degF": "°F", "percent": "%", "m s-1": "m/s", "m/s": "m/s", "count": "", "1": "", "USD": "USD", "degree": "°"}
+
+
+def unit_text(unit: str) -> str:
+    """A unit as people write it; empty for plain counts."""
+    return _UNITS.get(unit, unit.replace("degC", "°C"))
+
+
+def model_text(model: str) -> str:
+    """A model's name in words."""
+    return MODEL_NAMES.get(model, model.replace("_", " ").capitalize())
+
+
+def label_text(name: str, long_name: str = "") -> str:
+    """A variable's name in words, with a capital."""
+    words = long_name or name.replace("_", " ")
+    return words[:1].upper() + words[1:]
+
+
+def instant_text(seconds: int, zone: ZoneInfo) -> str:
+    """`Tue 30 Sep 2014, 18:00` in a zone."""
+    moment = from_seconds(seconds).astimezone(zone)
+    return f"{moment:%a} {moment.day} {moment:%b %Y, %H:%M}"
+
+
+def utc_text(seconds: int) -> str:
+    """`16:00 UTC`, with the date where the zone may have another."""
+    return f"{from_seconds(seconds):%Y-%m-%d %H:%M} UTC"
+
+
+def duration_text(seconds: int | None) -> str:
+    """`5 min`, `1 h 20 min`, `3 d 4 h`: the two largest units."""
+    if seconds is None:
+        return "–"
+    days, rest = divmod(max(0, seconds), 86400)
+    hours, minutes = rest // 3600, rest % 3600 // 60
+    if days:
+        return f"{days} d {hours} h" if hours else f"{days} d"
+    if hours:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    return f"{minutes} min" if minutes or not rest else f"{rest} s"
+
+
+def places_for(spread: float, significant: int = 2) -> int:
+    """Decimal places that show a spread with about `significant` digits after its first."""
+    if not math.isfinite(spread) or spread <= 0:
+        return 2
+    return max(0, min(5, significant - math.floor(math.log10(spread))))

@@ -1,0 +1,152 @@
+"""predict: the champion as of the issue time, on what was known at the issue time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.api import PredictRequest, Receipt
+from pipeline.contracts.forecasts import BASELINES, JOINT, DomainForecast, Forecast, Promotion
+from pipeline.contracts.times import format_instant, to_seconds
+from pipeline.contracts.windows import WindowSet
+from pipeline.contracts.worlds import World, load_world
+from pipeline.errors import LookaheadError, NotYetAvailable
+from pipeline.monitoring.freshness import freshness, inputs
+from pipeline.publishing.tables import headline
+from pipeline.settings import Settings, code_version
+from pipeline.steps import reading
+from pipeline.stores.forecasts import ForecastStore
+from pipeline.stores.objects import ObjectStore
+from pipeline.stores.registry import Candidate, Registry
+from pipeline.telemetry import Progress
+
+if TYPE_CHECKING:
+    from models.api import Prediction, Predictor
+
+
+def run(request: PredictRequest, settings: Settings, progress: Progress) -> Receipt:
+    """The forecast of every domain that has its context; per target by the model that was promoted for it.
+
+    Raises:
+        NotYetAvailable: Nothing was promoted by the issue time, or no domain has its context yet.
+        LookaheadError: The champion was trained on data later than the issue time.
+    """
+    world = load_world(request.world)
+    objects = ObjectStore(settings.store)
+    registry = Registry(objects, world.name)
+    champion = registry.champion(request.as_of)
+    candidate = registry.candidate(champion.model_id)
+    if candidate.as_of > request.as_of:
+        raise LookaheadError(
+            asked=f"forecast at {format_instant(request.as_of)}",
+            found=f"champion {candidate.model_id} trained on data until {format_instant(candidate.as_of)}",
+            mend="promote a model with an earlier cut-off, or ask for a later issue time",
+        )
+    issue_time = to_seconds(request.as_of)
+    cubes = reading.open_cubes(world, settings, request.as_of, start=reading.needed_from(world, issue_time), absent_is_fine=True)
+    state = inputs({d: freshness(cubes[d], as_of=issue_time, steps=world.domains[d].context) for d in cubes})
+    windows = reading.windows_of(world, candidate, cubes, as_of=issue_time, live=True)
+    models = reading.load_models(candidate)
+    domains, absent = {}, [name for name in world.domains if name not in windows.domains]
+    with progress.stage("predict", len(windows.domains), "domains") as stage:
+        for name in windows.domains:
+            index_W = _live(windows, name, issue_time)
+            if index_W is None or not models.of(name):
+                absent.append(name)
+            else:
+                domains[name] = _domain(windows, name, index_W, models.of(name), champion)
+            stage.advance()
+    if not domains:
+        raise NotYetAvailable(
+            asked=f"forecast at {format_instant(request.as_of)}",
+            found=f"no domain of {', '.join(world.domains)} has its context",
+            mend="land and observe more data, or ask for a later issue time",
+        )
+    provenance = _provenance(world, candidate, champion, windows, issue_time, state, absent)
+    forecast = Forecast(world=world.name, issue_time=issue_time, domains=domains, provenance=provenance)
+    issued, created = ForecastStore(objects, world.name).add(forecast)
+    return Receipt(
+        step=request.step,
+        world=world.name,
+        as_of=request.as_of,
+        outcome="done" if created else "unchanged",
+        ids={"model_id": candidate.model_id, "forecast": issued.digest, "snapshot": windows.snapshot},
+        counts={
+            "domains": len(domains),
+            "values": sum(d.quantiles_LNVQ[..., 0].size for d in domains.values()),
+            "revision": issued.revision,
+        },
+        paths={"forecast": issued.url},
+        notes=tuple(f"domain {name} has no context at this issue time and is not forecast" for name in absent),
+        details={
+            "inputs": {d: {k: v for k, v in row.items() if k != "variables"} for d, row in state.items()},
+            "published": {d: dict(zip(f.variables, f.model_V, strict=True)) for d, f in domains.items()},
+            "headline": {d: headline(f) for d, f in domains.items()},
+        },
+    )
+
+
+def _live(windows: WindowSet, domain: str, issue_time: int) -> NDArray[np.int64] | None:
+    view = windows.domains[domain]
+    index_W = view.windows_of("live")
+    index_W = index_W[view.issue_time_W[index_W] == issue_time]
+    return index_W[-1:] if len(index_W) else None
+
+
+def _domain(
+    windows: WindowSet, domain: str, index_W: NDArray[np.int64], models: dict[str, Predictor], champion: Promotion
+) -> DomainForecast:
+    view = windows.domains[domain]
+    predicted = {name: model.predict(windows, domain, index_W) for name, model in models.items()}
+    decided = {v.variable: v.published for v in champion.verdicts if v.domain == domain}
+    variables = tuple(view.variables[v] for v in view.targets)
+    fallback = next(name for name in (*BASELINES, JOINT) if name in models)
+    model_V = tuple(chosen if (chosen := decided.get(name)) in predicted else fallback for name in variables)
+    parts = next(iter(predicted.values())).parts
+    quantiles = np.stack([predicted[m].quantiles_BLNVQ[0, :, :, v] for v, m in enumerate(model_V)], axis=2)
+    split = np.stack([_split(predicted[m], parts)[:, :, v] for v, m in enumerate(model_V)], axis=2)
+    first = int(view.end_W[index_W[0]]) + 1
+    valid_time_L = view.valid_time_T[first : first + view.horizon].astype(np.int64)
+    return DomainForecast(
+        domain=domain,
+        variables=variables,
+        units=tuple(view.units[v] for v in view.targets),
+        node_ids=view.node_ids,
+        valid_time_L=valid_time_L,
+        lead_time_L=valid_time_L - view.issue_time_W[index_W[0]],
+        quantiles_LNVQ=quantiles.astype(np.float32),
+        parts=parts,
+        split_LNVP=split.astype(np.float32),
+        model_V=model_V,
+        rivals={name: p.quantiles_BLNVQ[0].astype(np.float32) for name, p in predicted.items()},
+    )
+
+
+def _split(prediction: Prediction, parts: tuple[str, ...]) -> NDArray[np.float32]:
+    """The split (L, N, V, P) of the one window along `parts`; a part the model has not is zero."""
+    known = prediction.parts
+    given = prediction.split_BLNVP[0]
+    zero = np.zeros(given.shape[:-1], np.float32)
+    return np.stack([given[..., known.index(p)] if p in known else zero for p in parts], axis=-1)
+
+
+def _provenance(
+    world: World, candidate: Candidate, champion: Promotion, windows: WindowSet, issue_time: int, state: dict[str, Any], absent: list[str]
+) -> dict[str, Any]:
+    return {
+        "world": world.name,
+        "world_digest": world.digest,
+        "code_version": code_version(),
+        "snapshot": windows.snapshot,
+        "window_digest": windows.digest,
+        "model_id": candidate.model_id,
+        "model_as_of": format_instant(candidate.as_of),
+        "promoted_as_of": champion.as_of,
+        "config_digest": candidate.card.get("config_digest"),
+        "seed": candidate.card.get("seed"),
+        "issue_time": issue_time,
+        "inputs": state,
+        "absent": absent,
+    }

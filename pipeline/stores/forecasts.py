@@ -1,0 +1,142 @@
+"""Forecasts at rest: content-addressed arrays with their provenance; a re-issue is a new revision, never an overwrite."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.contracts.forecasts import DomainForecast, Forecast
+from pipeline.contracts.provenance import canonical_json, digest_bytes, digest_json
+from pipeline.contracts.times import compact_instant, format_instant, from_seconds
+from pipeline.errors import NotYetAvailable
+from pipeline.stores.objects import ObjectStore
+from pipeline.stores.sealed import SealedLog, read_blob
+
+FORMAT = 1
+_ARRAYS = ("valid_time_L", "lead_time_L", "quantiles_LNVQ", "split_LNVP")
+_WORDS = ("domain", "variables", "units", "node_ids", "parts", "model_V")
+_HOW_MADE = ("snapshot", "code_version")
+"""Keys of the provenance that tell how a forecast was made; they do not make another forecast of equal numbers."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Issued:
+    """One revision of one issue time's forecast: its digest (of numbers and provenance) and where it lies."""
+
+    issue_time: int
+    revision: int
+    digest: str
+    url: str
+
+
+def forecast_digest(forecast: Forecast) -> str:
+    """The identity of a forecast: its numbers and its provenance but for the cube's snapshot and the code version."""
+    arrays, content = _content(forecast)
+    content["provenance"] = {k: v for k, v in content["provenance"].items() if k not in _HOW_MADE}
+    return digest_json({**content, "arrays": digest_bytes(arrays)})
+
+
+class ForecastStore:
+    """The forecasts of a world by issue time."""
+
+    def __init__(self, objects: ObjectStore, world_name: str) -> None:
+        self._objects, self._world = objects, world_name
+        self._base = f"forecasts/{world_name}"
+
+    def add(self, forecast: Forecast) -> tuple[Issued, bool]:
+        """Keep a forecast, and whether it is new: equal content is `unchanged`, other content the next revision.
+
+        Raises:
+            ConflictError: Another writer issued the same instant meanwhile.
+        """
+        digest = forecast_digest(forecast)
+        log = self._log(forecast.issue_time)
+        known = log.read()
+        if known and known[-1]["digest"] == digest:
+            return self._issued(forecast.issue_time, len(known) - 1, known[-1]), False
+        arrays, content = _content(forecast)
+        key = self._objects.put_addressed(f"{self._base}/artefacts", arrays, ".safetensors")
+        content["arrays"] = {"key": key, "sha256": digest_bytes(arrays)}
+        described = canonical_json(content)
+        index = self._objects.put_addressed(f"{self._base}/artefacts", described, ".json")
+        record = {"digest": digest, "content": {"key": index, "sha256": digest_bytes(described)}}
+        log.append(record, expected=len(known))
+        return self._issued(forecast.issue_time, len(known), record), True
+
+    def newest(self, issue_time: int) -> Issued:
+        """The newest revision issued at an instant.
+
+        Raises:
+            NotYetAvailable: Nothing was issued at that instant.
+        """
+        known = self._log(issue_time).read()
+        if not known:
+            instant = format_instant(from_seconds(issue_time))
+            raise NotYetAvailable(
+                asked=f"forecast of world {self._world} issued at {instant}",
+                found=f"none; {len(self.issue_times())} other issue times",
+                mend=f"cubecast predict --world {self._world} --as-of {instant}",
+            )
+        return self._issued(issue_time, len(known) - 1, known[-1])
+
+    def read(self, issue_time: int, revision: int | None = None) -> Forecast:
+        """The forecast issued at an instant: one revision, or the newest.
+
+        Raises:
+            NotYetAvailable: Nothing was issued at that instant.
+            StoreError: A file of it is damaged.
+        """
+        self.newest(issue_time)
+        record = self._log(issue_time).read()[-1 if revision is None else revision]
+        content = json.loads(read_blob(self._objects, record["content"]["key"], record["content"]["sha256"]))
+        return _forecast(content, read_blob(self._objects, content["arrays"]["key"], content["arrays"]["sha256"]))
+
+    def issue_times(self) -> list[int]:
+        """All instants at which something was issued, ascending (int64 seconds UTC)."""
+        prefix = f"{self._base}/issues"
+        names = {key.removeprefix(prefix).split("/")[1] for key in self._objects.list(prefix)}
+        return sorted(int(datetime.strptime(name + "+0000", "%Y%m%dT%H%M%SZ%z").timestamp()) for name in names)
+
+    def _log(self, issue_time: int) -> SealedLog:
+        return SealedLog(self._objects, f"{self._base}/issues/{compact_instant(from_seconds(issue_time))}")
+
+    def _issued(self, issue_time: int, revision: int, record: dict[str, Any]) -> Issued:
+        url = self._objects.url(record["content"]["key"])
+        return Issued(issue_time=issue_time, revision=revision, digest=record["digest"], url=url)
+
+
+def _content(forecast: Forecast) -> tuple[bytes, dict[str, Any]]:
+    from safetensors.numpy import save
+
+    arrays: dict[str, NDArray[Any]] = {}
+    domains = {}
+    for name, domain in sorted(forecast.domains.items()):
+        arrays |= {f"{name}/{field}": np.ascontiguousarray(getattr(domain, field)) for field in _ARRAYS}
+        arrays |= {f"{name}/rivals/{model}": np.ascontiguousarray(q) for model, q in sorted(domain.rivals.items())}
+        domains[name] = {word: getattr(domain, word) for word in _WORDS} | {"rivals": sorted(domain.rivals)}
+    content = {
+        "format": FORMAT,
+        "world": forecast.world,
+        "issue_time": forecast.issue_time,
+        "domains": domains,
+        "provenance": forecast.provenance,
+    }
+    return bytes(save(arrays)), json.loads(canonical_json(content))
+
+
+def _forecast(content: dict[str, Any], data: bytes) -> Forecast:
+    from safetensors.numpy import load
+
+    arrays = load(data)
+    domains = {}
+    for name, words in content["domains"].items():
+        fields: dict[str, Any] = {word: tuple(words[word]) if isinstance(words[word], list) else words[word] for word in _WORDS}
+        fields |= {field: arrays[f"{name}/{field}"] for field in _ARRAYS}
+        rivals = {model: arrays[f"{name}/rivals/{model}"] for model in words["rivals"]}
+        domains[name] = DomainForecast(**fields, rivals=rivals)
+    return Forecast(world=content["world"], issue_time=content["issue_time"], domains=domains, provenance=content["provenance"])

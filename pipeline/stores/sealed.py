@@ -1,0 +1,86 @@
+"""Sealed records: JSON that carries its own sha256, so that a flipped bit is found where it lies."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from pipeline.contracts.provenance import canonical_json, digest_bytes, digest_json
+from pipeline.errors import StoreError
+from pipeline.stores.objects import CommitLog, ObjectStore
+
+
+def read_blob(objects: ObjectStore, key: str, sha256: str) -> bytes:
+    """The bytes of an object whose digest is known.
+
+    Raises:
+        NotYetAvailable: There is no such object.
+        StoreError: Its bytes are not those that were written.
+    """
+    data = objects.get(key)
+    if (found := digest_bytes(data)) != sha256:
+        raise _damaged(objects.url(key), f"sha256 {found[:12]}… instead of {sha256[:12]}…")
+    return data
+
+
+class SealedLog:
+    """A CommitLog whose records are checked when they are read."""
+
+    def __init__(self, objects: ObjectStore, prefix: str) -> None:
+        self._objects, self._prefix, self._log = objects, prefix, CommitLog(objects, prefix)
+
+    def read(self) -> list[dict[str, Any]]:
+        """All records in order.
+
+        Raises:
+            StoreError: A record is damaged, or one is missing in between.
+        """
+        keys = self._objects.list(self._prefix)
+        for number, key in enumerate(keys):
+            if not key.endswith(f"/{number:08d}.json"):
+                raise _damaged(self._objects.url(key), f"record {number} is missing before it")
+        return [self._open(key) for key in keys]
+
+    def newest(self) -> dict[str, Any] | None:
+        """The last record, or None where there is none.
+
+        Raises:
+            StoreError: The record is damaged.
+        """
+        keys = self._objects.list(self._prefix)
+        return self._open(keys[-1]) if keys else None
+
+    def append(self, record: dict[str, Any], *, expected: int) -> None:
+        """Append a record as number `expected`.
+
+        Raises:
+            ConflictError: Another writer took that number.
+        """
+        self._log.append({"record": record, "sha256": digest_json(record)}, expected=expected)
+
+    def extend(self, record: dict[str, Any]) -> tuple[int, bool]:
+        """Append a record unless the newest equals it; its number, and whether it was appended.
+
+        Raises:
+            ConflictError: Another writer appended meanwhile.
+        """
+        keys = self._objects.list(self._prefix)
+        if keys and canonical_json(self._open(keys[-1])) == canonical_json(record):
+            return len(keys) - 1, False
+        self.append(record, expected=len(keys))
+        return len(keys), True
+
+    def _open(self, key: str) -> dict[str, Any]:
+        try:
+            content = json.loads(self._objects.get(key))
+            record: dict[str, Any] = content["record"]
+            whole = digest_json(record) == content["sha256"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise _damaged(self._objects.url(key), f"no readable record ({type(error).__name__})") from error
+        if not whole:
+            raise _damaged(self._objects.url(key), "content that does not fit its sha256")
+        return record
+
+
+def _damaged(place: str, found: str) -> StoreError:
+    return StoreError(asked=f"read {place}", found=found, mend="restore that file from a backup; nothing was changed")

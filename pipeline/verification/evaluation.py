@@ -1,0 +1,106 @@
+"""Evaluation: models on the windows of a held-out fold, every cell counted, in batches that bound memory.
+
+Shape suffixes: W windows, L lead, N node, V target variable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.contracts.windows import DomainWindows, WindowSet
+from pipeline.errors import ContractError
+from pipeline.verification.statistics import Axis, Statistics, score_windows
+
+_NODES_PER_BATCH = 32_768
+
+
+Forecaster = Callable[[WindowSet, str, NDArray[np.int64]], NDArray[np.float32]]
+"""Windows, a domain, B windows of it -> quantiles (B, L, N, V, Q), V in the order of the domain's targets, physical units."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Truth:
+    """What came: values in physical units, and where they are good, (W, L, N, V)."""
+
+    values_WLNV: NDArray[np.float32]
+    good_WLNV: NDArray[np.bool_]
+
+
+def target_axis(windows: DomainWindows) -> Axis:
+    """The targets and nominal leads of a domain: lead steps times the step (a session counts as one day)."""
+    return Axis(
+        variables=tuple(windows.variables[v] for v in windows.targets),
+        units=tuple(windows.units[v] for v in windows.targets),
+        lead_times=tuple(windows.step_seconds * (lead + 1) for lead in range(windows.horizon)),
+    )
+
+
+def truth_of(windows: DomainWindows, index_W: NDArray[np.int64]) -> Truth:
+    """The targets of some windows in physical units."""
+    steps_WL = windows.end_W[index_W].astype(np.int64)[:, None] + 1 + np.arange(windows.horizon)
+    targets = list(windows.targets)
+    return Truth(
+        values_WLNV=windows.unscale(windows.values_TNV[steps_WL])[..., targets], good_WLNV=windows.good_TNV[steps_WL][..., targets]
+    )
+
+
+def batches_of(windows: DomainWindows, index_W: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """The windows in pieces of about 32,768 rows (window, node)."""
+    size = max(1, _NODES_PER_BATCH // max(1, len(windows.node_ids)))
+    return [index_W[start : start + size] for start in range(0, len(index_W), size)]
+
+
+def evaluate_domain(
+    windows: WindowSet,
+    domain: str,
+    models: Mapping[str, Forecaster],
+    index_W: NDArray[np.int64],
+    advance: Callable[[int], None],
+) -> Statistics:
+    """The statistics of all models on the same windows of one domain; `advance` is told of windows done.
+
+    Raises:
+        ContractError: A model's forecast has another shape than the targets.
+    """
+    found = Statistics.zero()
+    view = windows.domains[domain]
+    axis = target_axis(view)
+    for batch_W in batches_of(view, index_W):
+        truth = truth_of(view, batch_W)
+        for name, model in models.items():
+            quantiles = model(windows, domain, batch_W)
+            if quantiles.shape[:-1] != truth.good_WLNV.shape:
+                raise ContractError(
+                    asked=f"evaluate {name} on {domain}",
+                    found=f"a forecast of shape {quantiles.shape} for targets {truth.good_WLNV.shape}",
+                    mend="mend the model's output",
+                )
+            found = found + score_windows(
+                domain=domain,
+                axis=axis,
+                model=name,
+                issue_time_W=view.issue_time_W[batch_W],
+                truth_WLNV=truth.values_WLNV,
+                good_WLNV=truth.good_WLNV,
+                quantiles_WLNVQ=quantiles,
+            )
+        advance(len(batch_W))
+    _complete(found, domain, models, len(index_W) * len(view.node_ids))
+    return found
+
+
+def _complete(found: Statistics, domain: str, models: Mapping[str, Forecaster], cells: int) -> None:
+    if domain not in found.axes:
+        return
+    for name in models:
+        expected = found.total(domain, name)[..., 0]
+        if not (expected == cells).all():
+            raise ContractError(
+                asked=f"evaluate {name} on {domain}",
+                found=f"{expected.min():.0f} of {cells} cells a lead counted",
+                mend="report this fault",
+            )

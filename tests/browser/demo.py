@@ -1,0 +1,233 @@
+"""A made-up forecast of realistic size, for the page's tests and for looking at it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipeline.contracts.cubes import NEVER, DomainCube, Revisions
+from pipeline.contracts.flags import Flag
+from pipeline.contracts.forecasts import DomainForecast, Forecast, Promotion, Scorecard
+from pipeline.contracts.nodes import NodeSet
+from pipeline.contracts.worlds import World, parse_world
+from pipeline.monitoring.freshness import freshness, inputs
+from pipeline.publishing.page_data import PageInputs
+from pipeline.verification.metrics import score_rows
+from pipeline.verification.promotion import verdicts
+from pipeline.verification.statistics import Axis, Statistics, score_windows
+
+ISSUE_TIME = 1412092800
+SPREAD = np.array([-1.64, -1.28, -0.67, 0, 0.67, 1.28, 1.64])
+LEVELS = {
+    "vehicle_count": (9.0, 2.0),
+    "average_speed": (58.0, 6.0),
+    "temperature": (14.0, 1.2),
+    "occupied": (320.0, 20.0),
+    "close": (75.0, 1.1),
+}
+WORLD = """
+name = "demo"
+title = "Demo city, September 2014"
+description = "A made-up city: road segments, weather, car parks and a market, each on its own clock."
+timezone = "Europe/Copenhagen"
+start = "2014-08-01T00:00Z"
+[sources.made]
+adapter = "synthetic"
+[sources.made.variables]
+vehicle_count = { unit = "count" }
+average_speed = { unit = "km/h" }
+temperature = { unit = "degC" }
+occupied = { unit = "count" }
+close = { unit = "USD" }
+[domains.traffic]
+title = "Road traffic"
+clock = { step = "5min" }
+context = 24
+horizon = 12
+[domains.traffic.variables]
+vehicle_count = { source = "made", long_name = "vehicles per 5 minutes", lower = 0.0 }
+average_speed = { source = "made", long_name = "average speed", lower = 0.0 }
+[domains.weather]
+title = "City weather"
+clock = { step = "1h" }
+context = 48
+horizon = 24
+[domains.weather.variables]
+temperature = { source = "made", long_name = "air temperature" }
+[domains.parking]
+title = "Car parks"
+clock = { step = "30min" }
+context = 48
+horizon = 8
+[domains.parking.variables]
+occupied = { source = "made", long_name = "occupied spaces", lower = 0.0 }
+[domains.market]
+title = "Shares"
+clock = { calendar = "XNYS" }
+context = 20
+horizon = 5
+[domains.market.variables]
+close = { source = "made", long_name = "closing price", scale = "relative" }
+"""
+NODES = {"traffic": 449, "weather": 1, "parking": 8, "market": 481}
+
+
+def demo_world() -> World:
+    return parse_world(WORLD, "demo.toml")
+
+
+def _step(domain: str) -> int:
+    return {"traffic": 300, "weather": 3600, "parking": 1800, "market": 86400}[domain]
+
+
+def _nodes(domain: str, count: int, random: np.random.Generator) -> NodeSet:
+    ids = tuple(f"{domain[:3].upper()}{158000 + 7 * i}" for i in range(count))
+    if domain == "market":
+        return NodeSet(ids=ids, latitude=np.full(count, np.nan), longitude=np.full(count, np.nan))
+    if domain != "traffic":
+        return NodeSet(ids=ids, latitude=56.15 + random.normal(0, 0.01, count), longitude=10.2 + random.normal(0, 0.02, count))
+    angle, radius = random.choice(14, count) * 2 * np.pi / 14 + random.normal(0, 0.03, count), random.beta(1.1, 1.6, count)
+    length = random.uniform(0.02, 0.05, count)
+    start = np.stack([56.15 + 0.11 * radius * np.cos(angle), 10.19 + 0.2 * radius * np.sin(angle)], axis=1)
+    end = start + np.stack([0.11 * length * np.cos(angle), 0.2 * length * np.sin(angle)], axis=1)
+    return NodeSet(ids=ids, latitude=start[:, 0], longitude=start[:, 1], ends=np.concatenate([start, end], axis=1))
+
+
+def _cube(domain: str, world: World, count: int, random: np.random.Generator) -> DomainCube:
+    settings, step = world.domains[domain], _step(domain)
+    variables = tuple(settings.variables)
+    times = np.arange(ISSUE_TIME - 96 * step, ISSUE_TIME + 1, step, dtype=np.int64) // step * step
+    level = np.array([LEVELS[v][0] for v in variables]) * random.lognormal(0, 0.6 if domain in ("traffic", "market") else 0.2, (count, 1))
+    walk = (
+        np.cumsum(random.normal(0, 0.25, (len(times), count, len(variables))), axis=0) * np.array([LEVELS[v][1] for v in variables]) * 0.3
+    )
+    values = np.maximum(0, level + walk + random.normal(0, 0.2, walk.shape)).astype(np.float32)
+    values[random.random(values.shape) < 0.06] = np.nan
+    flags = np.where(np.isfinite(values), 0, int(Flag.MISSING)).astype(np.uint16)
+    return DomainCube(
+        domain=domain,
+        as_of=ISSUE_TIME,
+        snapshot="DEMOSNAPSHOT",
+        valid_time=times,
+        nodes=_nodes(domain, count, random),
+        variables=variables,
+        units=tuple(world.sources["made"].variables[v].unit for v in variables),
+        values_TNV=values,
+        flags_TNV=flags,
+        latency_TNV=np.where(flags == 0, np.int32(0), NEVER),
+        revisions=Revisions.empty(),
+    )
+
+
+def _domain_forecast(cube: DomainCube, leads: int, parts: tuple[str, ...], random: np.random.Generator) -> DomainForecast:
+    step, nodes, variables = _step(cube.domain), len(cube.nodes), cube.variables
+    valid = cube.valid_time[-1] + step * np.arange(1, leads + 1, dtype=np.int64)
+    last = np.nan_to_num(cube.values_TNV[-1], nan=float(np.nanmean(cube.values_TNV)))
+    split = random.normal(0, 0.4, (leads, nodes, len(variables), len(parts))) * np.array([LEVELS[v][1] for v in variables])[:, None] * 0.4
+    split[..., 0] = last
+    median = split.sum(axis=-1)
+    width = np.array([LEVELS[v][1] for v in variables]) * np.sqrt(1 + np.arange(leads))[:, None, None] * 0.35
+    quantiles = np.maximum(0, median[..., None] + width[..., None] * SPREAD)
+    return DomainForecast(
+        domain=cube.domain,
+        variables=variables,
+        units=cube.units,
+        node_ids=cube.nodes.ids,
+        valid_time_L=valid,
+        lead_time_L=valid - ISSUE_TIME,
+        quantiles_LNVQ=quantiles.astype(np.float32),
+        parts=parts,
+        split_LNVP=split.astype(np.float32),
+        model_V=tuple("ridge" if v == "close" else "joint" for v in variables),
+    )
+
+
+def _scored(world: World, domain: str, leads: int, random: np.random.Generator, models: dict[str, float], windows: int) -> Statistics:
+    variables = tuple(world.domains[domain].variables)
+    axis = Axis(
+        variables=variables,
+        units=tuple(world.sources["made"].variables[v].unit for v in variables),
+        lead_times=tuple(_step(domain) * (i + 1) for i in range(leads)),
+    )
+    size = np.array([LEVELS[v][1] for v in variables]) * np.linspace(0.7, 1.4, leads)[:, None, None]
+    truth = np.full((windows, leads, 5, len(variables)), 50, np.float32)
+    noise = random.normal(0, 1, truth.shape)
+    found = Statistics.zero()
+    for model, error in models.items():
+        grow = np.linspace(1, 1.5 if model == "persistence" else 1.05, leads)[:, None, None]
+        quantiles = (truth + noise * size * error * grow)[..., None] + (size * error * grow)[..., None] * SPREAD
+        found = found + score_windows(
+            domain=domain,
+            axis=axis,
+            model=model,
+            issue_time_W=ISSUE_TIME - 12 * 86400 + np.arange(windows, dtype=np.int64) * 14400,
+            truth_WLNV=truth,
+            good_WLNV=np.ones(truth.shape, bool),
+            quantiles_WLNVQ=quantiles.astype(np.float32),
+        )
+    return found
+
+
+def demo_page(*, verified: bool = True, nodes: dict[str, int] | None = None) -> PageInputs:
+    """The inputs of a page with 449 road segments, 12 leads and two variables, and three more domains."""
+    random, world = np.random.default_rng(7), demo_world()
+    cubes, domains, came, explanation = {}, {}, {}, {}
+    statistics = later = Statistics.zero()
+    for name, settings in world.domains.items():
+        cubes[name] = _cube(name, world, (nodes or NODES)[name], random)
+        others = [d for d in world.domains if d != name]
+        domains[name] = _domain_forecast(cubes[name], settings.horizon, ("anchor", "series", "space", *others), random)
+        outcome = domains[name].quantiles_LNVQ[..., 3] + random.normal(0, 1, domains[name].split_LNVP.shape[:3]).astype(np.float32)
+        outcome[settings.horizon // 2 :] = np.nan if name == "market" else outcome[settings.horizon // 2 :]
+        came[name] = outcome
+        count = len(cubes[name].nodes)
+        explanation[name] = {
+            "node_ids": list(cubes[name].nodes.ids),
+            "alpha": random.uniform(0.4, 0.8, count).tolist(),
+            "beta": random.uniform(0.3, 0.8, (count, settings.horizon)).tolist(),
+            "w_x": dict.fromkeys(others, 0.02),
+            "w_y": {d: random.normal(0, 0.05, settings.horizon).tolist() for d in others},
+        }
+        joint = 1.02 if name == "market" else 0.85
+        models = {"joint": joint, "persistence": 1.2, "historical_average": 1.05, "ridge": 0.95}
+        statistics = statistics + _scored(world, name, settings.horizon, random, models, 72)
+        later = later + _scored(world, name, settings.horizon, random, {"published": 0.9, **models}, 3)
+    state = inputs({d: freshness(cubes[d], as_of=ISSUE_TIME, steps=world.domains[d].context) for d in cubes})
+    provenance = {
+        "world": "demo",
+        "world_digest": "ab" * 32,
+        "code_version": "0.1.0+demo",
+        "snapshot": "DEMOSNAPSHOT",
+        "model_id": "demo-20140930-cafe",
+        "issue_time": ISSUE_TIME,
+        "inputs": state,
+        "absent": [],
+    }
+    card = Scorecard(
+        world="demo",
+        model_id="demo-20140930-cafe",
+        as_of="2014-09-30T16:00:00Z",
+        fold="test",
+        fold_start="2014-09-18T16:00:00Z",
+        fold_end="2014-09-30T14:00:00Z",
+        snapshot="DEMOSNAPSHOT",
+        windows=dict.fromkeys(world.domains, 72),
+        rows=score_rows(statistics),
+    )
+    promotion = Promotion(
+        world="demo", as_of="2014-09-30T16:00:00Z", model_id=card.model_id, previous=None, verdicts=verdicts(statistics), reason="demo"
+    )
+    return PageInputs(
+        world=world,
+        forecast=Forecast(world="demo", issue_time=ISSUE_TIME, domains=domains, provenance=provenance),
+        revision=0,
+        cubes=cubes,
+        came=came if verified else {},
+        scorecard=card,
+        verified=score_rows(later) if verified else (),
+        verified_issues=3 if verified else 0,
+        explanation=explanation,
+        promotion=promotion,
+        card={"recipe": "small", "parameters": 161234, "seed": 0, "as_of": "2014-09-30T16:00:00Z", "trained_seconds": 312.4},
+        products={"Parquet": "parquet/", "Zarr, traffic": "zarr/domain=traffic/20140930T160000Z-r0-1234.zarr"},
+        version="0.1.0",
+    )

@@ -1,0 +1,230 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from models import api
+from models.joint import JointModel, quantiles
+from models.training.gather import Gatherer
+from pipeline.contracts.forecasts import MEDIAN
+from pipeline.contracts.windows import WindowSet
+from pipeline.errors import ContractError
+from pipeline.telemetry import QUIET
+from tests.unit.models.conftest import road, shop, sky
+from tests.unit.models.planted import Planted, altered, plant, together
+
+TINY = api.resolve_config("tiny", {})
+
+
+@pytest.fixture(scope="module")
+def fitted(city: WindowSet) -> api.Fitted:
+    return api.fit(city, TINY, seed=1, progress=QUIET)
+
+
+@pytest.fixture(scope="module")
+def predictor(fitted: api.Fitted) -> api.Predictor:
+    return api.load(fitted.state, fitted.meta)
+
+
+def observed(windows: WindowSet, domain: str, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    d = windows.domains[domain]
+    step = d.end_W[index][:, None] + np.arange(1, d.horizon + 1)
+    v = list(d.targets)
+    return d.unscale(d.values_TNV[step])[..., v], d.good_TNV[step][..., v]
+
+
+def mean_error(predictor: api.Predictor, windows: WindowSet, domain: str) -> np.ndarray:
+    index = windows.domains[domain].windows_of("test")
+    y, good = observed(windows, domain, index)
+    median = predictor.predict(windows, domain, index).quantiles_BLNVQ[..., MEDIAN]
+    return np.asarray((np.abs(median - y) * good).sum((0, 1, 2)) / good.sum((0, 1, 2)))
+
+
+@pytest.mark.parametrize("domain", ["road", "sky", "shop"])
+def test_an_untrained_model_says_exactly_the_anchor(city: WindowSet, domain: str) -> None:
+    untrained = api.fit(city, replace(TINY, epochs=0), seed=3, progress=QUIET)
+    d = city.domains[domain]
+    index = d.windows_of("test")[:5]
+    said = api.load(untrained.state, untrained.meta).predict(city, domain, index)
+    shape = api._usable(city)[0][domain]
+    batch = Gatherer(d, shape.usual_NV).batch(index)
+    anchor = d.unscale(batch.anchor_BLNV.numpy())[..., list(d.targets)]
+    assert np.array_equal(said.split_BLNVP[..., 0], anchor)
+    assert np.array_equal(said.quantiles_BLNVQ[..., MEDIAN], np.clip(anchor, d.lower_V[0], None))
+    assert not said.split_BLNVP[..., 1:].any()
+
+
+@pytest.mark.parametrize("domain", ["road", "sky", "shop"])
+def test_the_split_adds_up_to_the_median(city: WindowSet, predictor: api.Predictor, domain: str) -> None:
+    unbounded = altered(city, domain, lower_V=np.full_like(city.domains[domain].lower_V, -np.inf))
+    said = predictor.predict(unbounded, domain, city.domains[domain].windows_of("test"))
+    median = said.quantiles_BLNVQ[..., MEDIAN]
+    assert said.parts == ("anchor", "series", "space", *sorted(set(city.domains) - {domain}))
+    np.testing.assert_allclose(said.split_BLNVP.sum(-1), median, rtol=1e-5, atol=1e-5)
+    without = predictor.predict(unbounded, domain, city.domains[domain].windows_of("test"), split=False)
+    np.testing.assert_allclose(without.quantiles_BLNVQ, said.quantiles_BLNVQ, rtol=1e-4, atol=1e-4)
+    assert domain != "road" or all(np.abs(said.split_BLNVP[..., k]).max() > 0 for k in range(5))
+
+
+def test_quantiles_never_cross_and_keep_to_the_bounds(city: WindowSet, predictor: api.Predictor) -> None:
+    for domain, d in city.domains.items():
+        q = predictor.predict(city, domain, d.windows_of("test")).quantiles_BLNVQ
+        assert np.isfinite(q).all()
+        assert (np.diff(q, axis=-1) >= 0).all()
+        assert (q >= d.lower_V[0]).all()
+    wild = quantiles(torch.zeros(3), torch.rand(3, 6))
+    assert (wild.diff(dim=-1) >= 0).all()
+    assert torch.equal(wild[:, MEDIAN], torch.zeros(3))
+
+
+def test_the_weights_of_other_domains_start_at_zero(city: WindowSet) -> None:
+    untrained = api.fit(city, replace(TINY, epochs=0), seed=3, progress=QUIET)
+    for weighed in api.load(untrained.state, untrained.meta).explain().values():
+        assert set(weighed["w_x"].values()) == {0.0}
+        assert not np.any(list(weighed["w_y"].values()))
+        assert set(weighed["alpha"]) == {0.5}
+
+
+def test_a_trained_model_has_moved_every_mixing_weight(city: WindowSet, predictor: api.Predictor) -> None:
+    weighed = predictor.explain()["road"]
+    assert np.ptp(weighed["alpha"]) > 0
+    assert np.shape(weighed["beta"]) == (5, 4)
+    assert all(np.all(np.array(w) != 0) for w in weighed["w_y"].values())
+    assert all(w != 0 for w in weighed["w_x"].values())
+
+
+def test_without_modalities_no_domain_sees_another(city: WindowSet) -> None:
+    control = api.fit(city, replace(TINY, modalities=False, epochs=1), seed=1, progress=QUIET)
+    alone = api.load(control.state, control.meta)
+    other = altered(city, "sky", values_TNV=city.domains["sky"].values_TNV + 5)
+    index = city.domains["road"].windows_of("test")
+    said = alone.predict(city, "road", index)
+    assert said.parts == ("anchor", "series", "space")
+    assert np.array_equal(said.quantiles_BLNVQ, alone.predict(other, "road", index).quantiles_BLNVQ)
+
+
+def test_another_domain_changes_the_forecast_once_trained(city: WindowSet, predictor: api.Predictor) -> None:
+    index = city.domains["road"].windows_of("test")
+    other = altered(city, "sky", values_TNV=city.domains["sky"].values_TNV + 1)
+    said, otherwise = (predictor.predict(w, "road", index).quantiles_BLNVQ for w in (city, other))
+    assert not np.array_equal(said, otherwise)
+
+
+def test_masked_cells_cannot_reach_training_or_forecasts(city: WindowSet, fitted: api.Fitted, predictor: api.Predictor) -> None:
+    poisoned = city
+    for name, d in city.domains.items():
+        poisoned = altered(
+            poisoned,
+            name,
+            values_TNV=np.where(d.good_TNV, d.values_TNV, np.float32(1e30)),
+            history_TNVK=np.where(d.history_good_TNVK, d.history_TNVK, np.float32(np.nan)),
+            coarse_TNV=np.where(d.coarse_good_TNV, d.coarse_TNV, np.float32(-1e30)),
+        )
+    again = api.fit(poisoned, TINY, seed=1, progress=QUIET)
+    assert again.state == fitted.state
+    index = city.domains["road"].windows_of("live")
+    clean, dirty = (predictor.predict(w, "road", index).quantiles_BLNVQ for w in (city, poisoned))
+    assert np.array_equal(clean, dirty)
+
+
+def test_what_comes_after_the_issue_time_cannot_reach_a_forecast(city: WindowSet, predictor: api.Predictor) -> None:
+    d = city.domains["road"]
+    w = int(d.windows_of("test")[4])
+    issue, later = int(d.issue_time_W[w]), city
+    for name, other in city.domains.items():
+        unknown = (other.valid_time_T[:, None, None] + other.latency_TNV.astype(np.int64)) > issue
+        later = altered(later, name, values_TNV=np.where(unknown, np.float32(123), other.values_TNV))
+    clean, dirty = (predictor.predict(x, "road", np.array([w])) for x in (city, later))
+    assert np.array_equal(clean.quantiles_BLNVQ, dirty.quantiles_BLNVQ)
+    assert np.array_equal(clean.split_BLNVP, dirty.split_BLNVP)
+
+
+def test_a_planted_pattern_is_learnt_better_than_any_baseline() -> None:
+    windows = together(road(days=20), sky(days=20))
+    config = replace(TINY, epochs=6, least_steps=80, steps=80, learning_rate=1e-2)
+    joint = api.fit(windows, config, seed=0, progress=QUIET)
+    error = mean_error(api.load(joint.state, joint.meta), windows, "road")
+    base = api.fit_baselines(windows)
+    rivals = {k: mean_error(p, windows, "road") for k, p in api.load_baselines(base.state, base.meta).items()}
+    assert all((error < rival).all() for rival in rivals.values()), (error, rivals)
+
+
+def test_an_outage_of_a_whole_domain_and_of_a_whole_context_still_forecasts(city: WindowSet, predictor: api.Predictor) -> None:
+    d = city.domains["road"]
+    index = d.windows_of("live")
+    dark = city
+    for name, other in city.domains.items():
+        dark = altered(dark, name, latency_TNV=np.full_like(other.latency_TNV, 2**31 - 1), good_TNV=np.zeros_like(other.good_TNV))
+    said = predictor.predict(dark, "road", index)
+    assert np.isfinite(said.quantiles_BLNVQ).all()
+    absent = replace(dark, domains={"road": dark.domains["road"]})
+    assert np.array_equal(predictor.predict(absent, "road", index).quantiles_BLNVQ, said.quantiles_BLNVQ)
+
+
+def test_windows_of_another_world_are_refused(city: WindowSet, predictor: api.Predictor) -> None:
+    renamed = altered(city, "road", node_ids=("a", "b", "c", "d", "e"))
+    with pytest.raises(ContractError, match="node_ids"):
+        predictor.predict(renamed, "road", np.array([0]))
+    with pytest.raises(ContractError, match="forecast of domain 'sea'"):
+        predictor.predict(city, "sea", np.array([0]))
+    other_scale = altered(city, "road", scaler=replace(city.domains["road"].scaler, scale_NV=city.domains["road"].scaler.scale_NV * 2))
+    with pytest.raises(ContractError, match="scale"):
+        predictor.predict(other_scale, "road", np.array([0]))
+
+
+def test_a_state_that_is_damaged_or_of_another_kind_is_refused(city: WindowSet, fitted: api.Fitted) -> None:
+    with pytest.raises(ContractError, match="no safetensors"):
+        api.load(fitted.state[:100], fitted.meta)
+    base = api.fit_baselines(city)
+    with pytest.raises(ContractError, match="kind 'baselines'"):
+        api.load(base.state, base.meta)
+    with pytest.raises(ContractError, match="schema 99"):
+        api.load(fitted.state, fitted.meta | {"schema": 99})
+
+
+def test_one_node_alone_trains_and_forecasts() -> None:
+    values = np.sin(np.arange(220) / 5)[:, None, None].astype(np.float32)
+    values[-2:] = np.nan
+    one = plant(
+        Planted(
+            domain="one",
+            values_TNV=values,
+            valid_time_T=3600 * np.arange(220, dtype=np.int64),
+            variables=("x",),
+            context=6,
+            horizon=2,
+            slots_per_day=24,
+            step_seconds=3600,
+        )
+    )
+    windows = together(one)
+    joint = api.fit(windows, replace(TINY, epochs=1), seed=0, progress=QUIET)
+    said = api.load(joint.state, joint.meta).predict(windows, "one", one.windows_of("live"))
+    assert said.quantiles_BLNVQ.shape == (1, 2, 1, 1, 7)
+
+
+@pytest.mark.parametrize("temporal", ["lstm", "gru", "rnn", "linear"])
+def test_every_kind_of_temporal_branch_trains(temporal: str) -> None:
+    windows = together(shop())
+    config = api.resolve_config("tiny", {"temporal": temporal, "epochs": 1})
+    assert api.fit(windows, config, seed=0, progress=QUIET).meta["epochs"] == 1
+
+
+def test_sparse_and_dense_diffusion_agree(monkeypatch: pytest.MonkeyPatch, city: WindowSet) -> None:
+    shapes, _ = api._usable(city)
+    torch.manual_seed(0)
+    space = JointModel({"road": shapes["road"]}, ("road",), TINY).nets["road"].space
+    x, seen = torch.randn(2, 5, 16), torch.ones(2, 5, dtype=torch.bool)
+    dense = space(x, seen)
+    monkeypatch.setattr("models.layers.spatial.DENSE_NODES", 0)
+    torch.testing.assert_close(space(x, seen), dense)
+
+
+def test_a_grid_far_from_even_sizes_keeps_its_shape() -> None:
+    assert sky().grid_shape == (2, 3)
+    from models.layers.spatial import GridSpace
+
+    assert GridSpace(4, (5, 7), 3)(torch.randn(2, 35, 4), torch.ones(2, 35, dtype=torch.bool)).shape == (2, 35, 4)
