@@ -25,7 +25,7 @@ from pipeline.stores.cube_format import FORMAT, GroupTemplate, VariableTemplate
 from pipeline.stores.cube_writer import CubeWriter, RegionBook, RegionWriter
 from pipeline.stores.cubes import CubeState, CubeStore, DomainState
 from pipeline.stores.objects import ObjectStore
-from pipeline.stores.observations import ObservationStore
+from pipeline.stores.observations import ObservationStore, contract_digest
 from pipeline.telemetry import Progress
 
 MEMORY_LIMIT = 3 * 2**30
@@ -94,7 +94,7 @@ def run(request: BuildCubeRequest, settings: Settings, progress: Progress) -> Re
 def recipe_digest(world: World, domain: str) -> str:
     """Identity of every setting that a domain's stored regions depend on."""
     declared = world.domains[domain]
-    sources = {v.source: world.sources[v.source].model_dump(mode="json", exclude={"licence"}) for v in declared.variables.values()}
+    sources = {v.source: contract_digest(world.sources[v.source]) for v in declared.variables.values()}
     variables = {n: [v.source, v.aggregate, str(v.max_age), v.long_name, v.standard_name] for n, v in declared.variables.items()}
     start = format_instant(world.domain_start(domain))
     return digest_json([FORMAT, start, declared.kind, declared.clock.model_dump(mode="json"), declared.chunk_steps, variables, sources])
