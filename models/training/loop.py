@@ -174,7 +174,7 @@ class Trainer:
         torch._foreach_lerp_([a for a, _ in pairs], [p for _, p in pairs], 1 - self.config.ema)
 
     def _came(self, domain: str, batch: Batch) -> tuple[Tensor, Tensor]:
-        v = list(self.shapes[domain].targets)
+        v = self.shapes[domain].target_places
         return target_change(batch.y_BLNV[..., v], batch.good_BLNV[..., v], batch.anchor_BLNV[..., v], batch.unit_BNV[..., v])
 
     def _validate(self, active: list[str]) -> dict[str, Any]:
