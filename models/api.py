@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from models.baselines import fit_baselines, load_baselines
@@ -85,6 +86,7 @@ def fit(windows: WindowSet, config: ModelConfig, *, seed: int, progress: Progres
         "config": config.as_json(),
         "config_digest": config.digest,
         "seed": seed,
+        "libraries": {"torch": str(torch.__version__), "numpy": np.__version__},
         "precision": str(training_precision(config)).removeprefix("torch."),
         "leading": list(leading),
         "parameters": {d: sum(p.numel() for p in b.weights.values()) for d, b in trainer.best.items()},

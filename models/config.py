@@ -44,7 +44,7 @@ class ModelConfig:
     temporal: Temporal = "lstm"
     temporal_hidden: int = 32
     patch: int = 3
-    patches: int = 6
+    patches: int = 4
     blocks: int = 3
     expansion: int = 2
     hubs: int = 16
@@ -54,7 +54,7 @@ class ModelConfig:
     summary_hidden: int = 32
     summary_tokens: int = 4
     summary_context: int = 24
-    dropout: float = 0.1
+    dropout: float = 0.0
     modality_dropout: float = 0.2
     epochs: int = 12
     patience: int = 12
@@ -68,7 +68,7 @@ class ModelConfig:
     clip: float = 1.0
     ema: float = 0.99
     quantile_weight: float = 0.5
-    quantile_share: float = 0.25
+    quantile_share: float = 0.125
     validation_windows: int = 256
     precision: Precision = "auto"
     threads: int = 2

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from models.config import ModelConfig
-from models.inputs import context_channels, feature_count, flat_features
+from models.inputs import context_channels, feature_count, flat_features, joined
 from models.layers.attention import TokenReader
 from models.layers.fusion import Fusion, split
 from models.layers.spatial import GridSpace, NodeSpace
@@ -53,9 +53,9 @@ class Summary(nn.Module):
     def forward(self, context: Context, relative_NV: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens (B, M, S), and (B,) whether anything of the domain is seen at all."""
         unit = torch.where(relative_NV > 0, context.last_BNV.abs() * relative_NV, 1.0)
-        channels = context_channels(context, context.last_BNV, unit, relative_NV)
-        age = context.age_BNV / self.steps
-        node_BNS = torch.nn.functional.gelu(self.read(torch.cat([channels.flatten(2), age], -1)) + self.node_ND, approximate="tanh")
+        channels = context_channels(context, context.last_BNV, unit, _relative(relative_NV))
+        read_BNS = self.read(joined([channels.flatten(2), context.age_BNV / self.steps], 2))
+        node_BNS = torch.nn.functional.gelu(read_BNS + self.node_ND.to(read_BNS.dtype), approximate="tanh")
         seen_BN = context.has_BNV.any(-1)
         weight_BNM = self.ask(node_BNS).float().masked_fill(~seen_BN[..., None], -1e4).softmax(1)
         return self.out(weight_BNM.to(node_BNS.dtype).transpose(1, 2) @ node_BNS), seen_BN.any(-1)
@@ -100,10 +100,11 @@ class DomainNet(nn.Module):
             parts: Whether to split the change.
             spread_windows: For how many of the first windows to give the spread.
         """
-        channels = context_channels(batch.context, batch.base_BNV, batch.unit_BNV, self.relative_NV)
-        flat = self.read(flat_features(batch, channels, self.relative_NV))
+        relative = _relative(self.relative_NV)
+        channels = context_channels(batch.context, batch.base_BNV, batch.unit_BNV, relative)
+        flat = self.read(flat_features(batch, channels, relative))
         calendar_BD = self.time_of_day(batch.time_of_day_B) + self.day_of_week(batch.day_of_week_B)
-        static_BND = self.node_ND + calendar_BD[:, None]
+        static_BND = (self.node_ND + calendar_BD[:, None]).to(flat.dtype)
         still = flat + static_BND
         x_seq = still + self.temporal(channels)
         x_space = self.space(torch.nn.functional.gelu(still, approximate="tanh"), batch.context.has_BNV.any(-1))
@@ -139,6 +140,10 @@ class DomainNet(nn.Module):
         b, n, _ = x_BND.shape
         raw = self.spread(x_BND).float().view(b, n, self.shape.horizon, -1, len(QUANTILES) - 1).transpose(1, 2)
         return torch.nn.functional.softplus(raw - 1.0)
+
+
+def _relative(relative_NV: Tensor) -> Tensor | None:
+    return relative_NV > 0 if bool((relative_NV > 0).any()) else None
 
 
 def _zero(layer: nn.Linear) -> nn.Linear:

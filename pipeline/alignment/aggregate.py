@@ -1,7 +1,9 @@
 """Readings become versions of cells: what a cell of the axis held, and since when that could be known.
 
 A reading is one node at one `valid_time`; a later row for the same two revises it. A cell at step s takes the readings
-of (s - step, s]. Its first version holds all that were available by s + latency, each later arrival makes a new one.
+of (s - step, s]. Its first version holds all that were available by s + latency and counts as known from then on (who
+asks earlier cannot tell whether more is to come, and would see other values then than later); each later arrival makes
+a new one.
 Shape suffixes: T axis steps, N node.
 """
 
@@ -121,7 +123,7 @@ def aggregate(
     one = used if alone.all() else used.take(alone)
     single = _Versions(
         cell=cell if alone.all() else cell[alone],
-        available_time=np.maximum(one.available_time, axis_T[step if alone.all() else step[alone]]),
+        available_time=np.maximum(one.available_time, axis_T[step if alone.all() else step[alone]] + latency),
         value=np.where(one.flag == 0, one.value, np.float32(np.nan)),
         flag=one.flag,
     )
@@ -192,18 +194,17 @@ def _versions(readings: Readings, cell: NDArray[np.int64], label: NDArray[np.int
     seen = arrival[row] <= version_time[version]
     version, row = version[seen], row[seen]
     same = (version[1:] == version[:-1]) & (r.valid_time[row[1:]] == r.valid_time[row[:-1]])
-    newest, replaces = np.append(~same, True), np.append(False, same)
-    version, row, replaces = version[newest], row[newest], replaces[newest]
+    newest = np.append(~same, True)
+    version, row = version[newest], row[newest]
     good = r.flag[row] == 0
     has_good = np.bincount(version, weights=good, minlength=len(place)) > 0
     counts = good | ~has_good[version]
     begin = np.flatnonzero(np.append(True, version[1:] != version[:-1]))
-    known = np.maximum.reduceat(np.where(counts | replaces, r.available_time[row], _ON_TIME), begin)
     flag = np.where(has_good, np.uint16(0), np.bitwise_or.reduceat(r.flag[row], begin)).astype(np.uint16)
     value = _reduce(r.value[row[counts]], version[counts], method)
     versions = _Versions(
         cell=version_cell,
-        available_time=np.where(version_time == _ON_TIME, np.maximum(known, label[begins][place]), version_time),
+        available_time=np.where(version_time == _ON_TIME, label[begins][place] + latency, version_time),
         value=np.where(has_good, value, np.float32(np.nan)),
         flag=flag,
     )

@@ -83,7 +83,7 @@ def merged(
         old: (R,) the row is stored already.
 
     Returns:
-        For all rows, old ones kept unchanged. A repeat of the version before it is dropped. A correction without a
+        For all rows, old ones kept unchanged. A repeat of the version before it, or of one as old, is dropped. A correction without a
         publication time of its own becomes available when its delivery did, and always after the version it corrects.
     """
     key = _key(node, valid_time)
@@ -97,14 +97,19 @@ def merged(
     later[arrival] = repeated & ~_same_delivery_as_first(key[arrival], delivery[arrival])
     bump = later & ~declared & ~old
     available[bump] = np.maximum(available[bump], known_again[bump])
-    order = np.lexsort((delivery, available, key))
+    exact = np.lexsort((delivery, *bits, available, key))
+    keep[exact[same_as_previous(exact, [key, available, *bits])]] = False
+    order = _kept(keep, np.lexsort((delivery, available, key)))
     tied = same_as_previous(order, [key, available])
     if tied.any():
         _untie(order, tied, key, available, known_again, old)
-        order = np.lexsort((delivery, available, key))
-    again = same_as_previous(order, [key, *bits])
-    keep[order[again]] = False
+        order = _kept(keep, np.lexsort((delivery, available, key)))
+    keep[order[same_as_previous(order, [key, *bits])]] = False
     return Versions(keep=keep | old, available_time=available)
+
+
+def _kept(keep: NDArray[np.bool_], order: NDArray[np.int64]) -> NDArray[np.int64]:
+    return order[keep[order]]
 
 
 def _same_delivery_as_first(key: NDArray[np.int64], delivery: NDArray[np.int64]) -> NDArray[np.bool_]:

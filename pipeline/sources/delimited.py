@@ -140,12 +140,25 @@ def read_columns(data: bytes, kinds: dict[str, Kind], dialect: Dialect, file: st
     require_columns(names, list(kinds), file)
     if data.startswith(b"\xef\xbb\xbf"):
         data = data[3:]
-    if b"\0" not in data:
+    lines, longest = _measured(data)
+    if b"\0" not in data and longest <= MAX_LINE:
         try:
-            return _fast(data, kinds, dialect, file)
+            found = _fast(data, kinds, dialect, file)
         except pa.ArrowInvalid:
             pass
+        else:
+            if found.raw_rows == lines - (not dialect.columns):  # an open quote swallows the lines after it
+                return found
     return _slow(data, kinds, dialect, file, names)
+
+
+def _measured(data: bytes) -> tuple[int, int]:
+    """How many lines that are not empty a text has, and the length of the longest."""
+    text = np.frombuffer(data, np.uint8)
+    ends = np.append(np.flatnonzero(text == 10), len(text))
+    lengths = np.diff(ends, prepend=-1) - 1
+    lengths = lengths - ((lengths > 0) & (text[np.maximum(ends - 1, 0)] == 13) if len(text) else 0)
+    return int(np.count_nonzero(lengths)), int(lengths.max(initial=0))
 
 
 def _parse(data: bytes, types: dict[str, pa.DataType], dialect: Dialect, bad: list[tuple[int, str]]) -> pa.Table:
@@ -178,7 +191,7 @@ _TYPES: dict[Kind, pa.DataType] = {
 
 def _lines(data: bytes, dialect: Dialect) -> list[bytes]:
     found = [line.removesuffix(b"\r") for line in data.split(b"\n")]
-    return [line for line in found if line.strip()][0 if dialect.columns else 1 :]
+    return [line for line in found if line][0 if dialect.columns else 1 :]
 
 
 def _text_of(data: bytes, dialect: Dialect) -> Callable[[NDArray[np.int64]], list[str]]:
@@ -277,8 +290,9 @@ def _convert(texts: list[str], kind: Kind, dialect: Dialect) -> tuple[Any, NDArr
         values = pc.if_else(shaped, plain, None).cast(pa.float64()).fill_null(float("nan")).to_numpy(zero_copy_only=False)
         return values, ~(shaped.to_numpy(zero_copy_only=False) | ~plain.is_valid().to_numpy(zero_copy_only=False)) | np.isinf(values)
     known = {text: _moment(text, kind, dialect) for text in set(texts) - nulls}
-    stamps = np.array([known.get(t, int(NO_TIME)) or int(NO_TIME) for t in texts], np.int64)
-    return stamps, np.array([t not in nulls and known[t] is None for t in texts], np.bool_)
+    stamps = [known.get(t) for t in texts]
+    faulty = np.array([s is None and t not in nulls for s, t in zip(stamps, texts, strict=True)], np.bool_)
+    return np.array([int(NO_TIME) if s is None else s for s in stamps], np.int64), faulty
 
 
 def _moment(text: str, kind: Kind, dialect: Dialect) -> int | None:
@@ -290,4 +304,5 @@ def _moment(text: str, kind: Kind, dialect: Dialect) -> int | None:
         return None
     moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     delta = moment - datetime(1970, 1, 1, tzinfo=UTC)
-    return (delta.days * 86400 + delta.seconds) * 1_000_000_000 + delta.microseconds * 1000
+    nanoseconds = (delta.days * 86400 + delta.seconds) * 1_000_000_000 + delta.microseconds * 1000
+    return max(min(nanoseconds, 2**62), -(2**62))  # int64 ends in the year 2262

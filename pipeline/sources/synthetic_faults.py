@@ -115,7 +115,7 @@ def _clean(options: SyntheticOptions, truth: Truth, latency: int, rng: np.random
     if options.feed == "weather":
         temperature = truth.temperature_TC + rng.normal(0, 0.3, truth.temperature_TC.shape)
         rain = np.round(truth.rain_TC * np.exp(rng.normal(0, 0.1, truth.rain_TC.shape)), 1)
-        values: dict[str, Array] = {"temperature": np.round(temperature, 2), "rain": rain.astype(np.float64)}
+        values: dict[str, Array] = {"temperature": np.round(temperature, 2).astype(np.float64), "rain": rain.astype(np.float64)}
         valid, ids = truth.hour_T, truth.cell_ids
         node = np.zeros(len(valid), np.int64)
     elif options.feed == "roads":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,9 @@ from pipeline.telemetry import Progress
 from pipeline.verification.evaluation import Forecaster, evaluate_domain
 from pipeline.verification.metrics import score_rows
 from pipeline.verification.statistics import Statistics
+
+if TYPE_CHECKING:
+    from models.api import Predictor
 
 
 def run(request: EvaluateRequest, settings: Settings, progress: Progress) -> Receipt:
@@ -47,7 +50,7 @@ def run(request: EvaluateRequest, settings: Settings, progress: Progress) -> Rec
     models = reading.load_models(candidate)
     statistics = _evaluate(windows, models, progress)
     card = _scorecard(candidate, windows, statistics)
-    explanation = reading.explanation_of(models)
+    explanation = models.predictors[JOINT].explain()
     files = {"statistics.json": canonical_json(statistics.to_json()), "explanation.json": canonical_json(explanation)}
     created = registry.add_scorecard(card, files)
     return Receipt(
@@ -62,22 +65,21 @@ def run(request: EvaluateRequest, settings: Settings, progress: Progress) -> Rec
     )
 
 
-def _evaluate(windows: WindowSet, models: dict[str, Any], progress: Progress) -> Statistics:
+def _evaluate(windows: WindowSet, models: reading.Models, progress: Progress) -> Statistics:
     chosen = {name: view.windows_of("test") for name, view in windows.domains.items()}
     if not any(len(index) for index in chosen.values()):
         raise ContractError(asked="evaluate on the test fold", found="no window in it", mend="train with a later cut-off: more data")
-    forecasters = {name: _forecaster(model) for name, model in models.items()}
     found = Statistics.zero()
     for name, index_W in chosen.items():
+        forecasters = {model: _forecaster(predictor) for model, predictor in models.of(name).items()}
         with progress.stage(f"evaluate {name}", len(index_W), "windows") as stage:
             found = found + evaluate_domain(windows, name, forecasters, index_W, stage.advance)
     return found
 
 
-def _forecaster(model: Any) -> Forecaster:
+def _forecaster(model: Predictor) -> Forecaster:
     def forecast(windows: WindowSet, domain: str, index_W: NDArray[np.int64]) -> NDArray[np.float32]:
-        quantiles: NDArray[np.float32] = model.predict(windows, domain, index_W).quantiles_BLNVQ
-        return quantiles
+        return model.predict(windows, domain, index_W, split=False).quantiles_BLNVQ
 
     return forecast
 

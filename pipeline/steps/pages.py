@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -50,8 +50,8 @@ def write_page(world: World, settings: Settings, issue_time: int) -> Page:
     issued = ForecastStore(objects, world.name).newest(issue_time)
     forecast = ForecastStore(objects, world.name).read(issue_time)
     moment = from_seconds(issue_time)
-    start = {domain: moment - _past(world, domain) for domain in forecast.domains}
-    cubes = reading.open_cubes(world, settings, moment, start=start)
+    start = {domain: issue_time - _past_seconds(world, domain) for domain in forecast.domains}
+    cubes = reading.open_cubes(world, settings, moment, domains=forecast.domains, start=start)
     verified, issues = _verified(ScoreStore(objects, world.name))
     model = _model(Registry(objects, world.name), forecast)
     html = render_page(
@@ -75,10 +75,10 @@ def write_page(world: World, settings: Settings, issue_time: int) -> Page:
     return Page(changed=published.view(name, html), url=published.url(name))
 
 
-def _past(world: World, domain: str) -> timedelta:
+def _past_seconds(world: World, domain: str) -> int:
     settings = world.domains[domain]
     steps = max(20, 2 * settings.horizon) + 1
-    return timedelta(days=7 + 2 * steps) if settings.clock.step is None else settings.clock.step * steps
+    return 86400 * (7 + 2 * steps) if settings.clock.step is None else int(settings.clock.step.total_seconds()) * steps
 
 
 def _came(world: World, settings: Settings, forecast: Forecast, record: dict[str, Any] | None) -> dict[str, NDArray[np.float32]]:
@@ -86,9 +86,9 @@ def _came(world: World, settings: Settings, forecast: Forecast, record: dict[str
     if record is None:
         return {}
     seen: datetime = parse_instant(record["as_of"])
-    moment = from_seconds(forecast.issue_time)
-    cubes = reading.open_cubes(world, settings, seen, start=dict.fromkeys(forecast.domains, moment))
-    found = {name: pair(domain, cubes[name], int(seen.timestamp())) for name, domain in forecast.domains.items()}
+    start = dict.fromkeys(forecast.domains, forecast.issue_time)
+    cubes = reading.open_cubes(world, settings, seen, domains=forecast.domains, start=start, absent_is_fine=True)
+    found = {name: pair(domain, cubes.get(name), int(seen.timestamp())) for name, domain in forecast.domains.items()}
     return {name: outcome.values_LNV for name, outcome in found.items() if outcome.counts.pending < outcome.counts.expected}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,9 @@ from pipeline.stores.forecasts import ForecastStore
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.registry import Candidate, Registry
 from pipeline.telemetry import Progress
+
+if TYPE_CHECKING:
+    from models.api import Prediction, Predictor
 
 
 def run(request: PredictRequest, settings: Settings, progress: Progress) -> Receipt:
@@ -42,18 +45,18 @@ def run(request: PredictRequest, settings: Settings, progress: Progress) -> Rece
             mend="promote a model with an earlier cut-off, or ask for a later issue time",
         )
     issue_time = to_seconds(request.as_of)
-    cubes = reading.open_cubes(world, settings, request.as_of)
+    cubes = reading.open_cubes(world, settings, request.as_of, start=reading.needed_from(world, issue_time), absent_is_fine=True)
     state = inputs({d: freshness(cubes[d], as_of=issue_time, steps=world.domains[d].context) for d in cubes})
     windows = reading.windows_of(world, candidate, cubes, as_of=issue_time, live=True)
     models = reading.load_models(candidate)
-    domains, absent = {}, []
+    domains, absent = {}, [name for name in world.domains if name not in windows.domains]
     with progress.stage("predict", len(windows.domains), "domains") as stage:
         for name in windows.domains:
             index_W = _live(windows, name, issue_time)
-            if index_W is None:
+            if index_W is None or not models.of(name):
                 absent.append(name)
             else:
-                domains[name] = _domain(windows, name, index_W, models, champion)
+                domains[name] = _domain(windows, name, index_W, models.of(name), champion)
             stage.advance()
     if not domains:
         raise NotYetAvailable(
@@ -92,14 +95,16 @@ def _live(windows: WindowSet, domain: str, issue_time: int) -> NDArray[np.int64]
     return index_W[-1:] if len(index_W) else None
 
 
-def _domain(windows: WindowSet, domain: str, index_W: NDArray[np.int64], models: dict[str, Any], champion: Promotion) -> DomainForecast:
+def _domain(
+    windows: WindowSet, domain: str, index_W: NDArray[np.int64], models: dict[str, Predictor], champion: Promotion
+) -> DomainForecast:
     view = windows.domains[domain]
     predicted = {name: model.predict(windows, domain, index_W) for name, model in models.items()}
     decided = {v.variable: v.published for v in champion.verdicts if v.domain == domain}
     variables = tuple(view.variables[v] for v in view.targets)
     fallback = next(name for name in (*BASELINES, JOINT) if name in models)
-    model_V = tuple(decided.get(name, fallback) for name in variables)
-    parts = tuple(predicted[JOINT].parts)
+    model_V = tuple(chosen if (chosen := decided.get(name)) in predicted else fallback for name in variables)
+    parts = next(iter(predicted.values())).parts
     quantiles = np.stack([predicted[m].quantiles_BLNVQ[0, :, :, v] for v, m in enumerate(model_V)], axis=2)
     split = np.stack([_split(predicted[m], parts)[:, :, v] for v, m in enumerate(model_V)], axis=2)
     first = int(view.end_W[index_W[0]]) + 1
@@ -119,9 +124,9 @@ def _domain(windows: WindowSet, domain: str, index_W: NDArray[np.int64], models:
     )
 
 
-def _split(prediction: Any, parts: tuple[str, ...]) -> NDArray[np.float32]:
+def _split(prediction: Prediction, parts: tuple[str, ...]) -> NDArray[np.float32]:
     """The split (L, N, V, P) of the one window along `parts`; a part the model has not is zero."""
-    known = tuple(prediction.parts)
+    known = prediction.parts
     given = prediction.split_BLNVP[0]
     zero = np.zeros(given.shape[:-1], np.float32)
     return np.stack([given[..., known.index(p)] if p in known else zero for p in parts], axis=-1)

@@ -60,7 +60,9 @@ def _products(
 ) -> dict[str, Any]:
     """Write the products of every domain, and return the record that makes them visible."""
     moment = from_seconds(forecast.issue_time)
-    cubes = reading.open_cubes(world, settings, moment, start=dict.fromkeys(forecast.domains, moment))
+    cubes = reading.open_cubes(
+        world, settings, moment, domains=forecast.domains, start=dict.fromkeys(forecast.domains, forecast.issue_time)
+    )
     record: dict[str, Any] = {
         "forecast": digest,
         "revision": revision,

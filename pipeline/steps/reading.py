@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipeline.contracts.cubes import DomainCube
 from pipeline.contracts.forecasts import JOINT
 from pipeline.contracts.windows import WindowSet
 from pipeline.contracts.worlds import World
+from pipeline.errors import NotYetAvailable
 from pipeline.settings import Settings
 from pipeline.stores.registry import Candidate
 
@@ -18,33 +20,68 @@ if TYPE_CHECKING:
     from models.api import Predictor
 
 
-def open_cubes(world: World, settings: Settings, as_of: datetime, *, start: Mapping[str, datetime] | None = None) -> dict[str, DomainCube]:
-    """All domains as of an instant; with `start`, a domain's axis from that instant on only."""
+@dataclass(frozen=True, kw_only=True)
+class Models:
+    """A candidate's joint model and baselines, each for the domains that it forecasts."""
+
+    predictors: Mapping[str, Predictor]
+    domains: Mapping[str, frozenset[str]]
+
+    def of(self, domain: str) -> dict[str, Predictor]:
+        """The models that forecast a domain, the joint one first."""
+        return {name: model for name, model in self.predictors.items() if domain in self.domains[name]}
+
+
+def open_cubes(
+    world: World,
+    settings: Settings,
+    as_of: datetime,
+    *,
+    domains: Iterable[str] | None = None,
+    start: Mapping[str, int] | None = None,
+    absent_is_fine: bool = False,
+) -> dict[str, DomainCube]:
+    """Domains (all by default) as of an instant; with `start` (seconds UTC) a domain's axis from there on only.
+
+    Raises:
+        NotYetAvailable: A domain was never built, and absence was not declared fine.
+    """
     from pipeline.stores.cubes import CubeStore
 
-    store = CubeStore(settings.store, world)
-    return {domain: store.open(as_of, domain, start=(start or {}).get(domain)) for domain in world.domains}
+    store = CubeStore(settings.store, world.name)
+    found = {}
+    for domain in world.domains if domains is None else domains:
+        try:
+            found[domain] = store.open(as_of, domain, start=(start or {}).get(domain))
+        except NotYetAvailable:
+            if not absent_is_fine:
+                raise
+    return found
 
 
-def load_models(candidate: Candidate) -> dict[str, Predictor]:
-    """The joint model, then its baselines, as they were trained."""
+def load_models(candidate: Candidate) -> Models:
+    """The joint model and its baselines, as they were trained."""
     from models.api import load, load_baselines
 
-    joint = load(candidate.read("joint.safetensors"), json.loads(candidate.read("joint.json")))
+    meta = json.loads(candidate.read("joint.json"))
+    joint = load(candidate.read("joint.safetensors"), meta)
     rivals = load_baselines(candidate.read("baselines.safetensors"), json.loads(candidate.read("baselines.json")))
-    return {JOINT: joint, **rivals}
+    domains = {JOINT: frozenset(meta["leading"]), **{name: frozenset(model.scalers) for name, model in rivals.items()}}
+    return Models(predictors={JOINT: joint, **rivals}, domains=domains)
 
 
 def windows_of(world: World, candidate: Candidate, cubes: dict[str, DomainCube], *, as_of: int, live: bool) -> WindowSet:
-    """The windows of a world, scaled as the candidate was trained."""
+    """The windows of a world, scaled as the candidate was trained; a live set of the candidate's domains only."""
     from pipeline.windows.reader import build_windows
     from pipeline.windows.scaling import load_scalers
 
     scalers = load_scalers(candidate.read("scalers.safetensors"))
-    return build_windows(world, cubes, as_of=as_of, scalers=scalers, live=live)
+    known = {name: cube for name, cube in cubes.items() if name in scalers}
+    return build_windows(world, known, as_of=as_of, scalers=scalers, live=live)
 
 
-def explanation_of(models: Mapping[str, Any]) -> dict[str, Any]:
-    """How the joint model weighs its branches and modalities, as JSON content."""
-    explained: dict[str, Any] = models[JOINT].explain()
-    return explained
+def needed_from(world: World, as_of: int) -> dict[str, int]:
+    """Per domain the instant from which on a live window at `as_of` needs its cube."""
+    from pipeline.windows.reader import earliest_needed
+
+    return {domain: earliest_needed(world, domain, as_of) for domain in world.domains}

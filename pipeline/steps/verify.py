@@ -44,8 +44,7 @@ def run(request: VerifyRequest, settings: Settings, progress: Progress) -> Recei
     changed, total, latest = 0, Counts.zero(), None
     if due:
         store = ForecastStore(objects, world.name)
-        start = from_seconds(min(due))
-        cubes = reading.open_cubes(world, settings, request.as_of, start=dict.fromkeys(world.domains, start))
+        cubes = reading.open_cubes(world, settings, request.as_of, start=dict.fromkeys(world.domains, min(due)), absent_is_fine=True)
         with progress.stage("verify", len(due), "issue times") as stage:
             for issue_time in due:
                 record = _verified(world, store.read(issue_time), cubes, now)
@@ -91,7 +90,7 @@ def _keep(scores: ScoreStore, issue_time: int, record: dict[str, Any]) -> bool:
 def _verified(world: World, forecast: Forecast, cubes: dict[str, DomainCube], now: int) -> dict[str, Any]:
     statistics, counts, last = Statistics.zero(), {}, forecast.issue_time
     for name, domain in forecast.domains.items():
-        outcome = pair(domain, cubes[name], now)
+        outcome = pair(domain, cubes.get(name), now)
         counts[name] = outcome.counts.to_json()
         last = max(last, int(domain.valid_time_L[-1]))
         axis = _axis(world, domain)

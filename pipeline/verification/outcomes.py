@@ -49,13 +49,23 @@ PUBLISHED = "published"
 """The name under which what was published is scored, whichever model made it."""
 
 
-def pair(forecast: DomainForecast, cube: DomainCube, now: int) -> Outcome:
+def pair(forecast: DomainForecast, cube: DomainCube | None, now: int) -> Outcome:
     """The outcome of one domain's forecast by equal valid time, node and variable; later than `now` is pending.
 
-    A node or variable that the cube no longer has counts as missing.
+    What the cube does not have (a node, a variable, or where there is no cube at all) counts as missing.
     """
     shape = forecast.quantiles_LNVQ.shape[:3]
     values = np.full(shape, np.nan, np.float32)
+    if cube is not None:
+        _fill(values, forecast, cube, now)
+    good = np.isfinite(values)
+    pending = int((forecast.valid_time_L > now).sum()) * shape[1] * shape[2]
+    observed = int(good.sum())
+    counts = Counts(expected=values.size, observed=observed, missing=values.size - observed - pending, pending=pending)
+    return Outcome(values_LNV=values, good_LNV=good, counts=counts)
+
+
+def _fill(values: NDArray[np.float32], forecast: DomainForecast, cube: DomainCube, now: int) -> None:
     node_at = {node: i for i, node in enumerate(cube.nodes.ids)}
     ours = [i for i, node in enumerate(forecast.node_ids) if node in node_at]
     theirs = [node_at[forecast.node_ids[i]] for i in ours]
@@ -68,8 +78,3 @@ def pair(forecast: DomainForecast, cube: DomainCube, now: int) -> Outcome:
                 at = cube.variables.index(variable)
                 shown = np.where(cube.flags_TNV[step, theirs, at] == 0, cube.values_TNV[step, theirs, at], np.nan)
                 values[lead, ours, v] = shown
-    good = np.isfinite(values)
-    pending = int((forecast.valid_time_L > now).sum()) * shape[1] * shape[2]
-    observed = int(good.sum())
-    counts = Counts(expected=values.size, observed=observed, missing=values.size - observed - pending, pending=pending)
-    return Outcome(values_LNV=values, good_LNV=good, counts=counts)

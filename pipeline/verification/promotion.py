@@ -28,13 +28,13 @@ def _verdict(statistics: Statistics, domain: str, variable: str) -> Verdict:
     models = statistics.models(domain)
     rivals = [m for m in (*BASELINES, *sorted(set(models) - {JOINT, *BASELINES})) if m in models]
     sums = {m: statistics.total(domain, m, over_leads=True)[v] for m in models}
-    if JOINT not in sums or not sums[JOINT][_N]:
-        published = rivals[0] if rivals else JOINT
-        return Verdict(domain=domain, variable=variable, published=published, reasons=("no observation on the held-out fold to judge by",))
+    if not any(total[_N] for total in sums.values()):
+        reason = "no observation on the held-out fold to judge by"
+        return Verdict(domain=domain, variable=variable, published=(rivals or [JOINT])[0], reasons=(reason,))
     mae = {m: mean_absolute(sums[m]) for m in models}
     pinball = {m: mean_pinball(sums[m]) for m in models}
-    reasons, beaten = [], True
-    for rival in rivals:
+    reasons, beaten = [] if JOINT in models else ["the joint model does not forecast this domain"], JOINT in models
+    for rival in rivals if JOINT in models else ():
         better = mae[JOINT] < mae[rival] and pinball[JOINT] < pinball[rival]
         beaten = beaten and better
         sure = mae_difference(statistics, domain, variable, JOINT, rival)

@@ -1,0 +1,142 @@
+"""train: the joint model and its baselines, fitted on what was known at the training cut-off, become a candidate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.api import Receipt, TrainRequest
+from pipeline.contracts.provenance import canonical_json, digest_json
+from pipeline.contracts.times import format_instant, to_seconds
+from pipeline.contracts.windows import WindowSet
+from pipeline.contracts.worlds import World, load_world
+from pipeline.errors import NotYetAvailable
+from pipeline.settings import Settings, code_version
+from pipeline.steps import reading
+from pipeline.stores.objects import ObjectStore
+from pipeline.stores.registry import Registry
+from pipeline.telemetry import Progress
+
+if TYPE_CHECKING:
+    from models.api import Fitted, ModelConfig
+
+
+def run(request: TrainRequest, settings: Settings, progress: Progress) -> Receipt:
+    """A candidate in the registry; `unchanged` where the same windows, configuration, seed and code made it before.
+
+    A training that was killed goes on from its last epoch where the store is a local folder.
+
+    Raises:
+        ConfigError: There is no such recipe or option.
+        NotYetAvailable: No cube was built yet.
+        ContractError: No domain has a training window, or the loss is no number.
+    """
+    from models.api import fit, fit_baselines, resolve_config
+    from pipeline.windows.reader import build_windows
+    from pipeline.windows.scaling import dump_scalers
+
+    world = load_world(request.world)
+    config = resolve_config(request.recipe or world.recipe, _options(request, world))
+    registry = Registry(ObjectStore(settings.store), world.name)
+    with progress.stage("windows", None):
+        cubes = reading.open_cubes(world, settings, request.as_of, absent_is_fine=True)
+        if not cubes:
+            raise NotYetAvailable(
+                asked=f"train on world {world.name} as of {format_instant(request.as_of)}",
+                found="no cube",
+                mend=f"cubecast build-cube --world {world.name} --as-of {format_instant(request.as_of)}",
+            )
+        windows = build_windows(world, cubes, as_of=to_seconds(request.as_of), scalers=None, live=False)
+        del cubes
+    model_id = digest_json([windows.digest, config.digest, request.seed, code_version()])[:16]
+    known = _known(registry, model_id)
+    if known is not None:
+        return _receipt(request, windows, model_id, known, "unchanged")
+    with progress.stage("baselines", None):
+        baselines = fit_baselines(windows)
+    checkpoint = _checkpoint(settings, world, model_id)
+    joint = fit(windows, config, seed=request.seed, progress=progress, checkpoint=checkpoint)
+    card = _card(request, world, windows, config, joint, baselines)
+    files = {
+        "joint.safetensors": joint.state,
+        "joint.json": canonical_json(joint.meta),
+        "baselines.safetensors": baselines.state,
+        "baselines.json": canonical_json(baselines.meta),
+        "scalers.safetensors": dump_scalers({name: domain.scaler for name, domain in windows.domains.items()}),
+    }
+    created = registry.add_candidate(model_id, files, card)
+    if checkpoint is not None:
+        checkpoint.unlink(missing_ok=True)
+    return _receipt(request, windows, model_id, card, "done" if created else "unchanged")
+
+
+def _options(request: TrainRequest, world: World) -> dict[str, Any]:
+    """The world's options belong to the world's recipe; another recipe starts from its own."""
+    own = world.recipe_options if request.recipe in (None, world.recipe) else {}
+    return {**own, **request.options}
+
+
+def _known(registry: Registry, model_id: str) -> dict[str, Any] | None:
+    try:
+        return registry.candidate(model_id).card
+    except NotYetAvailable:
+        return None
+
+
+def _checkpoint(settings: Settings, world: World, model_id: str) -> Path | None:
+    """Where a killed training goes on from; none on S3, where it starts anew."""
+    return None if "://" in settings.store else Path(settings.store) / "work" / world.name / f"{model_id}.safetensors"
+
+
+def _card(request: TrainRequest, world: World, windows: WindowSet, config: ModelConfig, joint: Fitted, baselines: Fitted) -> dict[str, Any]:
+    return {
+        "world": world.name,
+        "world_digest": world.digest,
+        "as_of": format_instant(request.as_of),
+        "snapshot": windows.snapshot,
+        "window_digest": windows.digest,
+        "code_version": code_version(),
+        "recipe": config.recipe,
+        "config": config.as_json(),
+        "config_digest": config.digest,
+        "seed": request.seed,
+        "precision": joint.meta["precision"],
+        "libraries": joint.meta["libraries"],
+        "windows": {
+            name: {fold: len(domain.windows_of(fold)) for fold in ("train", "validation", "test")}
+            for name, domain in windows.domains.items()
+        },
+        "sizes": {
+            "parameters": joint.meta["parameters"],
+            "joint_bytes": len(joint.state),
+            "baselines_bytes": len(baselines.state),
+            "nodes": {name: len(domain.node_ids) for name, domain in windows.domains.items()},
+        },
+        "best": joint.meta["best"],
+        "epochs": joint.meta["epochs"],
+        "history": joint.meta["history"],
+        "notes": [*joint.meta["notes"], *baselines.meta["notes"]],
+        "licences": {name: source.licence for name, source in world.sources.items()},
+    }
+
+
+def _receipt(request: TrainRequest, windows: WindowSet, model_id: str, card: dict[str, Any], outcome: Any) -> Receipt:
+    return Receipt(
+        step=request.step,
+        world=request.world,
+        as_of=request.as_of,
+        outcome=outcome,
+        ids={
+            "model_id": model_id,
+            "snapshot": windows.snapshot,
+            "window_digest": windows.digest,
+            "config_digest": card["config_digest"],
+        },
+        counts={
+            "windows": sum(folds["train"] for folds in card["windows"].values()),
+            "parameters": sum(card["sizes"]["parameters"].values()),
+            "epochs": card["epochs"],
+        },
+        notes=tuple(card["notes"]),
+        details={"recipe": card["recipe"], "seed": card["seed"], "best": card["best"], "windows": card["windows"]},
+    )

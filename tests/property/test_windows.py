@@ -1,0 +1,165 @@
+"""A window in training is the live window of its issue time, bit for bit, and nothing later than the cut-off reaches it."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from pipeline.contracts.cubes import DomainCube
+from pipeline.contracts.times import from_seconds
+from pipeline.contracts.windows import DomainWindows, Scaler, WindowSet
+from pipeline.errors import LookaheadError
+from pipeline.stores.cubes import CubeStore
+from pipeline.windows.reader import build_windows, earliest_needed
+from tests.feeds import START, Place, Row, build, make_place, observe, random_rows
+
+HOURS = 30
+END = START + HOURS * 3600
+DOMAINS = ("traffic", "slow", "market")
+PHASES = (Phase.explicit, Phase.reuse, Phase.generate)  # a smaller seed is no simpler case
+
+
+def gather(domain: DomainWindows, window: int) -> dict[str, NDArray[Any]]:
+    """Everything that one window sees."""
+    end, issue = int(domain.end_W[window]), int(domain.issue_time_W[window])
+    context = slice(end - domain.context + 1, end + 1)
+    ahead = slice(end + 1, end + 1 + domain.horizon)
+    good = domain.good_TNV[context] & (domain.valid_time_T[context, None, None] + domain.latency_TNV[context].astype(np.int64) <= issue)
+    values = np.where(good, domain.values_TNV[context], np.float32(0))
+    for p in range(int(domain.patch_start_W[window]), int(domain.patch_start_W[window + 1])):
+        cell = (domain.patch_step[p] - context.start, domain.patch_node[p], domain.patch_variable[p])
+        assert not good[cell]
+        values[cell], good[cell] = domain.patch_value[p], domain.patch_good[p]
+    coarse = [end - j * domain.coarse_steps for j in range(domain.coarse_count) if end - j * domain.coarse_steps >= 0]
+    return {
+        "valid_time": domain.valid_time_T[context.start : ahead.stop],
+        "values": values,
+        "good": good,
+        "history": domain.history_TNVK[ahead],
+        "history_good": domain.history_good_TNVK[ahead],
+        "coarse": domain.coarse_TNV[coarse],
+        "coarse_good": domain.coarse_good_TNV[coarse],
+        "time_of_day": domain.time_of_day_T[context.start : ahead.stop],
+        "day_of_week": domain.day_of_week_T[context.start : ahead.stop],
+        "position": domain.position_N2,
+    }
+
+
+def cubes_of(place: Place, as_of: int, *, recent: bool = False) -> dict[str, DomainCube]:
+    store = CubeStore(place.settings.store, "little")
+    return {
+        d: store.open(from_seconds(as_of), d, start=earliest_needed(place.world, d, as_of) if recent else None) for d in DOMAINS
+    }
+
+
+def scalers_of(windows: WindowSet) -> dict[str, Scaler]:
+    return {name: domain.scaler for name, domain in windows.domains.items()}
+
+
+def share_rows(rng: np.random.Generator) -> list[Row]:
+    """Closes of three weeks, some revised a day later."""
+    rows = []
+    for day in range(-22, 2):
+        close = START + day * 86400 + 20 * 3600
+        for node in ("A", "B"):
+            price = float(np.float32(rng.normal(100, 3)))
+            rows.append(Row(node, close, close + 900, {"close": (price, 0)}))
+            if rng.random() < 0.3:
+                rows.append(Row(node, close, close + 90000, {"close": (price + 1, 0)}))
+    return rows
+
+
+def one_place(seed: int) -> tuple[Place, list[Row], list[Row]]:
+    rng = np.random.default_rng(seed)
+    place, road, shares = make_place(Path(tempfile.mkdtemp())), random_rows(rng, hours=HOURS), share_rows(rng)
+    observe(place, "road", road)
+    observe(place, "shares", shares)
+    return place, road, shares
+
+
+def assert_same_bits(first: WindowSet, second: WindowSet) -> None:
+    for name in first.domains:
+        for field in fields(DomainWindows):
+            a, b = getattr(first.domains[name], field.name), getattr(second.domains[name], field.name)
+            pairs = [(getattr(a, f.name), getattr(b, f.name)) for f in fields(Scaler)] if isinstance(a, Scaler) else [(a, b)]
+            for x, y in pairs:
+                if isinstance(x, np.ndarray):
+                    assert (x.dtype, x.shape, x.tobytes()) == (y.dtype, y.shape, y.tobytes()), (name, field.name)
+                else:
+                    assert x == y, (name, field.name)
+
+
+@settings(max_examples=6, deadline=None, phases=PHASES)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_a_training_window_is_the_live_window_of_its_issue_time_bit_for_bit(seed: int) -> None:
+    place, _, _ = one_place(seed)
+    build(place, END)
+    training = build_windows(place.world, cubes_of(place, END), as_of=END, scalers=None, live=False)
+    assert sum(len(d.patch_step) for d in training.domains.values()) > 0
+    rng = np.random.default_rng(seed)
+    for name, domain in training.domains.items():
+        for window in rng.choice(len(domain.issue_time_W), size=4):
+            issue = int(domain.issue_time_W[window])
+            cubes = cubes_of(place, issue, recent=bool(rng.integers(0, 2)))
+            kept = np.array([domain.node_ids.index(i) for i in cubes[name].nodes.ids])
+            assert len(kept) == len(domain.node_ids)
+            live = build_windows(place.world, cubes, as_of=issue, scalers=scalers_of(training), live=True).domains[name]
+            assert list(live.issue_time_W) == [issue]
+            then, now = gather(domain, int(window)), gather(live, 0)
+            for key, value in then.items():
+                assert (value.shape, value.tobytes()) == (now[key].shape, now[key].tobytes()), (name, key)
+
+
+@settings(max_examples=4, deadline=None, phases=PHASES)
+@given(seed=st.integers(0, 2**32 - 1), hour=st.integers(16, HOURS - 1))
+def test_nothing_available_after_the_cut_off_reaches_windows_or_scalers(seed: int, hour: int) -> None:
+    clean, road, shares = one_place(seed)
+    as_of, rng = START + hour * 3600 + 420, np.random.default_rng(seed + 1)
+    poisoned = make_place(Path(tempfile.mkdtemp()))
+    for source, rows in (("road", road), ("shares", shares)):
+        observe(poisoned, source, [_poison(r, rng) if r.available_time > as_of else r for r in rows])
+    build(clean, END)
+    build(poisoned, END)
+    first, second = (build_windows(p.world, cubes_of(p, as_of), as_of=as_of, scalers=None, live=False) for p in (clean, poisoned))
+    assert_same_bits(first, second)
+    assert first.digest == second.digest
+    live = [build_windows(p.world, cubes_of(p, as_of), as_of=as_of, scalers=scalers_of(first), live=True) for p in (clean, poisoned)]
+    assert_same_bits(live[0], live[1])
+    later = [build_windows(p.world, cubes_of(p, END), as_of=END, scalers=None, live=False) for p in (clean, poisoned)]
+    assert later[0].digest != later[1].digest
+
+
+def _poison(row: Row, rng: np.random.Generator) -> Row:
+    return replace(row, values={k: (float(np.float32(rng.normal(1e4, 1e3))), 0) for k in row.values})
+
+
+def test_folds_are_disjoint_in_time_and_no_target_crosses_a_boundary() -> None:
+    place, _, _ = one_place(1)
+    build(place, END)
+    windows = build_windows(place.world, cubes_of(place, END), as_of=END, scalers=None, live=False)
+    traffic = windows.domains["traffic"]
+    span = END - START
+    first, second = START + round(span * 0.7), START + round(span * 0.8)
+    last = traffic.valid_time_T[traffic.end_W + traffic.horizon]
+    train, validation, test = (traffic.windows_of(f) for f in ("train", "validation", "test"))
+    assert len(train) and len(validation) and len(test)
+    assert (last[train] <= first).all() and (traffic.issue_time_W[validation] >= first).all()
+    assert (last[validation] <= second).all() and (traffic.issue_time_W[test] >= second).all()
+    assert (last[test] <= END).all()
+    gap = np.flatnonzero(traffic.fold_W == -1)
+    assert len(gap) and len(train) + len(validation) + len(test) + len(gap) == len(traffic.issue_time_W)
+
+
+def test_a_cube_read_as_of_later_is_refused() -> None:
+    place, _, _ = one_place(2)
+    build(place, END)
+    with pytest.raises(LookaheadError, match="open the cube with the same as_of"):
+        build_windows(place.world, cubes_of(place, END), as_of=END - 60, scalers=None, live=False)
