@@ -71,6 +71,6 @@ def joined(parts: Sequence[Tensor], dim: int) -> Tensor:
     shape = list(parts[0].shape)
     shape[dim] = sum(sizes)
     whole = torch.empty(shape, dtype=torch.get_autocast_dtype("cpu") if low else torch.float32)
-    for part, place in zip(parts, whole.split(sizes, dim), strict=True):
+    for part, place in zip(parts, torch.split(whole, sizes, dim), strict=True):
         place.copy_(part)
     return whole

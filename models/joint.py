@@ -88,7 +88,7 @@ class DomainNet(nn.Module):
         out = shape.horizon * len(shape.targets)
         self.head_seq, self.head_space = _zero(nn.Linear(d, out)), _zero(nn.Linear(d, out))
         self.heads_mod = nn.ModuleDict({k: nn.Linear(d, out) for k in others})
-        self.spread = nn.Sequential(nn.Linear(d, d), nn.GELU(), _zero(nn.Linear(d, out * (len(QUANTILES) - 1))))
+        self.spread = nn.Sequential(nn.Linear(d, d), nn.ReLU(), _zero(nn.Linear(d, out * (len(QUANTILES) - 1))))
         self.register_buffer("relative_NV", torch.from_numpy(shape.relative_NV.copy()))
 
     def forward(self, batch: Batch, tokens: dict[str, tuple[Tensor, Tensor]], *, parts: bool, spread_windows: int) -> Change:
@@ -107,7 +107,7 @@ class DomainNet(nn.Module):
         static_BND = (self.node_ND + calendar_BD[:, None]).to(flat.dtype)
         still = flat + static_BND
         x_seq = still + self.temporal(channels)
-        x_space = self.space(torch.nn.functional.gelu(still, approximate="tanh"), batch.context.has_BNV.any(-1))
+        x_space = self.space(torch.nn.functional.relu(still), batch.context.has_BNV.any(-1))
         x_mods = [self._other(k, static_BND, tokens.get(k)) for k in self.others]
         terms_x = self.fusion.terms_x(x_seq, x_space, x_mods)
         x_trunk = self.trunk(sum(terms_x[1:], terms_x[0]))

@@ -45,6 +45,11 @@ class DomainShape:
         return Scaler(center_NV=self.center_NV, scale_NV=self.scale_NV, relative_NV=self.relative_NV)
 
     @property
+    def target_places(self) -> slice | list[int]:
+        """Index of the targets along V; a slice where all are, so that no copy is made."""
+        return slice(None) if self.targets == tuple(range(len(self.variables))) else list(self.targets)
+
+    @property
     def history_count(self) -> int:
         """K."""
         return len(self.history_names)

@@ -73,6 +73,6 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Same shape."""
-        inner = torch.nn.functional.gelu(self.widen(self.norm(x)), approximate="tanh")
+        inner = torch.nn.functional.relu(self.widen(self.norm(x)))
         found: Tensor = x + self.narrow(self.drop(inner))
         return found

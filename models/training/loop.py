@@ -34,15 +34,20 @@ def reproducible(threads: int) -> Iterator[None]:
     before, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     fill: bool = torch._C._get_deterministic_fill_uninitialized_memory()
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True)
+    _deterministic(True)
     torch._C._set_deterministic_fill_uninitialized_memory(False)
     try:
         with torch.random.fork_rng(devices=[]):
             yield
     finally:
         torch._C._set_deterministic_fill_uninitialized_memory(fill)
-        torch.use_deterministic_algorithms(deterministic)
+        _deterministic(deterministic)
         torch.set_num_threads(before)
+
+
+def _deterministic(wanted: bool) -> None:
+    """The flag alone: `torch.use_deterministic_algorithms` also imports the compiler, which takes seconds."""
+    torch._C._set_deterministic_algorithms(wanted, warn_only=False)
 
 
 def training_precision(config: ModelConfig) -> torch.dtype:
@@ -174,7 +179,7 @@ class Trainer:
         torch._foreach_lerp_([a for a, _ in pairs], [p for _, p in pairs], 1 - self.config.ema)
 
     def _came(self, domain: str, batch: Batch) -> tuple[Tensor, Tensor]:
-        v = list(self.shapes[domain].targets)
+        v = self.shapes[domain].target_places
         return target_change(batch.y_BLNV[..., v], batch.good_BLNV[..., v], batch.anchor_BLNV[..., v], batch.unit_BNV[..., v])
 
     def _validate(self, active: list[str]) -> dict[str, Any]:
