@@ -29,7 +29,8 @@ def headline_counts(counts: Mapping[str, int], most: int = 4) -> dict[str, int]:
     for name, value in counts.items():
         whole = name.rpartition(".")[2]
         totals[whole] = totals.get(whole, 0) + value
-    return dict(list(totals.items())[:most])
+    accounted = {name: totals.pop(name) for name in _ACCOUNT if name in totals}
+    return dict(list((accounted | totals).items())[:most])
 
 
 def collect(world: World, store: str, records: Records) -> dict[str, Any]:

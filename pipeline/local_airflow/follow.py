@@ -12,7 +12,7 @@ from urllib.parse import quote
 from pipeline.local_airflow.rest import Rest
 
 DAGS = ("ingest", "cube", "training", "forecast", "monitoring")
-PATIENCE = 90.0
+PATIENCE = 180.0
 _OVER = ("success", "failed", "upstream_failed", "skipped", "removed")
 
 

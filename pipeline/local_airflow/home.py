@@ -116,7 +116,6 @@ def _environment(settings: Settings, worlds: tuple[str, ...], port: int) -> dict
         "API__HOST": "127.0.0.1",
         "API__INSTANCE_NAME": "Cubecast",
         "API__PORT": str(port),
-        "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "300",
         "LOGGING__COLORED_CONSOLE_LOG": "False",
         "SCHEDULER__SCHEDULER_HEALTH_CHECK_SERVER_HOST": "127.0.0.1",
         "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",

@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from types import FrameType
 from typing import IO, Any
+from urllib.parse import quote
 
 from pipeline.api import World
 from pipeline.contracts.times import format_instant
@@ -171,14 +172,19 @@ def _make_pools(rest: Rest) -> None:
 
 
 def _clear_the_way(rest: Rest, world: str) -> None:
-    """End what an interrupted command has left unfinished, so that this run is not queued behind it."""
+    """End what an interrupted command has left unfinished, so that this run is not queued behind it.
+
+    A DAG at its limit of active runs stays marked so until its file is parsed again, even where the API ended the run.
+    """
     for name in DAGS:
         dag = f"{world}__{name}"
         rest.patch(f"/dags/{dag}", {"is_paused": False})
         rest.delete(f"/dags/{dag}/assets/queuedEvents")
-        for state in ("running", "queued"):
-            for run in rest.get(f"/dags/{dag}/dagRuns?state={state}")["dag_runs"]:
-                rest.patch(f"/dags/{dag}/dagRuns/{run['dag_run_id']}", {"state": "failed"})
+        left = [run for state in ("running", "queued") for run in rest.get(f"/dags/{dag}/dagRuns?state={state}")["dag_runs"]]
+        for run in left:
+            rest.patch(f"/dags/{dag}/dagRuns/{quote(run['dag_run_id'])}", {"state": "failed"})
+        if left:
+            rest.put(f"/parseDagFile/{rest.get(f'/dags/{dag}/details')['file_token']}")
 
 
 def forecast(world: World, *, issue_time: datetime, now: datetime, settings: Settings) -> int:

@@ -39,6 +39,10 @@ class Rest:
         """Change something below /api/v2."""
         return self._ask("PATCH", path, body)
 
+    def put(self, path: str) -> Any:
+        """Ask for something to be done below /api/v2."""
+        return self._ask("PUT", path, None)
+
     def delete(self, path: str) -> Any:
         """Remove something below /api/v2; nothing there is as good."""
         return self._ask("DELETE", path, None, missing_is_fine=True)

@@ -124,10 +124,15 @@ def test_a_task_that_fails_gives_its_exit_code_and_the_end_of_its_log():
 def test_what_an_interrupted_command_left_unfinished_is_ended_before_a_new_run():
     class Recorder(FakeRest):
         def get(self, path):
+            if path.endswith("/details"):
+                return {"file_token": path.split("/")[2]}
             return {"dag_runs": [{"dag_run_id": "old"}] if "state=running" in path else []}
 
         def patch(self, path, body):
             self.sent.append((path, json.dumps(body)))
+
+        def put(self, path):
+            self.sent.append((path, "parsed"))
 
         def delete(self, path):
             self.sent.append((path, "gone"))
@@ -137,3 +142,4 @@ def test_what_an_interrupted_command_left_unfinished_is_ended_before_a_new_run()
     for name in launch.DAGS:
         assert (f"/dags/tiny__{name}/dagRuns/old", '{"state": "failed"}') in rest.sent
         assert (f"/dags/tiny__{name}/assets/queuedEvents", "gone") in rest.sent
+        assert (f"/parseDagFile/tiny__{name}", "parsed") in rest.sent

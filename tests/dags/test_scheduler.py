@@ -1,0 +1,184 @@
+"""A real Airflow: one trigger runs everything, faults are survived or reported, and no process is ever left."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline.api import STEPS
+from pipeline.process_tree import descendants
+from pipeline.settings import project_folder
+
+pytestmark = [pytest.mark.airflow, pytest.mark.timeout(600)]
+
+FAKE = """
+import pathlib, time
+from pipeline.api import Receipt
+from pipeline.errors import ContractError, NotYetAvailable
+
+def run(request, settings, progress):
+    orders = pathlib.Path(settings.store, "orders")
+    order = orders / request.step
+    said = order.read_text() if order.exists() else ""
+    if said == "once":
+        order.unlink()
+        raise NotYetAvailable(asked="a thing", found="none yet", mend="come back")
+    if said == "wrong":
+        raise ContractError(asked="a thing", found="71 canaries", mend="do so")
+    if said == "slow":
+        (orders / "begun").touch()
+        time.sleep(300)
+    return Receipt(step=request.step, world=request.world, as_of=request.as_of, outcome="done", ids={"model_id": "m-71"}, counts={"rows": 71})
+"""
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A copy of the project whose steps do what the files in `store/orders` say."""
+    folder = tmp_path / "project"
+    for name in ("pipeline", "dags", "worlds"):
+        shutil.copytree(project_folder() / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "steps"))
+    (folder / "pipeline" / "steps").mkdir()
+    for kind in STEPS:
+        (folder / "pipeline" / "steps" / f"{kind.step}.py").write_text(FAKE)
+    (folder / "store" / "orders").mkdir(parents=True)
+    return folder
+
+
+def order(project, step, what):
+    (project / "store" / "orders" / step).write_text(what)
+
+
+def launch(folder, store, *words):
+    """Start the launcher as a terminal would: in a session of its own, with Ctrl-C at work."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "pipeline", "airflow", *words],
+        cwd=folder,
+        env=os.environ | {"CUBECAST_STORE": str(store), "CUBECAST_CANARY": "", "SECRET_CANARY": "tweet-tweet"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+
+
+def finish(process, seconds=300):
+    try:
+        return process.communicate(timeout=seconds)[0]
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def wait_for(condition, process, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it never came true"
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.05)
+
+
+def living(pids):
+    return [pid for pid in pids if (file := Path(f"/proc/{pid}/stat")).exists() and ") Z " not in file.read_text()]
+
+
+def nobody_is_left(pids, seconds=12):
+    deadline = time.monotonic() + seconds
+    while living(pids) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return [(pid, Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")) for pid in living(pids)] == []
+
+
+def step_process(root):
+    return next((pid for pid in descendants(root) if "\0pipeline\0train\0" in Path(f"/proc/{pid}/cmdline").read_text()), None)
+
+
+def parent(pid):
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def test_ctrl_c_ends_everything_and_the_same_command_goes_on_and_comes_back_for_what_is_late(project):
+    store = project / "store"
+    order(project, "train", "slow")
+    process = launch(project, store, "forecast", "--world", "synthetic")
+    wait_for((store / "orders" / "begun").exists, process)
+    everyone = descendants(process.pid)
+    assert len(everyone) > 5
+    process.send_signal(signal.SIGINT)
+    said = finish(process, 30)
+    assert process.returncode == 130
+    assert "run the same command to go on" in said
+    assert nobody_is_left(everyone, seconds=0)
+
+    (store / "orders" / "train").unlink()
+    order(project, "build_cube", "once")
+    process = launch(project, store, "forecast", "--world", "synthetic")
+    said = finish(process)
+    assert process.returncode == 0, said
+    assert said.count("monitoring verify") == 1
+    assert not (store / "orders" / "build_cube").exists()
+
+
+def test_a_wrong_step_fails_at_once_and_the_launcher_shows_its_log_and_exits_with_its_code(project):
+    order(project, "evaluate", "wrong")
+    process = launch(project, project / "store", "forecast", "--world", "synthetic")
+    said = finish(process)
+    assert process.returncode == 65, said
+    assert "ContractError: a thing: 71 canaries. Mend: do so" in said
+    assert "failed after 1 tries" in said
+
+
+def test_a_step_dies_with_its_supervisor_and_all_of_airflow_with_a_launcher_that_is_killed(project):
+    store = project / "store"
+    order(project, "train", "slow")
+    process = launch(project, store, "forecast", "--world", "synthetic")
+    wait_for((store / "orders" / "begun").exists, process)
+    step = step_process(process.pid)
+    task = parent(step)
+    os.kill(parent(task), signal.SIGKILL)
+    assert nobody_is_left([step, task], seconds=3)
+    everyone = descendants(process.pid)
+    process.kill()
+    finish(process)
+    assert nobody_is_left(everyone)
+
+
+def test_the_ui_answers_on_loopback_only_and_ends_with_ctrl_c(project):
+    process = launch(project, project / "store", "ui", "--world", "synthetic")
+    line = ""
+    while "Ctrl-C ends all of it" not in line:
+        line = process.stdout.readline()
+        assert line, process.poll()
+    everyone = descendants(process.pid)
+    listening = (
+        subprocess.run(["ss", "-ltnpH"], capture_output=True, text=True, check=True).stdout.splitlines() if shutil.which("ss") else []
+    )
+    ours = [row.split()[3] for row in listening if any(f"pid={pid}," in row for pid in everyone)]
+    assert all(address.startswith("127.0.0.1:") for address in ours), ours
+    assert not any(b"tweet-tweet" in Path(f"/proc/{pid}/environ").read_bytes() for pid in living(everyone))
+    process.send_signal(signal.SIGINT)
+    finish(process, 30)
+    assert process.returncode == 0
+    assert nobody_is_left(everyone, seconds=0)
+
+
+def test_the_synthetic_world_goes_from_raw_feeds_to_a_verified_forecast_under_airflow(tmp_path):
+    process = launch(project_folder(), tmp_path, "forecast", "--world", "synthetic")
+    said = finish(process)
+    assert process.returncode == 0, said
+    words = [sys.executable, "-m", "pipeline", "status", "--world", "synthetic", "--json"]
+    env = os.environ | {"CUBECAST_STORE": str(tmp_path)}
+    state = json.loads(subprocess.run(words, cwd=project_folder(), env=env, capture_output=True, text=True, check=True).stdout)
+    assert {step["step"] for step in state["steps"]} == {kind.step for kind in STEPS}
+    assert all(Path(path).exists() for path in state["paths"].values())
+    for path in state["paths"].values():
+        assert path in said
+    for counts in state["sources"].values():
+        assert counts["raw"] == counts["observations"] + counts["duplicates"] + counts["rejected"] > 0
