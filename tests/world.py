@@ -8,6 +8,7 @@ _TINY = """
 name = "{name}"
 title = "A tiny made-up city"
 timezone = "Europe/Copenhagen"
+recipe = "tiny"
 start = "2025-10-22T00:00Z"
 
 [recorded]
