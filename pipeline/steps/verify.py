@@ -51,6 +51,8 @@ def run(request: VerifyRequest, settings: Settings, progress: Progress) -> Recei
                 changed += _keep(scores, issue_time, record)
                 total, latest = total + Counts(**record["counts"]["all"]), record
                 stage.advance(note=format_instant(from_seconds(issue_time)))
+    if latest is None and (known := published.issue_times()):
+        latest = scores.newest(known[-1])
     paths = {"scores": objects.url(f"scores/{world.name}")}
     if changed:
         paths["page"] = write_page(world, settings, published.issue_times()[-1]).url
