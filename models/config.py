@@ -53,14 +53,14 @@ class ModelConfig:
     modalities: bool = True
     summary_hidden: int = 32
     summary_tokens: int = 4
-    summary_context: int = 24
+    summary_context: int = 12
     dropout: float = 0.0
     modality_dropout: float = 0.2
     epochs: int = 8
     patience: int = 8
     rows: int = 3600
-    batch: int = 64
-    steps: int = 700
+    batch: int = 32
+    steps: int = 600
     least_steps: int = 60
     learning_rate: float = 5e-3
     weight_decay: float = 1e-2
