@@ -123,8 +123,8 @@ let painted = null;
 function layout(d, width) {
   const known = d.nodes.map((_, n) => n).filter((n) => isNum(d.lat[n]) && isNum(d.lon[n]));
   if (d.grid) {
-    const [rows, columns] = d.grid, size = Math.min(width / columns, 420 / rows);
-    return { kind: "grid", height: size * rows, place: (n) => [(n % columns) * size, Math.floor(n / columns) * size], size, left: (width - size * columns) / 2 };
+    const [rows, columns] = d.grid, size = Math.min(width / columns, 420 / rows), southFirst = d.lat[0] < d.lat[d.nodes.length - 1];
+    return { kind: "grid", height: size * rows, place: (n) => [(n % columns) * size, (southFirst ? rows - 1 - Math.floor(n / columns) : Math.floor(n / columns)) * size], size, left: (width - size * columns) / 2 };
   }
   if (known.length < 3) {
     const count = d.nodes.length, columns = Math.max(1, Math.min(count, Math.floor(width / Math.max(13, Math.min(90, Math.sqrt((width * 330) / count))))));
@@ -368,7 +368,7 @@ function drawWhy() {
   if (e.beta) out.push(share("β, in the output, at this place and lead", e.beta[l * N + n]));
   const names = Object.keys(e.w || {});
   if (names.length) {
-    const peak = Math.max(...names.flatMap((k) => e.w[k].map(Math.abs)), 1e-12), every = Math.ceil(d.lead.length / (wide ? 8 : 6)), leads = d.lead.map((_, i) => i).filter((i) => i % every === 0);
+    const peak = Math.max(...names.flatMap((k) => e.w[k].map(Math.abs)), 0.02), every = Math.ceil(d.lead.length / (wide ? 8 : 6)), leads = d.lead.map((_, i) => i).filter((i) => i % every === 0);
     const head = make("tr", {}, make("th", {}, ""), ...leads.map((i) => make("th", { scope: "col" }, span(e.lead_times[i]).replace(" min", "′").replace(" h", "h").replace(" d", "d"))));
     const body = names.map((k) => make("tr", {}, make("th", { scope: "row" }, e.names[k] || k), ...leads.map((i) => { const x = e.w[k][i], c = make("td", {}, fmt(x, 2)); c.style.background = `color-mix(in srgb, ${css(x < 0 ? "--down" : "--up")} ${Math.round((45 * Math.abs(x)) / peak)}%, transparent)`; return c; })));
     out.push(make("div", { class: "note" }, "w, how much each other domain is let in, by lead (0: not at all)"), make("div", { class: "scroll" }, make("table", { class: "cells" }, make("thead", {}, head), make("tbody", {}, ...body))));
