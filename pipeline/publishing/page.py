@@ -118,18 +118,19 @@ def _freshness(page: PageInputs) -> list[dict[str, Any]]:
 
 def _pairs(content: Mapping[str, Any], skip: tuple[str, ...] = ()) -> list[tuple[str, str]]:
     """Names and values as short texts, nested content as compact JSON."""
-    return [
-        (label_text(name), _value(name, value)) for name, value in content.items() if name not in skip and value not in (None, "", {}, [])
-    ]
+    found = {name: _value(name, value) for name, value in content.items() if name not in skip}
+    return [(label_text(name), text) for name, text in found.items() if text]
 
 
 def _value(name: str, value: Any) -> str:
     if name == "issue_time" and isinstance(value, int):
         return utc_text(value)
+    if value is None:
+        return ""
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, dict):
-        text = "; ".join(f"{key.replace('_', ' ')}: {_value('', inner)}" for key, inner in value.items())
+        text = "; ".join(f"{key.replace('_', ' ')}: {_value('', inner)}" for key, inner in value.items() if inner not in ("", None))
     elif isinstance(value, list | tuple):
         text = ", ".join(_value("", inner) for inner in value)
     else:

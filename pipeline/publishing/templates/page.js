@@ -127,8 +127,8 @@ function layout(d, width) {
     return { kind: "grid", height: size * rows, place: (n) => [(n % columns) * size, (southFirst ? rows - 1 - Math.floor(n / columns) : Math.floor(n / columns)) * size], size, left: (width - size * columns) / 2 };
   }
   if (known.length < 3) {
-    const count = d.nodes.length, columns = Math.max(1, Math.min(count, Math.floor(width / Math.max(13, Math.min(90, Math.sqrt((width * 330) / count))))));
-    const size = Math.min(96, width / columns);
+    const count = d.nodes.length, columns = Math.max(1, Math.min(count, Math.floor(width / Math.max(13, Math.min(150, Math.sqrt((width * 330) / count))))));
+    const size = Math.min(150, width / columns);
     return { kind: "tiles", height: Math.max(size, Math.ceil(count / columns) * size), place: (n) => [(n % columns) * size, Math.floor(n / columns) * size], size, left: (width - size * columns) / 2 };
   }
   const points = known.flatMap((n) => [[d.lat[n], d.lon[n]], ...(d.ends ? [[d.ends[n][0], d.ends[n][1]], [d.ends[n][2], d.ends[n][3]]] : [])]).filter((p) => isNum(p[0]) && isNum(p[1]));
@@ -167,9 +167,8 @@ function drawMap() {
   });
   if (plan.kind === "tiles" && plan.size >= 44) d.nodes.forEach((name, n) => {
     const [x, y] = plan.place(n);
-    const label = svg("text", { x: plan.left + x + plan.size / 2, y: y + plan.size / 2 + 4, "text-anchor": "middle", "pointer-events": "none" }, name.slice(0, Math.floor(plan.size / 7)));
-    label.dataset.label = n;
-    root.append(label);
+    const middle = { x: plan.left + x + plan.size / 2, "text-anchor": "middle", "pointer-events": "none", "data-label": n };
+    root.append(svg("text", { ...middle, y: y + plan.size / 2 - 3 }, name.slice(0, Math.floor(plan.size / 7))), svg("text", { ...middle, y: y + plan.size / 2 + 13, "font-weight": 600, "data-number": n }, ""));
   });
   if (plan.kind === "map" && d.nodes.length <= 40) plan.known.forEach((n) => {
     const [x, y] = plan.place(n);
@@ -213,8 +212,10 @@ function paintMap() {
     const x = mapValue(n, state.lead), share = (x - scale.low) / (scale.high - scale.low);
     const colour = isNum(x) && !scale.none ? ramp(scale.stops, share) : none;
     mark.setAttribute(mark.tagName === "line" ? "stroke" : "fill", colour);
-    const label = plan.kind === "tiles" && root.querySelector(`[data-label="${n}"]`);
-    if (label) label.style.fill = (state.mode === "value" ? share > 0.5 : share > 0.2 && share < 0.8) || !isNum(x) ? "#111" : "#fff";
+    if (plan.kind === "tiles" && plan.size >= 44) for (const label of root.querySelectorAll(`[data-label="${n}"]`)) {
+      label.style.fill = (state.mode === "value" ? share > 0.5 : share > 0.2 && share < 0.8) || !isNum(x) ? "#111" : "#fff";
+      if (label.dataset.number) label.textContent = (state.mode === "change" ? signed(x, vari().relative ? 1 : vari().places) : show(x)) + mapUnit();
+    }
   });
   const mark = marks[state.node];
   ring.style.display = mark ? "" : "none";
