@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from typing import Any, ClassVar, Literal
+from datetime import datetime
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from pipeline.contracts.times import format_instant
 from pipeline.contracts.worlds import Instant, World, load_world, world_names
+from pipeline.process_tree import die_with_parent
+from pipeline.settings import child_environment, read_settings
 
 __all__ = [
     "STEPS",
@@ -24,10 +28,22 @@ __all__ = [
     "TrainRequest",
     "VerifyRequest",
     "World",
+    "child_environment",
     "command",
+    "die_with_parent",
+    "flow",
     "load_world",
+    "scheduled_worlds",
     "world_names",
 ]
+
+
+def _whole_second(moment: datetime) -> datetime:
+    return moment.replace(microsecond=0)
+
+
+Second = Annotated[Instant, AfterValidator(_whole_second)]
+"""An instant in whole seconds, rounded down: a question's cut-off never moves later."""
 
 
 class Request(BaseModel):
@@ -37,7 +53,7 @@ class Request(BaseModel):
     step: ClassVar[str]
 
     world: str
-    as_of: Instant
+    as_of: Second
 
 
 class LandRequest(Request):
@@ -46,7 +62,7 @@ class LandRequest(Request):
     step: ClassVar[str] = "land"
 
     source: str | None = None
-    received_time: Instant
+    received_time: Second
 
 
 class ObserveRequest(Request):
@@ -106,7 +122,7 @@ class VerifyRequest(Request):
 
     step: ClassVar[str] = "verify"
 
-    issue_time: Instant | None = None
+    issue_time: Second | None = None
 
 
 STEPS: tuple[type[Request], ...] = (
@@ -159,7 +175,30 @@ def command(request: Request) -> list[str]:
         if name in ("world", "as_of") or value is None or value == {}:
             continue
         if name == "options":
-            words += [w for key, v in value.items() for w in ("--set", f"{key}={v}")]
+            words += [w for key, v in value.items() for w in ("--set", f"{key}={json.dumps(v)}")]
         else:
             words += [f"--{name.replace('_', '-')}", format_instant(value) if hasattr(value, "tzinfo") else str(value)]
     return words
+
+
+def flow(world: str, *, issue_time: datetime, now: datetime) -> tuple[Request, ...]:
+    """The nine requests that make and verify the forecast of `issue_time`.
+
+    What arrives and what is checked is asked as of `now`; what is learned and foretold as of `issue_time`.
+    """
+    return (
+        LandRequest(world=world, as_of=now, received_time=now),
+        ObserveRequest(world=world, as_of=now),
+        BuildCubeRequest(world=world, as_of=now),
+        TrainRequest(world=world, as_of=issue_time),
+        EvaluateRequest(world=world, as_of=issue_time),
+        PromoteRequest(world=world, as_of=issue_time),
+        PredictRequest(world=world, as_of=issue_time),
+        PublishRequest(world=world, as_of=issue_time),
+        VerifyRequest(world=world, as_of=now),
+    )
+
+
+def scheduled_worlds() -> tuple[str, ...]:
+    """The worlds that Airflow schedules: those named by CUBECAST_WORLDS, or all."""
+    return read_settings().worlds or world_names()

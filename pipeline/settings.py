@@ -20,20 +20,58 @@ class Settings:
         store: Root of everything Cubecast keeps: a local folder or an `s3://bucket/prefix` URL.
         data: Folder that `data://` locations of world files name, or None where there is none.
         dask: Address of a Dask scheduler (`tcp://host:8786`), `processes:N` for a local cluster, or None for threads.
+        airflow_home: Folder of the Airflow that `cubecast airflow` starts: `<store>/airflow`, or `./.airflow` beside a store on S3.
+        worlds: The worlds that Airflow schedules; empty for all there are.
     """
 
     store: str
     data: Path | None
     dask: str | None
+    airflow_home: Path = Path(".airflow")
+    worlds: tuple[str, ...] = ()
 
 
 def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
-    """The settings that the environment gives: CUBECAST_STORE, CUBECAST_DATA, CUBECAST_DASK."""
+    """The settings that the environment gives: CUBECAST_STORE, CUBECAST_DATA, CUBECAST_DASK, CUBECAST_WORLDS."""
     env = os.environ if environment is None else environment
     shared = _PROJECT.parent / "shared" / "data"
     data = Path(env["CUBECAST_DATA"]) if env.get("CUBECAST_DATA") else shared if shared.is_dir() else None
     store = env.get("CUBECAST_STORE") or "./store"
-    return Settings(store=store if "://" in store else str(Path(store).resolve()), data=data, dask=env.get("CUBECAST_DASK") or None)
+    local = "://" not in store
+    return Settings(
+        store=str(Path(store).resolve()) if local else store,
+        data=data,
+        dask=env.get("CUBECAST_DASK") or None,
+        airflow_home=(Path(store) / "airflow" if local else Path(".airflow")).resolve(),
+        worlds=tuple(name for name in env.get("CUBECAST_WORLDS", "").replace(" ", "").split(",") if name),
+    )
+
+
+_HANDED_DOWN = (
+    "PATH",
+    "HOME",
+    "USER",
+    "TMPDIR",
+    "TERM",
+    "SSL_CERT_FILE",
+    "LD_LIBRARY_PATH",
+    "CUDA_VISIBLE_DEVICES",
+    "NO_PROXY",
+    "no_proxy",
+)
+_HANDED_DOWN_FAMILIES = ("CUBECAST_", "AWS_", "FSSPEC_", "LC_", "LANG", "OMP_", "MKL_", "OPENBLAS_", "HTTP_PROXY", "HTTPS_PROXY")
+
+
+def child_environment(more: Mapping[str, str] | None = None, *, environment: Mapping[str, str] | None = None) -> dict[str, str]:
+    """What a child process gets of our environment: what steps need to run and to reach the store, and nothing else."""
+    env = os.environ if environment is None else environment
+    kept = {name: value for name, value in env.items() if name in _HANDED_DOWN or name.startswith(_HANDED_DOWN_FAMILIES)}
+    return {**kept, "PYTHONPATH": str(_PROJECT), "PYTHONUNBUFFERED": "1", "TZ": "UTC", **(more or {})}
+
+
+def project_folder() -> Path:
+    """The folder of the checkout, with `dags/` and `worlds/`."""
+    return _PROJECT
 
 
 def code_version() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -60,11 +61,15 @@ def local_slots(valid_time: NDArray[np.int64], zone: ZoneInfo, step: int) -> tup
 
 
 def _closes(calendar: str, start_s: int, end_s: int) -> NDArray[np.int64]:
+    return _closes_of_years(calendar, from_seconds(start_s).year, from_seconds(end_s).year)
+
+
+@lru_cache(maxsize=32)
+def _closes_of_years(calendar: str, first: int, last: int) -> NDArray[np.int64]:
     # Without explicit bounds the library asks what day it is today.
     import exchange_calendars
 
-    bounds = (from_seconds(start_s - DAY * _MARGIN_DAYS).date(), from_seconds(end_s + DAY * _MARGIN_DAYS).date())
-    closes = exchange_calendars.get_calendar(calendar, start=bounds[0].isoformat(), end=bounds[1].isoformat()).closes
+    closes = exchange_calendars.get_calendar(calendar, start=f"{first}-01-01", end=f"{last}-12-31").closes
     return np.asarray(closes.dt.tz_localize(None).to_numpy().astype("datetime64[s]").astype(np.int64))
 
 

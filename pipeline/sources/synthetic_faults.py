@@ -121,7 +121,7 @@ def _clean(options: SyntheticOptions, truth: Truth, latency: int, rng: np.random
     elif options.feed == "roads":
         speed = np.clip(truth.speed_TN + rng.normal(0, 1.5, truth.speed_TN.shape), 3, None)
         count = np.maximum(truth.count_TN + rng.normal(0, 1, truth.count_TN.shape) * np.sqrt(truth.count_TN), 0)
-        values = {"speed": np.round(speed, 1).ravel(), "count": np.round(count).ravel()}
+        values = {"speed": np.round(speed, 1).ravel(), "count": np.round(count).astype(np.float64).ravel()}
         valid, node, ids = (
             np.repeat(truth.road_T, options.sensors),
             np.tile(np.arange(options.sensors), len(truth.road_T)),
@@ -147,7 +147,7 @@ def _revise(draft: _Draft, node: int | None, span: tuple[int, int], variable: st
     """Report wrong values first, and the right ones a day later."""
     rows = draft.rows(node, span)
     right = {name: values[rows].copy() for name, values in draft.values.items()}
-    draft.values[variable][rows] = np.round(draft.values[variable][rows] * factor + shift, 1)
+    draft.values[variable][rows] = np.round(draft.values[variable][rows] * factor + shift, 0 if variable == "count" else 1)
     draft.add(rows, draft.published[rows] + DAY, right)
     draft.note("revision", node, span, variable)
 

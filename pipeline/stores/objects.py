@@ -88,7 +88,7 @@ class ObjectStore:
     def exists(self, key: str) -> bool:
         """Whether an object is there."""
         with self._storage_errors(key, 0):
-            return Path(self.url(key)).is_file() if self._local else bool(self._fs.exists(self.url(key)))
+            return Path(self.url(key)).is_file() if self._local else bool(self._fs.isfile(self.url(key)))
 
     def list(self, prefix: str) -> list[str]:
         """Keys of all objects below a prefix (a folder), sorted."""
@@ -112,7 +112,7 @@ class ObjectStore:
                 found="a scheme that is neither a local folder nor s3://",
                 mend="set CUBECAST_STORE to a folder or to s3://bucket/prefix",
             )
-        return s3fs.S3FileSystem()
+        return s3fs.S3FileSystem(use_listings_cache=False)
 
     def _staged(self, path: Path, data: bytes) -> str:
         handle, name = tempfile.mkstemp(prefix=".staged-", dir=path.parent)

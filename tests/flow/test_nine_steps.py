@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pipeline.stores.forecasts import ForecastStore
 
 from pipeline.contracts.worlds import load_world
+from pipeline.stores.forecasts import ForecastStore
 from pipeline.stores.objects import ObjectStore
 from tests.flow.chain import requests, run_chain, run_step, settings_for
 from tests.world import tiny_world

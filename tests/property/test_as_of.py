@@ -67,7 +67,7 @@ def one_place(rows: list[Row]) -> Place:
     return place
 
 
-@settings(max_examples=15, deadline=None, phases=PHASES)
+@settings(max_examples=10, deadline=None, phases=PHASES)
 @given(seed=st.integers(0, 2**32 - 1), moment=st.integers(0, 2 * HOURS * 3600))
 def test_open_as_of_shows_each_cell_as_the_naive_model_does(seed: int, moment: int) -> None:
     rows = random_rows(np.random.default_rng(seed), hours=HOURS, nodes=2)
@@ -88,7 +88,7 @@ def test_open_as_of_shows_each_cell_as_the_naive_model_does(seed: int, moment: i
         assert (cube.revisions.superseded_time <= as_of).all()
 
 
-@settings(max_examples=8, deadline=None, phases=PHASES)
+@settings(max_examples=4, deadline=None, phases=PHASES)
 @given(seed=st.integers(0, 2**32 - 1), moment=st.integers(0, HOURS * 3600))
 def test_a_later_cube_shows_the_past_exactly_as_the_cube_of_then_did(seed: int, moment: int) -> None:
     rows = random_rows(np.random.default_rng(seed), hours=HOURS)
@@ -106,7 +106,7 @@ def test_a_later_cube_shows_the_past_exactly_as_the_cube_of_then_did(seed: int, 
             np.testing.assert_array_equal(getattr(now.revisions, name), getattr(before.revisions, name))
 
 
-@settings(max_examples=6, deadline=None, phases=PHASES)
+@settings(max_examples=4, deadline=None, phases=PHASES)
 @given(seed=st.integers(0, 2**32 - 1), cuts=st.lists(st.integers(1, HOURS * 3600), min_size=1, max_size=3))
 def test_a_cube_built_in_pieces_has_the_digest_of_one_built_at_once(seed: int, cuts: list[int]) -> None:
     rows = random_rows(np.random.default_rng(seed), hours=HOURS)
@@ -127,7 +127,7 @@ def test_a_cube_built_in_pieces_has_the_digest_of_one_built_at_once(seed: int, c
     assert build(in_pieces, END).outcome == "unchanged"
 
 
-@settings(max_examples=8, deadline=None, phases=PHASES)
+@settings(max_examples=4, deadline=None, phases=PHASES)
 @given(seed=st.integers(0, 2**32 - 1), moment=st.integers(0, HOURS * 3600), more=st.integers(0, HOURS * 3600))
 def test_what_was_known_stays_known(seed: int, moment: int, more: int) -> None:
     place = one_place(random_rows(np.random.default_rng(seed), hours=HOURS))

@@ -28,7 +28,9 @@ def test_local_time_agrees_with_zoneinfo(zone: str, second: int) -> None:
 
 
 def test_the_skipped_hour_has_no_instant_and_its_edges_have() -> None:
-    wall = np.array([datetime(2014, 3, 30, h, m, s, tzinfo=UTC).timestamp() for h, m, s in [(1, 59, 59), (2, 0, 0), (2, 59, 59), (3, 0, 0)]])
+    wall = np.array(
+        [datetime(2014, 3, 30, h, m, s, tzinfo=UTC).timestamp() for h, m, s in [(1, 59, 59), (2, 0, 0), (2, 59, 59), (3, 0, 0)]]
+    )
     utc, twice = local_to_utc(wall.astype(np.int64), "Europe/Copenhagen", "first")
     assert (utc == NO_TIME).tolist() == [False, True, True, False]
     assert utc[3] - utc[0] == 1

@@ -1,0 +1,22 @@
+"""Cube: bring every domain's cube up to the observations, in one commit."""
+
+from __future__ import annotations
+
+from airflow.sdk import dag
+
+from dags._steps import Step, asset, house
+from pipeline.api import BuildCubeRequest, scheduled_worlds
+
+
+def cube(world: str) -> None:
+    """The cube DAG of a world."""
+
+    @dag(**house(world, "cube"), schedule=[asset(world, "observations")], doc_md=__doc__)
+    def build() -> None:
+        Step(request=BuildCubeRequest, world=world, clock="now", pool="cube", announces=asset(world, "cube"))
+
+    build()
+
+
+for name in scheduled_worlds():
+    cube(name)

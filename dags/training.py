@@ -1,0 +1,33 @@
+"""Training: train a candidate, score it on held-out time, and promote what beats its baselines."""
+
+from __future__ import annotations
+
+from airflow.sdk import Param, chain, dag
+
+from dags._steps import Step, asset, house
+from pipeline.api import EvaluateRequest, PromoteRequest, TrainRequest, scheduled_worlds
+
+PARAMS = {
+    "recipe": Param(
+        None, type=["null", "string"], title="Recipe", description="A named configuration of the model; by default the world's."
+    ),
+    "seed": Param(0, type="integer", title="Seed", description="The seed of everything drawn at random."),
+    "options": Param({}, type="object", title="Options", description="Values of the recipe to change, such as {'epochs': 3}."),
+}
+
+
+def training(world: str) -> None:
+    """The training DAG of a world."""
+
+    @dag(**house(world, "training", params=PARAMS), schedule=[asset(world, "cube")], doc_md=__doc__)
+    def build() -> None:
+        train = Step(request=TrainRequest, world=world, clock="issue_time", from_params=tuple(PARAMS), pool="gpu")
+        evaluate = Step(request=EvaluateRequest, world=world, clock="issue_time", model_of="train", pool="gpu")
+        promote = Step(request=PromoteRequest, world=world, clock="issue_time", model_of="train", announces=asset(world, "champion"))
+        chain(train, evaluate, promote)
+
+    build()
+
+
+for name in scheduled_worlds():
+    training(name)

@@ -1,0 +1,205 @@
+"""Start a local Airflow, use it, and end every process of it, whatever happens."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from types import FrameType
+from typing import IO, Any
+
+from pipeline.api import World
+from pipeline.contracts.times import format_instant
+from pipeline.errors import StoreError
+from pipeline.local_airflow.follow import DAGS, Screen, follow
+from pipeline.local_airflow.home import COMPONENTS, USER, Home, free_port, open_home
+from pipeline.local_airflow.rest import Rest
+from pipeline.process_tree import adopt_orphans, end_descendants
+from pipeline.settings import Settings, child_environment
+
+POOLS = {"gpu": "one training at a time", "cube": "one commit to the cube at a time"}
+
+
+_PORT_TAKEN = "address already in use"
+
+
+class ComponentEnded(StoreError):
+    """A component of Airflow ended while it was needed."""
+
+
+class Keeper:
+    """The process that starts Airflow's components and ends them all, even where we are killed."""
+
+    def __init__(self) -> None:
+        adopt_orphans()
+        self._logs: dict[str, Path] = {}
+        self.begin()
+
+    def begin(self) -> None:
+        """Start the keeping process."""
+        words = [sys.executable, "-m", "pipeline.process_tree"]
+        self._process = subprocess.Popen(  # noqa: S603
+            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=child_environment(), start_new_session=True
+        )
+        os.set_blocking(_pipe(self._process.stdout).fileno(), False)
+
+    def start(self, home: Home, component: str) -> None:
+        """Start one component of Airflow."""
+        self._logs[component] = home.log(component)
+        order = {"name": component, "argv": home.argv(component), "log": str(home.log(component)), "env": home.environment}
+        stdin = _pipe(self._process.stdin)
+        stdin.write(json.dumps(order).encode() + b"\n")
+        stdin.flush()
+
+    def check(self) -> None:
+        """Raise where a component has ended.
+
+        Raises:
+            ComponentEnded: One has; the message carries the tail of its log.
+        """
+        for line in (_pipe(self._process.stdout).read() or b"").splitlines():
+            ended = json.loads(line)
+            tail = self._logs[ended["ended"]].read_text(errors="replace")[-1500:]
+            raise ComponentEnded(
+                asked=f"Airflow's {ended['ended']}",
+                found=f"it ended with {ended['code']}:\n{tail}",
+                mend="mend what the log says, then try again",
+            )
+        if self._process.poll() is not None:
+            raise ComponentEnded(
+                asked="the keeper of Airflow's processes", found=f"it ended with {self._process.returncode}", mend="try again"
+            )
+
+    def end(self) -> None:
+        """End the components and everything below them."""
+        _pipe(self._process.stdin).close()
+        try:
+            self._process.wait(timeout=15)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        _pipe(self._process.stdout).close()
+        end_descendants(grace=1)
+
+
+def _pipe(stream: IO[bytes] | None) -> IO[bytes]:
+    if stream is None:
+        raise TypeError("the keeper is started with pipes")
+    return stream
+
+
+@contextmanager
+def running(settings: Settings, worlds: tuple[str, ...], screen: Screen, preferred_port: int) -> Iterator[tuple[Home, Rest, Keeper]]:
+    """A healthy Airflow that has parsed the worlds' DAGs; on leaving, no process of it is left."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _stop)
+    screen.busy("preparing Airflow's database")
+    with open_home(settings, worlds, preferred_port) as home:
+        keeper = Keeper()
+        try:
+            home, rest = _start(home, keeper, screen, worlds)
+            screen.line(f"Airflow is up at {home.address}")
+            yield home, rest, keeper
+        finally:
+            for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+                signal.signal(number, signal.SIG_IGN)
+            keeper.end()
+            screen.line("every process of Airflow has ended")
+
+
+def _start(home: Home, keeper: Keeper, screen: Screen, worlds: tuple[str, ...], attempts: int = 3) -> tuple[Home, Rest]:
+    """A healthy Airflow; on another port where someone took ours before the api-server could."""
+    screen.busy("starting Airflow")
+    for attempt in range(attempts):
+        for component in COMPONENTS:
+            keeper.start(home, component)
+        rest = Rest(home.address, USER, home.password)
+        try:
+            _wait(rest, keeper, worlds)
+        except ComponentEnded as error:
+            if _PORT_TAKEN not in error.found or attempt == attempts - 1:
+                raise
+            screen.line(f"port {home.port} was taken meanwhile; trying another")
+            keeper.end()
+            keeper.begin()
+            home = home.on_port(free_port(0))
+        else:
+            return home, rest
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _stop(number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
+
+
+def _wait(rest: Rest, keeper: Keeper, worlds: tuple[str, ...], patience: float = 180) -> None:
+    """Wait until Airflow is healthy, has its pools and has parsed the DAGs."""
+    wanted = [f"/dags/{world}__{name}" for world in worlds for name in DAGS]
+    deadline = time.monotonic() + patience
+    pools_made = False
+    while time.monotonic() < deadline:
+        keeper.check()
+        if rest.healthy():
+            if not pools_made:
+                _make_pools(rest)
+                pools_made = True
+            wanted = [path for path in wanted if not rest.found(path)]
+            if not wanted:
+                return
+            errors = rest.get("/importErrors")["import_errors"]
+            if errors:
+                trace = "\n".join(error["stack_trace"].strip()[-800:] for error in errors)
+                raise StoreError(asked="Airflow to parse dags/", found=trace, mend="correct that file")
+        time.sleep(0.3)
+    raise StoreError(
+        asked=f"Airflow to be ready in {patience:.0f} s", found=f"still missing: {wanted}", mend="look into the logs in its folder"
+    )
+
+
+def _make_pools(rest: Rest) -> None:
+    there = {pool["name"] for pool in rest.get("/pools")["pools"]}
+    for name, description in POOLS.items():
+        if name not in there:
+            rest.post("/pools", {"name": name, "slots": 1, "description": description})
+
+
+def _clear_the_way(rest: Rest, world: str) -> None:
+    """End what an interrupted command has left unfinished, so that this run is not queued behind it."""
+    for name in DAGS:
+        dag = f"{world}__{name}"
+        rest.patch(f"/dags/{dag}", {"is_paused": False})
+        rest.delete(f"/dags/{dag}/assets/queuedEvents")
+        for state in ("running", "queued"):
+            for run in rest.get(f"/dags/{dag}/dagRuns?state={state}")["dag_runs"]:
+                rest.patch(f"/dags/{dag}/dagRuns/{run['dag_run_id']}", {"state": "failed"})
+
+
+def forecast(world: World, *, issue_time: datetime, now: datetime, settings: Settings) -> int:
+    """Run a world's DAGs from ingest to verify for one issue time under an Airflow of its own; returns the exit code."""
+    screen = Screen(sys.stdout)
+    with screen, running(settings, (world.name,), screen, preferred_port=0) as (_, rest, keeper):
+        _clear_the_way(rest, world.name)
+        conf: dict[str, Any] = {"issue_time": format_instant(issue_time), "now": format_instant(now)}
+        run = rest.post(f"/dags/{world.name}__ingest/dagRuns", {"logical_date": None, "conf": conf})
+        return follow(rest, world.name, run, screen, keeper.check)
+
+
+def serve(world: World, *, settings: Settings) -> int:
+    """Leave Airflow running for its UI until a signal ends it."""
+    screen = Screen(sys.stdout)
+    with screen, running(settings, (world.name,), screen, preferred_port=8080) as (home, _, keeper):
+        screen.line(f"user {USER}, password {home.password}; to make a forecast, trigger {world.name}__ingest with an issue time")
+        screen.line("Ctrl-C ends all of it")
+        try:
+            while True:
+                keeper.check()
+                time.sleep(1)
+        except KeyboardInterrupt:
+            return 0

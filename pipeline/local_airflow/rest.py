@@ -1,0 +1,74 @@
+"""Airflow's REST API, as far as the launcher needs it."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from typing import Any
+
+from pipeline.errors import StoreError
+
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+class Rest:
+    """A signed-in client of one api-server on loopback."""
+
+    def __init__(self, address: str, user: str, password: str) -> None:
+        self._address, self._user, self._password = address, user, password
+        self._token = ""
+
+    def healthy(self) -> bool:
+        """Whether the api-server answers and sees a live scheduler."""
+        try:
+            state = self._send("GET", "/api/v2/monitor/health", None)
+        except OSError:
+            return False
+        return bool(state["metadatabase"]["status"] == "healthy" and state["scheduler"]["status"] == "healthy")
+
+    def get(self, path: str) -> Any:
+        """What is at a path below /api/v2."""
+        return self._ask("GET", path, None)
+
+    def post(self, path: str, body: dict[str, Any]) -> Any:
+        """Create something below /api/v2."""
+        return self._ask("POST", path, body)
+
+    def patch(self, path: str, body: dict[str, Any]) -> Any:
+        """Change something below /api/v2."""
+        return self._ask("PATCH", path, body)
+
+    def delete(self, path: str) -> Any:
+        """Remove something below /api/v2; nothing there is as good."""
+        return self._ask("DELETE", path, None, missing_is_fine=True)
+
+    def found(self, path: str) -> bool:
+        """Whether there is something at a path below /api/v2."""
+        return self._ask("GET", path, None, missing_is_fine=True) is not None
+
+    def _ask(self, method: str, path: str, body: dict[str, Any] | None, *, missing_is_fine: bool = False) -> Any:
+        if not self._token:
+            self._token = self._send("POST", "/auth/token", {"username": self._user, "password": self._password})["access_token"]
+        try:
+            return self._send(method, "/api/v2" + path, body)
+        except urllib.error.HTTPError as error:
+            if error.code == 404 and missing_is_fine:
+                return None
+            raise StoreError(
+                asked=f"{method} {path} of Airflow's REST API",
+                found=f"{error.code} {error.read().decode(errors='replace')[:500]}",
+                mend="look into api-server.log in Airflow's folder",
+            ) from error
+
+    def _send(self, method: str, path: str, body: dict[str, Any] | None) -> Any:
+        request = urllib.request.Request(  # noqa: S310
+            self._address + path,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Content-Type": "application/json", "Accept": "application/json"}
+            | ({"Authorization": f"Bearer {self._token}"} if self._token else {}),
+            method=method,
+        )
+        with _OPENER.open(request, timeout=60) as answer:
+            content = answer.read()
+        return json.loads(content) if content else None

@@ -1,0 +1,157 @@
+"""What `cubecast status` says: gathered from receipts, shown to people or given to programs."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable, Mapping
+from typing import Any, TextIO
+
+from pipeline.api import STEPS, Receipt, World
+from pipeline.contracts.times import format_instant
+
+Records = Mapping[tuple[str, str | None], Mapping[str, Any]]
+State = Mapping[str, Any]
+_ORDER = [request.step for request in STEPS]
+_ACCOUNT = ("raw", "observations", "duplicates", "rejected")
+_WIDTH = 160
+
+
+def receipt_line(receipt: Receipt, seconds: float) -> str:
+    """A receipt in one line: `observe aarhus: done, 7,137,361 raw, 7,135,969 observations (31.2 s)`."""
+    counts = "".join(f", {value:,} {name}" for name, value in headline_counts(receipt.counts).items())
+    notes = "".join(f"; {note}" for note in receipt.notes[:2])
+    return f"{receipt.step} {receipt.world}: {receipt.outcome}{counts}{notes} ({seconds:.1f} s)"
+
+
+def headline_counts(counts: Mapping[str, int], most: int = 4) -> dict[str, int]:
+    """The counts worth a line: those of a part (`roads.raw`) added up over the parts."""
+    totals: dict[str, int] = {}
+    for name, value in counts.items():
+        whole = name.rpartition(".")[2]
+        totals[whole] = totals.get(whole, 0) + value
+    return dict(list(totals.items())[:most])
+
+
+def collect(world: World, store: str, records: Records) -> dict[str, Any]:
+    """The state of a world as its newest receipts tell it."""
+    steps = [_step(record) for _, record in sorted(records.items(), key=_in_flow)]
+    newest = {step["step"]: step for step in sorted(steps, key=_recency)}
+    ids = {name: value for step in newest.values() for name, value in step["ids"].items()}
+    paths = {name: path for step in _ORDER[3:] if step in newest for name, path in newest[step]["paths"].items()}
+    return {
+        "world": world.name,
+        "title": world.title,
+        "store": store,
+        "latest_issue_time": max((step["as_of"] for step in steps if step["step"] in ("predict", "publish")), default=None),
+        "snapshot": ids.get("snapshot"),
+        "model": ids.get("model_id"),
+        "steps": steps,
+        "sources": _sources(world, steps),
+        "scores": newest.get("evaluate", {}).get("details", {}).get("headline", []),
+        "verified": newest.get("verify", {}).get("details", {}).get("latest", {}),
+        "paths": {name: path if "://" in path or path.startswith("/") else posixpath.join(store, path) for name, path in paths.items()},
+    }
+
+
+def _recency(step: Mapping[str, Any]) -> str:
+    return str(step["confirmed_time"] or step["recorded_time"])
+
+
+def _in_flow(item: tuple[tuple[str, str | None], Any]) -> tuple[int, str]:
+    (step, source), _ = item
+    return (_ORDER.index(step) if step in _ORDER else len(_ORDER), source or "")
+
+
+def _step(record: Mapping[str, Any]) -> dict[str, Any]:
+    receipt = Receipt.model_validate(record["receipt"])
+    return {
+        "step": receipt.step,
+        "source": record["source"],
+        "as_of": format_instant(receipt.as_of),
+        "recorded_time": record["recorded_time"],
+        "confirmed_time": record["confirmed_time"],
+        "seconds": record["seconds"],
+        "outcome": receipt.outcome,
+        "ids": receipt.ids,
+        "counts": receipt.counts,
+        "notes": list(receipt.notes),
+        "details": receipt.details,
+        "paths": receipt.paths,
+    }
+
+
+def _sources(world: World, steps: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, int]]:
+    """Per source every raw row by what became of it, from the newest receipt of observe that counts it."""
+    found: dict[str, dict[str, int]] = {}
+    for step in sorted((s for s in steps if s["step"] == "observe"), key=_recency):
+        for source in world.sources:
+            if f"{source}.raw" in step["counts"]:
+                found[source] = {name: step["counts"].get(f"{source}.{name}", 0) for name in _ACCOUNT}
+    return found
+
+
+def show(state: State, stream: TextIO) -> None:
+    """Print the state for people."""
+    from rich.console import Console
+
+    console = Console(file=stream, width=None if stream.isatty() else _WIDTH, highlight=False)
+    console.print(f"[bold]{state['world']}[/bold]  {state['title']}")
+    if not state["steps"]:
+        console.print(f"nothing has run yet; try: cubecast run --world {state['world']}")
+        return
+    ids = "".join(f"   {name} {state[name][:16]}" for name in ("snapshot", "model") if state[name])
+    console.print(f"latest issue time  [bold]{state['latest_issue_time'] or 'none yet'}[/bold]{ids}\n")
+    console.print(_table(("step", "as of", "recorded", "outcome", "s", "what came out"), map(_row, _by_step(state["steps"]))), "")
+    if state["sources"]:
+        rows = [(name, *(f"{counts[part]:,}" for part in _ACCOUNT), _balance(counts)) for name, counts in state["sources"].items()]
+        console.print(_table(("source", "raw", "= observations", "+ duplicates", "+ rejected", ""), rows), "")
+    if state["scores"]:
+        console.print(_table(("held-out scores", "MAE", "baselines", "leads won"), map(_score, state["scores"])), "")
+    for name, path in state["paths"].items():
+        console.print(f"{name:12} {path}", soft_wrap=True, markup=False)
+
+
+def _table(titles: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Any:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    numeric = {"s", "raw", "= observations", "+ duplicates", "+ rejected", "MAE"}
+    for title in titles:
+        table.add_column(title, justify="right" if title in numeric else "left", no_wrap=title not in ("what came out", "baselines"))
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _by_step(steps: Iterable[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
+    """The newest receipts of each step: that of all sources, or those of each where they are newer."""
+    grouped: list[list[Mapping[str, Any]]] = []
+    for name in _ORDER:
+        whole = [s for s in steps if s["step"] == name and s["source"] is None]
+        parts = [s for s in steps if s["step"] == name and s["source"] is not None]
+        newer = whole if not parts or (whole and _recency(whole[0]) > max(map(_recency, parts))) else parts
+        if newer:
+            grouped.append(newer)
+    return grouped
+
+
+def _row(steps: list[Mapping[str, Any]]) -> tuple[str, ...]:
+    outcome = "done" if any(step["outcome"] == "done" for step in steps) else "unchanged"
+    confirmed = " ✓" if all(step["confirmed_time"] for step in steps) else ""
+    counts = headline_counts({f"{n}.{name}": value for n, step in enumerate(steps) for name, value in step["counts"].items()}, most=6)
+    came_out = ", ".join([*(f"{value:,} {name}" for name, value in counts.items()), *(note for step in steps for note in step["notes"])])
+    seconds = sum(step["seconds"] for step in steps)
+    return (steps[0]["step"], max(s["as_of"] for s in steps), max(map(_recency, steps)), outcome + confirmed, f"{seconds:.1f}", came_out)
+
+
+def _balance(counts: Mapping[str, int]) -> str:
+    return "✓" if counts["raw"] == sum(counts[part] for part in _ACCOUNT[1:]) else "[red]does not add up[/red]"
+
+
+def _score(row: Mapping[str, Any]) -> tuple[str, ...]:
+    baselines = ", ".join(f"{name} {_figure(mae)}" for name, mae in row["baselines"].items())
+    return (f"{row['domain']} {row['variable']}", _figure(row["mae"]), baselines, f"{row['leads_won']}/{row['leads']}")
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"

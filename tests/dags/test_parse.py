@@ -1,0 +1,82 @@
+"""DAG files: thin, light, quick, and what they declare."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from pipeline.api import load_world, world_names
+from pipeline.settings import project_folder
+
+PARSE = """
+import json, sys, time
+from airflow.dag_processing.dagbag import DagBag
+began = time.perf_counter()
+bag = DagBag("dags")
+seconds = time.perf_counter() - began
+heavy = [m for m in ("torch", "dask", "zarr", "icechunk", "pandas", "numpy", "xarray", "pyarrow", "scipy") if m in sys.modules]
+def describe(dag):
+    tasks = {t.task_id: {"pool": t.pool, "upstream": sorted(t.upstream_task_ids), "outlets": [a.name for a in t.outlets]} for t in dag.tasks}
+    condition = getattr(dag.timetable, "asset_condition", None)
+    woken = sorted(asset.name for asset in condition.objects) if condition else []
+    return {"tasks": tasks, "max_active_runs": dag.max_active_runs, "woken_by": woken, "params": sorted(dag.params), "doc": dag.doc_md, "tags": sorted(dag.tags)}
+print("RESULT" + json.dumps({"seconds": seconds, "heavy": heavy, "errors": bag.import_errors, "dags": {k: describe(v) for k, v in bag.dags.items()}}))
+"""
+
+
+@pytest.fixture(scope="module")
+def parsed(tmp_path_factory):
+    env = os.environ | {"PYTHONPATH": str(project_folder()), "AIRFLOW_HOME": str(tmp_path_factory.mktemp("airflow"))}
+    words = [sys.executable, "-W", "ignore", "-c", PARSE]
+    done = subprocess.run(words, capture_output=True, text=True, env=env, cwd=project_folder(), check=True)
+    return json.loads(done.stdout.partition("RESULT")[2])
+
+
+def test_all_dags_of_all_worlds_parse_in_a_second_and_import_nothing_heavy(parsed):
+    assert parsed["errors"] == {}
+    assert parsed["heavy"] == []
+    assert parsed["seconds"] < 1
+    names = ("ingest", "cube", "training", "forecast", "monitoring")
+    assert set(parsed["dags"]) == {f"{world}__{name}" for world in world_names() for name in names}
+
+
+def test_every_dag_file_is_thin():
+    files = [path for path in (project_folder() / "dags").glob("*.py") if not path.name.startswith("_")]
+    assert len(files) == 5
+    assert {path.name: n for path in files if (n := len(path.read_text().splitlines())) >= 60} == {}
+
+
+def test_the_dags_of_a_world_are_joined_by_assets_into_one_chain(parsed):
+    dags = parsed["dags"]
+    for before, asset, after in (
+        ("ingest", "observations", "cube"),
+        ("cube", "cube", "training"),
+        ("training", "champion", "forecast"),
+        ("forecast", "forecast", "monitoring"),
+    ):
+        assert dags[f"synthetic__{after}"]["woken_by"] == [f"synthetic/{asset}"]
+        assert f"synthetic/{asset}" in [name for task in dags[f"synthetic__{before}"]["tasks"].values() for name in task["outlets"]]
+    assert dags["synthetic__ingest"]["woken_by"] == []
+
+
+def test_ingest_has_a_task_group_per_source_and_announces_after_all_of_them(parsed):
+    tasks = parsed["dags"]["aarhus__ingest"]["tasks"]
+    sources = load_world("aarhus").sources
+    assert set(tasks) == {f"{source}.{step}" for source in sources for step in ("land", "observe")} | {"announce"}
+    assert all(tasks[f"{source}.observe"]["upstream"] == [f"{source}.land"] for source in sources)
+    assert tasks["announce"]["upstream"] == sorted(f"{source}.observe" for source in sources)
+
+
+def test_training_and_cube_commits_wait_for_their_one_slot(parsed):
+    assert parsed["dags"]["us__training"]["tasks"]["train"]["pool"] == "gpu"
+    assert parsed["dags"]["us__cube"]["tasks"]["build_cube"]["pool"] == "cube"
+
+
+def test_every_dag_has_one_active_run_its_docs_its_tags_and_its_times_as_parameters(parsed):
+    for name, dag in parsed["dags"].items():
+        assert dag["max_active_runs"] == 1
+        assert dag["doc"]
+        assert set(dag["tags"]) == {"cubecast", *name.split("__")}
+        assert {"issue_time", "now"} <= set(dag["params"])

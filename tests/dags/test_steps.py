@@ -1,0 +1,153 @@
+"""How a step is launched: times, exit codes, logs, and no orphans."""
+
+import sys
+import time
+import warnings
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from pipeline.api import BuildCubeRequest, EvaluateRequest, LandRequest, Receipt, TrainRequest
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    from airflow.sdk.exceptions import AirflowException, AirflowFailException
+
+    from dags import _steps
+
+T = {"issue_time": "2025-11-01T12:00:00Z", "now": "2025-11-03T00:00:00Z"}
+RECEIPT = Receipt(
+    step="x", world="tiny", as_of=T["issue_time"], outcome="done", ids={"snapshot": "s1"}, counts={"rows": 71}, details={"big": [1, 2]}
+).model_dump_json()
+
+
+class Notes:
+    def __init__(self):
+        self.pushed, self.logged = {}, []
+
+    def xcom_push(self, key, value):
+        self.pushed[key] = value
+
+    def xcom_pull(self, task_ids):
+        return {"ids": {"model_id": f"the one of {task_ids}"}}
+
+
+def context(events=(), **params):
+    notes = Notes()
+    found = {"a": [SimpleNamespace(extra=extra) for extra in events]}
+    outlets = {asset: SimpleNamespace(extra={}) for asset in [_steps.asset("tiny", "cube")]}
+    return {"triggering_asset_events": found, "params": params, "ti": notes, "outlet_events": outlets}
+
+
+def perform(monkeypatch, request, code, *, clock="now", stdout=RECEIPT, stderr="", events=(T,), params=None, **more):
+    """Run a step task whose child is a small program that says this and ends with this code."""
+    child = f"import sys; sys.stderr.write({stderr!r}); print({stdout!r}); sys.exit({code})"
+    asked = []
+
+    def fake_command(request):
+        asked.append(request)
+        return [sys.executable, "-c", child]
+
+    monkeypatch.setattr(_steps, "command", fake_command)
+    monkeypatch.setattr(_steps, "die_with_parent", lambda parent: None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        task = _steps.Step(request=request, world="tiny", clock=clock, **more)
+    where = context(events, **(params or {}))
+    try:
+        return task.execute(where), asked[0], where
+    except AirflowException as error:
+        error.where = where
+        raise
+
+
+def test_a_step_gives_its_ids_and_counts_on_and_keeps_the_rest(monkeypatch):
+    found, request, _ = perform(monkeypatch, LandRequest, 0, fields={"source": "roads"})
+    assert found["ids"] == {"snapshot": "s1"}
+    assert found["counts"] == {"rows": 71}
+    assert "details" not in found
+    assert (request.source, request.as_of, request.received_time) == ("roads", request.received_time, request.as_of)
+
+
+def test_the_event_of_an_asset_carries_the_times_on(monkeypatch):
+    asset = _steps.asset("tiny", "cube")
+    _, _, where = perform(monkeypatch, BuildCubeRequest, 0, announces=asset)
+    assert where["outlet_events"][asset].extra == {**T, "ids": {"snapshot": "s1"}, "counts": {"rows": 71}}
+
+
+@pytest.mark.parametrize("code", [2, 65, 70, 78])
+def test_what_repeating_cannot_help_fails_at_once(monkeypatch, code):
+    with pytest.raises(AirflowFailException) as caught:
+        perform(monkeypatch, BuildCubeRequest, code)
+    assert caught.value.where["ti"].pushed == {"exit_code": code}
+
+
+@pytest.mark.parametrize("code", [74, 75, 130, 137])
+def test_what_may_get_better_is_tried_again(monkeypatch, code):
+    with pytest.raises(AirflowException) as caught:
+        perform(monkeypatch, BuildCubeRequest, code)
+    assert not isinstance(caught.value, AirflowFailException)
+
+
+def test_parameters_reach_the_request_where_they_are_set(monkeypatch):
+    _, request, _ = perform(
+        monkeypatch,
+        TrainRequest,
+        0,
+        clock="issue_time",
+        params={"recipe": None, "seed": 7, "options": {"epochs": 3}},
+        from_params=("recipe", "seed", "options"),
+    )
+    assert (request.recipe, request.seed, request.options) == (None, 7, {"epochs": 3})
+
+
+def test_the_model_that_was_trained_in_this_run_is_the_one_that_is_judged(monkeypatch):
+    _, request, _ = perform(monkeypatch, EvaluateRequest, 0, clock="issue_time", model_of="train")
+    assert request.model_id == "the one of train"
+
+
+def test_times_come_from_the_newest_event_that_triggered_the_run():
+    older = {"issue_time": "2025-10-31T12:00:00Z", "now": "2025-11-02T00:00:00Z"}
+    found = context([older, T, {}])["triggering_asset_events"]
+    assert _steps.times(found, {"issue_time": "2020-01-01T00:00:00Z"}) == T
+
+
+def test_times_come_from_parameters_where_no_event_triggered_the_run():
+    assert _steps.times({}, {"issue_time": T["issue_time"], "now": None}) == {"issue_time": T["issue_time"], "now": T["issue_time"]}
+
+
+def test_a_run_without_a_time_is_refused_with_the_mend():
+    with pytest.raises(AirflowFailException, match="trigger it with issue_time"):
+        _steps.times({}, {"issue_time": None, "now": None})
+
+
+def test_lines_of_progress_and_errors_are_readable_in_the_log():
+    progress = '{"event": "advance", "stage": "epochs", "done": 3, "total": 12, "unit": "epoch", "note": "loss 0.1", "seconds": 4.2}'
+    assert _steps.log_line(progress) == "advance epochs 3/12 epoch loss 0.1 (4.2 s)"
+    error = '{"event": "error", "error": "ConfigError", "asked": "a", "found": "b", "mend": "c", "exit_code": 78}'
+    assert _steps.log_line(error) == "ConfigError: a: b. Mend: c"
+    assert _steps.log_line("Traceback (most recent call last):\n") == "Traceback (most recent call last):"
+    assert _steps.log_line('{"no": "event"}') == '{"no": "event"}'
+    assert _steps.log_line("71\n") == "71"
+
+
+def test_a_step_that_is_killed_takes_what_it_started_with_it(monkeypatch, tmp_path):
+    note = tmp_path / "pid"
+    child = f"""
+import pathlib, subprocess, sys
+pathlib.Path({str(note)!r}).write_text(str(subprocess.Popen(["sleep", "60"]).pid))
+sys.exit(75)
+"""
+    monkeypatch.setattr(_steps, "command", lambda request: [sys.executable, "-c", child])
+    monkeypatch.setattr(_steps, "die_with_parent", lambda parent: None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        task = _steps.Step(request=BuildCubeRequest, world="tiny", clock="now")
+    with pytest.raises(AirflowException):
+        task.execute(context([T]))
+    left = Path(f"/proc/{note.read_text()}/stat")
+    deadline = time.monotonic() + 10
+    while left.exists() and ") Z " not in left.read_text():
+        assert time.monotonic() < deadline, "it lives on"
+        time.sleep(0.01)

@@ -1,0 +1,119 @@
+"""World files: those that come with the project are right, and a wrong one says where, what and how to mend it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.contracts.worlds import load_world, parse_world, world_names
+from pipeline.errors import ConfigError
+from pipeline.sources.registry import check_sources, source_names
+from pipeline.steps.observe import check_units
+from tests.world import tiny_world
+
+GOOD = """
+name = "w"
+title = "W"
+start = "2020-01-01T00:00Z"
+[sources.s]
+adapter = "csv"
+locations = ["data://a.csv"]
+timezone = "Europe/Copenhagen"
+options = { time = "t", node = "x" }
+[sources.s.variables]
+v = { unit = "degC" }
+[domains.d]
+title = "D"
+clock = { step = "1h" }
+context = 2
+horizon = 1
+[domains.d.variables]
+v = { source = "s" }
+"""
+
+
+@pytest.mark.parametrize("name", world_names())
+def test_every_world_of_the_project_is_right_down_to_options_and_units(name: str) -> None:
+    world = load_world(name)
+    check_sources(world)
+    check_units(world)
+    assert world.recorded is not None
+    assert world.start < world.recorded.as_of < world.recorded.end
+
+
+def test_the_three_worlds_are_there() -> None:
+    assert {"aarhus", "synthetic", "us"} <= set(world_names())
+
+
+def test_the_three_feeds_of_the_synthetic_world_tell_of_one_truth() -> None:
+    options = [dict(s.options) for s in load_world("synthetic").sources.values()]
+    assert {o.pop("feed") for o in options} == {"weather", "roads", "prices"}
+    assert options[0] == options[1] == options[2]
+
+
+def test_the_tiny_world_is_right(tmp_path: Path) -> None:
+    world = load_world(str(tiny_world(tmp_path)))
+    check_sources(world)
+    assert (world.name, len(world.sources), len(world.domains)) == ("tiny", 3, 3)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("horizon = 1", "horizn = 1", ["w.toml", "domains.d.horizn", "did you mean 'horizon'"]),
+        ("horizon = 1", "horizon = 0", ["domains.d", "at least 1"]),
+        ("horizon = 1", 'horizon = "one"', ["domains.d.horizon = 'one'", "integer"]),
+        ('step = "1h"', 'step = "7h"', ["domains.d.clock", "does not divide a day"]),
+        ('step = "1h"', 'step = "1 hour"', ["domains.d.clock.step", "no duration", "5min"]),
+        ('clock = { step = "1h" }', "clock = { }", ["domains.d.clock", "step = '5min' or calendar"]),
+        ("Europe/Copenhagen", "Europe/Kopenhagen", ["sources.s.timezone = 'Europe/Kopenhagen'", "did you mean 'Europe/Copenhagen'"]),
+        ('source = "s"', 'source = "z"', ["domains.d.variables.v.source = 'z'", "['s']"]),
+        ("[domains.d.variables]\nv", "[domains.d.variables]\nw", ["has no variable 'w'", "['v']"]),
+        ("2020-01-01T00:00Z", "2020-01-01T00:00", ["start", "no UTC offset"]),
+        ('name = "w"', 'name = "W"', ["name = 'W'"]),
+        ('title = "W"', "title = ", ["no valid TOML", "line 3"]),
+        ('v = { unit = "degC" }', 'v = { untit = "degC" }', ["sources.s.variables.v.untit", "did you mean 'unit'"]),
+    ],
+)
+def test_a_fault_names_file_key_value_and_mend(old: str, new: str, words: list[str]) -> None:
+    assert old in GOOD
+    with pytest.raises(ConfigError) as caught:
+        parse_world(GOOD.replace(old, new, 1), "w.toml")
+    for word in words:
+        assert word in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('"csv"', '"cvs"', ["sources.s.adapter = 'cvs'", "did you mean 'csv'"]),
+        ('time = "t"', 'tiem = "t"', ["sources.s", "options.tiem", "did you mean 'time'"]),
+        ('locations = ["data://a.csv"]', "", ["sources.s", "locations"]),
+    ],
+)
+def test_a_wrong_source_names_key_and_mend(old: str, new: str, words: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        check_sources(parse_world(GOOD.replace(old, new, 1), "w.toml"))
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_an_unknown_unit_names_the_variable() -> None:
+    with pytest.raises(ConfigError, match=r"sources\.s\.variables\.v\.unit"):
+        check_units(parse_world(GOOD.replace('unit = "degC"', 'unit = "dgC", to = "K"'), "w.toml"))
+
+
+def test_an_unknown_source_name_offers_the_nearest() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'weather'"):
+        source_names(load_world("us"), "wether")
+
+
+def test_an_unknown_world_offers_the_nearest_and_a_file_must_be_named_as_its_world(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="did you mean 'aarhus'"):
+        load_world("arhus")
+    (tmp_path / "other.toml").write_text(GOOD)
+    with pytest.raises(ConfigError, match="name it 'other'"):
+        load_world(str(tmp_path / "other.toml"))
+    with pytest.raises(ConfigError, match="no valid name"):
+        load_world("../etc/passwd")

@@ -1,0 +1,55 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.alignment.node_grid import observed_nodes
+from pipeline.cube.plan import DomainPlan, check_plan, choose_chunk_steps, measure_plan, plan_regions, touched_chunks
+from pipeline.errors import ConfigError
+
+DAY = 86400
+
+
+@given(steps=st.integers(1, 5000), chunk=st.integers(1, 400))
+def test_every_step_lies_in_exactly_one_region(steps: int, chunk: int) -> None:
+    regions = plan_regions("d", steps, chunk, np.arange(-(-steps // chunk)))
+    covered = np.concatenate([np.arange(r.start, r.stop) for r in regions])
+    np.testing.assert_array_equal(covered, np.arange(steps))
+    assert all(r.start % chunk == 0 for r in regions)
+
+
+@pytest.mark.parametrize(
+    ("step", "nodes", "chunk"), [(300, 449, 288), (3600, 1, 768), (1800, 8, 1536), (86400, 489, 256), (300, 1_000_000, 1)]
+)
+def test_a_chunk_is_about_half_a_mebibyte_in_whole_days_and_a_month_at_most(step: int, nodes: int, chunk: int) -> None:
+    assert choose_chunk_steps(step, nodes) == chunk
+
+
+def test_a_world_may_set_its_own_chunk() -> None:
+    assert choose_chunk_steps(300, 449, 12) == 12
+
+
+@given(stored=st.integers(0, 60), grown=st.integers(0, 20), days=st.sets(st.integers(0, 8)), reach=st.sampled_from([0, 7200, 100000]))
+def test_touched_chunks_are_those_of_new_steps_and_of_cells_that_take_readings_of_these_days(
+    stored: int, grown: int, days: set[int], reach: int
+) -> None:
+    axis = np.arange(1, stored + grown + 1) * 10800
+    found = touched_chunks(axis, 0, 7, stored_steps=stored, days=[d * DAY for d in days], reach=reach)
+    want = set()
+    for i, label in enumerate(axis):
+        first, last = (label - 10800 + 1 - reach) // DAY, label // DAY
+        if (grown and i >= stored // 7 * 7 and i // 7 >= stored // 7) or any(first <= d <= last for d in days):
+            want.add(i // 7)
+    assert set(found) == want
+
+
+def test_a_plan_above_the_memory_limit_is_refused_with_its_numbers() -> None:
+    regions = plan_regions("d", 1000, 500, np.arange(2))
+    nodes = observed_nodes(map(str, range(100)))
+    axis = np.arange(1000)
+    plan = DomainPlan(domain="d", axis_T=axis, edge=-1, nodes=nodes, variables=("a", "b"), chunk_steps=500, regions=regions)
+    size = measure_plan([plan], workers=2)
+    assert (size.tasks, size.cells, size.written_bytes) == (2, 200_000, 2_000_000)
+    check_plan(size, limit_bytes=size.peak_bytes)
+    with pytest.raises(ConfigError, match="2 regions, 200,000 cells, 2 MiB.*67 MiB at its peak, 10 MiB are allowed"):
+        check_plan(size, limit_bytes=10 * 2**20)

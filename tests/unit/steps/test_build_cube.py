@@ -1,0 +1,110 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.contracts.times import from_seconds
+from pipeline.errors import ConfigError, NotYetAvailable
+from pipeline.steps import build_cube
+from pipeline.stores.cubes import CubeStore
+from tests.feeds import START, WORLD, Place, Row, build, make_place, observe, random_rows
+
+HOURS = 40
+END = START + HOURS * 3600
+
+
+def ready(folder: Path, seed: int = 1, *, dask: str | None = None) -> Place:
+    place = make_place(folder, dask=dask)
+    observe(place, "road", random_rows(np.random.default_rng(seed), hours=HOURS))
+    return place
+
+
+def test_a_world_without_observations_is_not_yet_available(tmp_path: Path) -> None:
+    with pytest.raises(NotYetAvailable, match="run land and observe first"):
+        build(make_place(tmp_path), END)
+
+
+def test_a_second_run_changes_nothing_and_has_the_same_ids(tmp_path: Path) -> None:
+    place = ready(tmp_path)
+    first, second = build(place, END), build(place, END)
+    assert (first.outcome, second.outcome) == ("done", "unchanged")
+    assert first.ids == second.ids
+    assert len(CubeStore(place.settings.store, "little").history()) == 1
+
+
+def test_the_receipt_counts_cells_regions_and_missing_shares(tmp_path: Path) -> None:
+    receipt = build(ready(tmp_path), END)
+    assert receipt.counts["cells"] == (2 * HOURS + 1) * 3 * 2 + (HOURS + 1) * 3
+    assert receipt.counts["regions"] == 9 + 6
+    assert 0 < receipt.details["missing_share"]["traffic"]["speed"] < 0.5
+    assert receipt.counts["revisions"] > 0
+    assert set(receipt.ids) == {"snapshot", "digest.traffic", "digest.slow"}
+
+
+def test_an_earlier_as_of_leaves_the_axis_as_long_as_it_is(tmp_path: Path) -> None:
+    place = ready(tmp_path)
+    build(place, END)
+    assert build(place, START + 7200).outcome == "unchanged"
+
+
+def test_a_later_as_of_makes_the_last_chunk_and_the_new_ones_only(tmp_path: Path) -> None:
+    place = ready(tmp_path)
+    build(place, START + 10 * 3600)
+    receipt = build(place, START + 11 * 3600)
+    assert receipt.counts["regions"] == 1 + 1
+    assert CubeStore(place.settings.store, "little").state().domains["traffic"].steps == 23
+
+
+def test_a_late_row_touches_the_chunks_of_its_day_only(tmp_path: Path) -> None:
+    place = ready(tmp_path)
+    build(place, END)
+    observe(place, "road", [Row("n1", START + 30 * 3600, END + 100, {"speed": (1.0, 0), "count": (2.0, 0)})])
+    receipt = build(place, END)
+    assert receipt.outcome == "done"
+    # 30 h in lies on the second day: traffic steps 48 .. 80 are in chunks 4 .. 8, hours 24 .. 40 in chunks 3 .. 5.
+    assert receipt.counts["regions"] == 5 + 3
+
+
+def test_a_new_node_extends_the_cube_and_its_history_is_missing(tmp_path: Path) -> None:
+    place = ready(tmp_path)
+    build(place, END)
+    late = END - 3600
+    observe(place, "road", [Row("a_new_one", late, late, {"speed": (1.0, 0), "count": (2.0, 0)})])
+    build(place, END)
+    store = CubeStore(place.settings.store, "little")
+    cube = store.open(from_seconds(END), "traffic")
+    assert cube.nodes.ids == ("n0", "n1", "n2", "a_new_one")
+    assert np.isnan(cube.values_TNV[:-3, 3]).all()
+    assert not np.isnan(cube.values_TNV[-3, 3]).any()
+    assert store.open(from_seconds(late - 1), "traffic").nodes.ids == ("n0", "n1", "n2")
+
+
+def test_other_settings_of_a_domain_make_all_its_regions_again_and_leave_the_others(tmp_path: Path) -> None:
+    place = ready(tmp_path)
+    first = build(place, END)
+    changed = make_place(tmp_path, WORLD.replace('aggregate = "last", max_age = "3h"', 'aggregate = "last", max_age = "10min"'))
+    second = build(changed, END)
+    assert second.counts["regions"] == 6
+    assert first.ids["digest.traffic"] == second.ids["digest.traffic"]
+    assert first.ids["digest.slow"] != second.ids["digest.slow"]
+
+
+def test_a_plan_that_does_not_fit_is_refused_and_nothing_is_there_afterwards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = ready(tmp_path)
+    monkeypatch.setattr(build_cube, "MEMORY_LIMIT", 1000)
+    with pytest.raises(ConfigError, match="at its peak"):
+        build(place, END)
+    assert not (tmp_path / "store" / "cubes").exists()
+
+
+def test_two_worker_processes_make_the_same_bytes_as_threads(tmp_path: Path) -> None:
+    threads, processes = ready(tmp_path / "a"), ready(tmp_path / "b", dask="processes:2")
+    first, second = build(threads, END), build(processes, END)
+    assert {k: v for k, v in first.ids.items() if k != "snapshot"} == {k: v for k, v in second.ids.items() if k != "snapshot"}
+    for domain in ("traffic", "slow"):
+        a, b = (CubeStore(p.settings.store, "little").open(from_seconds(END), domain) for p in (threads, processes))
+        for name in ("values_TNV", "flags_TNV", "latency_TNV"):
+            assert getattr(a, name).tobytes() == getattr(b, name).tobytes()
+    extended = replace(processes, settings=threads.settings)
+    assert build(extended, END).outcome == "unchanged"

@@ -1,0 +1,18 @@
+import numpy as np
+
+from pipeline.contracts.worlds import parse_world
+from pipeline.windows.folds import fold_boundaries, fold_codes
+from tests.feeds import START, WORLD
+
+
+def test_boundaries_are_shares_of_the_time_from_the_start_to_the_cut_off() -> None:
+    assert fold_boundaries(parse_world(WORLD, "little"), START + 1000) == (START + 700, START + 800)
+
+
+def test_windows_whose_targets_cross_a_boundary_belong_to_no_fold() -> None:
+    issue = np.array([0, 60, 69, 70, 75, 78, 80, 95, 98])
+    assert list(fold_codes(issue, issue + 4, (70, 80), 100)) == [0, 0, -1, 1, 1, -1, 2, 2, -1]
+
+
+def test_a_target_exactly_on_a_boundary_belongs_to_the_fold_before_it() -> None:
+    assert list(fold_codes(np.array([66, 76, 96]), np.array([70, 80, 100]), (70, 80), 100)) == [0, 1, 2]
