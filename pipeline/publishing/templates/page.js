@@ -123,12 +123,12 @@ let painted = null;
 function layout(d, width) {
   const known = d.nodes.map((_, n) => n).filter((n) => isNum(d.lat[n]) && isNum(d.lon[n]));
   if (d.grid) {
-    const [rows, columns] = d.grid, size = Math.min(width / columns, 420 / rows);
-    return { kind: "grid", height: size * rows, place: (n) => [(n % columns) * size, Math.floor(n / columns) * size], size, left: (width - size * columns) / 2 };
+    const [rows, columns] = d.grid, size = Math.min(width / columns, 420 / rows), southFirst = d.lat[0] < d.lat[d.nodes.length - 1];
+    return { kind: "grid", height: size * rows, place: (n) => [(n % columns) * size, (southFirst ? rows - 1 - Math.floor(n / columns) : Math.floor(n / columns)) * size], size, left: (width - size * columns) / 2 };
   }
   if (known.length < 3) {
-    const count = d.nodes.length, columns = Math.max(1, Math.min(count, Math.floor(width / Math.max(13, Math.min(90, Math.sqrt((width * 330) / count))))));
-    const size = Math.min(96, width / columns);
+    const count = d.nodes.length, columns = Math.max(1, Math.min(count, Math.floor(width / Math.max(13, Math.min(150, Math.sqrt((width * 330) / count))))));
+    const size = Math.min(150, width / columns);
     return { kind: "tiles", height: Math.max(size, Math.ceil(count / columns) * size), place: (n) => [(n % columns) * size, Math.floor(n / columns) * size], size, left: (width - size * columns) / 2 };
   }
   const points = known.flatMap((n) => [[d.lat[n], d.lon[n]], ...(d.ends ? [[d.ends[n][0], d.ends[n][1]], [d.ends[n][2], d.ends[n][3]]] : [])]).filter((p) => isNum(p[0]) && isNum(p[1]));
@@ -167,9 +167,8 @@ function drawMap() {
   });
   if (plan.kind === "tiles" && plan.size >= 44) d.nodes.forEach((name, n) => {
     const [x, y] = plan.place(n);
-    const label = svg("text", { x: plan.left + x + plan.size / 2, y: y + plan.size / 2 + 4, "text-anchor": "middle", "pointer-events": "none" }, name.slice(0, Math.floor(plan.size / 7)));
-    label.dataset.label = n;
-    root.append(label);
+    const middle = { x: plan.left + x + plan.size / 2, "text-anchor": "middle", "pointer-events": "none", "data-label": n };
+    root.append(svg("text", { ...middle, y: y + plan.size / 2 - 3 }, name.slice(0, Math.floor(plan.size / 7))), svg("text", { ...middle, y: y + plan.size / 2 + 13, "font-weight": 600, "data-number": n }, ""));
   });
   if (plan.kind === "map" && d.nodes.length <= 40) plan.known.forEach((n) => {
     const [x, y] = plan.place(n);
@@ -213,8 +212,10 @@ function paintMap() {
     const x = mapValue(n, state.lead), share = (x - scale.low) / (scale.high - scale.low);
     const colour = isNum(x) && !scale.none ? ramp(scale.stops, share) : none;
     mark.setAttribute(mark.tagName === "line" ? "stroke" : "fill", colour);
-    const label = plan.kind === "tiles" && root.querySelector(`[data-label="${n}"]`);
-    if (label) label.style.fill = (state.mode === "value" ? share > 0.5 : share > 0.2 && share < 0.8) || !isNum(x) ? "#111" : "#fff";
+    if (plan.kind === "tiles" && plan.size >= 44) for (const label of root.querySelectorAll(`[data-label="${n}"]`)) {
+      label.style.fill = (state.mode === "value" ? share > 0.5 : share > 0.2 && share < 0.8) || !isNum(x) ? "#111" : "#fff";
+      if (label.dataset.number) label.textContent = (state.mode === "change" ? signed(x, vari().relative ? 1 : vari().places) : show(x)) + mapUnit();
+    }
   });
   const mark = marks[state.node];
   ring.style.display = mark ? "" : "none";
@@ -368,7 +369,7 @@ function drawWhy() {
   if (e.beta) out.push(share("β, in the output, at this place and lead", e.beta[l * N + n]));
   const names = Object.keys(e.w || {});
   if (names.length) {
-    const peak = Math.max(...names.flatMap((k) => e.w[k].map(Math.abs)), 1e-12), every = Math.ceil(d.lead.length / (wide ? 8 : 6)), leads = d.lead.map((_, i) => i).filter((i) => i % every === 0);
+    const peak = Math.max(...names.flatMap((k) => e.w[k].map(Math.abs)), 0.02), every = Math.ceil(d.lead.length / (wide ? 8 : 6)), leads = d.lead.map((_, i) => i).filter((i) => i % every === 0);
     const head = make("tr", {}, make("th", {}, ""), ...leads.map((i) => make("th", { scope: "col" }, span(e.lead_times[i]).replace(" min", "′").replace(" h", "h").replace(" d", "d"))));
     const body = names.map((k) => make("tr", {}, make("th", { scope: "row" }, e.names[k] || k), ...leads.map((i) => { const x = e.w[k][i], c = make("td", {}, fmt(x, 2)); c.style.background = `color-mix(in srgb, ${css(x < 0 ? "--down" : "--up")} ${Math.round((45 * Math.abs(x)) / peak)}%, transparent)`; return c; })));
     out.push(make("div", { class: "note" }, "w, how much each other domain is let in, by lead (0: not at all)"), make("div", { class: "scroll" }, make("table", { class: "cells" }, make("thead", {}, head), make("tbody", {}, ...body))));
