@@ -12,6 +12,7 @@ import torch
 
 from models.baselines import fit_baselines, load_baselines
 from models.config import ModelConfig, with_options
+from models.gather import usual_values
 from models.joint import JointModel
 from models.prediction import Prediction, Predictor
 from models.predictor import JointPredictor
@@ -19,7 +20,6 @@ from models.progress import Progress
 from models.recipes import RECIPES
 from models.shapes import DomainShape, shape_of
 from models.state import Fitted, common_meta, pack, read_shapes, shape_arrays, unpack
-from models.training.gather import usual_values
 from models.training.loop import Trainer, reproducible, training_precision
 from pipeline.contracts.windows import WindowSet
 from pipeline.errors import ConfigError, ContractError

@@ -12,11 +12,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from models.gather import Batch, Gatherer, usual_values
 from models.prediction import Prediction, Predictor, bounded, physical
 from models.ridge import Ridge
 from models.shapes import DomainShape, check_same, shape_of
 from models.state import Fitted, common_meta, pack, read_shapes, shape_arrays, unpack
-from models.training.gather import Batch, Gatherer, usual_values
 from pipeline.contracts.forecasts import BASELINES, MEDIAN, QUANTILES
 from pipeline.contracts.windows import DomainWindows, Scaler, WindowSet
 from pipeline.errors import ContractError

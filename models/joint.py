@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from models.config import ModelConfig
+from models.gather import Batch, Context
 from models.inputs import context_channels, feature_count, flat_features, joined
 from models.layers.attention import TokenReader
 from models.layers.fusion import Fusion, split
 from models.layers.spatial import GridSpace, NodeSpace
 from models.layers.temporal import Residual, TemporalBranch
 from models.shapes import DomainShape
-from models.training.gather import Batch, Context
 from pipeline.contracts.forecasts import MEDIAN, QUANTILES
 
 _BELOW, _ABOVE = MEDIAN, len(QUANTILES) - MEDIAN - 1

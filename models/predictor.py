@@ -12,10 +12,10 @@ import torch
 from numpy.typing import NDArray
 
 from models.config import ModelConfig
+from models.gather import Gatherer
 from models.joint import JointModel, quantiles
 from models.prediction import Prediction, bounded, physical
 from models.shapes import DomainShape, check_same
-from models.training.gather import Gatherer
 from models.training.loop import gathered, reproducible
 from pipeline.contracts.windows import Scaler, WindowSet
 from pipeline.errors import ContractError

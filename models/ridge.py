@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.training.gather import Batch, Gatherer
+from models.gather import Batch, Gatherer
 
 Array = NDArray[Any]
 

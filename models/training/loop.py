@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.config import ModelConfig
+from models.gather import Batch, Context, Gatherer
 from models.joint import Change, JointModel
 from models.losses import absolute, pinball, target_change
 from models.progress import Progress
 from models.shapes import DomainShape
 from models.training.checkpoint import read_checkpoint, write_checkpoint
-from models.training.gather import Batch, Context, Gatherer
 from pipeline.contracts.windows import WindowSet
 from pipeline.errors import ContractError
 

@@ -15,7 +15,7 @@ PLANTS = {
     "dags/planted.py": ("from pipeline.steps import land\n", "DAG files know the door only"),
     "pipeline/api.py": ("import numpy\n", "The door is light"),
     "pipeline/stores/planted.py": ("from pipeline.steps import land\n", "Steps stand above everything but the command line"),
-    "pipeline/cube/planted.py": ("from pipeline.stores import objects\n", "Cores know arrays and contracts"),
+    "pipeline/cube/planted.py": ("from pipeline.stores import objects\n", "Cores know arrays and contracts only"),
     "models/layers/planted.py": ("from pipeline.windows import reader\n", "Models know contracts only"),
     "pipeline/steps/planted.py": ("from models import joint\nimport torch\n", "Models are entered by their door"),
     "pipeline/publishing/planted.py": ("import torch\nimport zarr\n", "Torch in models only"),

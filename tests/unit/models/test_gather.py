@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.training.gather import Gatherer, usual_values
+from models.gather import Gatherer, usual_values
 from pipeline.contracts.windows import DomainWindows, WindowSet
 
 

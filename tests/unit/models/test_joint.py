@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from models import api
+from models.gather import Gatherer
 from models.joint import JointModel, quantiles
-from models.training.gather import Gatherer
 from pipeline.contracts.forecasts import MEDIAN
 from pipeline.contracts.windows import WindowSet
 from pipeline.errors import ContractError
