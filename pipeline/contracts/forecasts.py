@@ -92,7 +92,10 @@ class ScoreRow(BaseModel):
 
 
 class Scorecard(BaseModel):
-    """The joint model and every baseline on the same windows that neither has seen."""
+    """The joint model and every baseline on the same windows that neither has seen.
+
+    `periods` gives, per domain, the first and the last issue time that were scored.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -100,8 +103,7 @@ class Scorecard(BaseModel):
     model_id: str
     as_of: str
     fold: str
-    fold_start: str
-    fold_end: str
+    periods: dict[str, tuple[str, str]]
     snapshot: str
     windows: dict[str, int]
     rows: tuple[ScoreRow, ...]

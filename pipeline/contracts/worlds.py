@@ -143,6 +143,20 @@ class DomainVariable(_Table):
     weight: float = 1.0
 
 
+class Folds(_Table):
+    """Shares of the time from the world's start (or a domain's, where the domain has its own) to the training cut-off."""
+
+    train: float = 0.7
+    validation: float = 0.1
+    test: float = 0.2
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if min(self.train, self.validation, self.test) <= 0 or abs(self.train + self.validation + self.test - 1) > 1e-9:
+            raise ValueError(f"train {self.train} + validation {self.validation} + test {self.test} must be 1, each above 0")
+        return self
+
+
 class Domain(_Table):
     """One kind of thing in the world on its own clock and its own nodes."""
 
@@ -156,6 +170,7 @@ class Domain(_Table):
     coarse: Coarse | None = None
     graph: Graph = Graph()
     chunk_steps: int | None = None
+    folds: Folds | None = None
     variables: dict[Name, DomainVariable]
 
     @model_validator(mode="after")
@@ -170,20 +185,6 @@ class Recorded(_Table):
 
     end: Instant
     as_of: Instant
-
-
-class Folds(_Table):
-    """Shares of the time from `start` to the training cut-off, in this order."""
-
-    train: float = 0.7
-    validation: float = 0.1
-    test: float = 0.2
-
-    @model_validator(mode="after")
-    def _whole(self) -> Self:
-        if min(self.train, self.validation, self.test) <= 0 or abs(self.train + self.validation + self.test - 1) > 1e-9:
-            raise ValueError(f"train {self.train} + validation {self.validation} + test {self.test} must be 1, each above 0")
-        return self
 
 
 class World(_Table):

@@ -168,7 +168,7 @@ def _sentence(page: PageInputs, d: DomainForecast, rows: list[ScoreRow]) -> str:
         return f"{issues} No baseline to compare with."
     best = min(rivals, key=lambda m: rivals[m])
     saved = 100 * (1 - joint / rivals[best])
-    start, end = (instant_text(to_seconds(parse_instant(t)), page.world.zone).rsplit(",", 1)[0] for t in (card.fold_start, card.fold_end))
+    start, end = (instant_text(to_seconds(parse_instant(t)), page.world.zone).rsplit(",", 1)[0] for t in card.periods[d.domain])
     return (
         f"Held-out days {start} to {end}, {card.windows.get(d.domain, 0):,} issue times that no model has seen. "
         f"The joint model errs {abs(saved):.{0 if abs(saved) >= 10 else 1}f} % {'less' if saved >= 0 else 'more'} than the best baseline ({model_text(best).lower()})."

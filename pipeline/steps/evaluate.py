@@ -61,7 +61,7 @@ def run(request: EvaluateRequest, settings: Settings, progress: Progress) -> Rec
         ids={"model_id": candidate.model_id, "snapshot": windows.snapshot},
         counts=_counts(card),
         notes=_notes(candidate, windows, card),
-        details={"fold": card.fold, "fold_start": card.fold_start, "fold_end": card.fold_end, "headline": headline(card.rows)},
+        details={"fold": card.fold, "periods": card.periods, "headline": headline(card.rows)},
     )
 
 
@@ -86,14 +86,13 @@ def _forecaster(model: Predictor) -> Forecaster:
 
 def _scorecard(candidate: Candidate, windows: WindowSet, statistics: Statistics) -> Scorecard:
     used = {name: view.issue_time_W[view.windows_of("test")] for name, view in windows.domains.items()}
-    times = [int(t) for issue in used.values() if len(issue) for t in (issue[0], issue[-1])]
+    edges = {name: (int(issue[0]), int(issue[-1])) for name, issue in used.items() if len(issue)}
     return Scorecard(
         world=windows.world,
         model_id=candidate.model_id,
         as_of=format_instant(candidate.as_of),
         fold="test",
-        fold_start=format_instant(from_seconds(min(times))),
-        fold_end=format_instant(from_seconds(max(times))),
+        periods={name: (format_instant(from_seconds(a)), format_instant(from_seconds(b))) for name, (a, b) in edges.items()},
         snapshot=windows.snapshot,
         windows={name: len(issue) for name, issue in used.items()},
         rows=score_rows(statistics),

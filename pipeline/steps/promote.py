@@ -51,8 +51,7 @@ def run(request: PromoteRequest, settings: Settings, progress: Progress) -> Rece
         model_id=candidate.model_id,
         previous=previous.model_id if previous else None,
         verdicts=decided,
-        reason=f"on {evidence.scorecard.fold_start} .. {evidence.scorecard.fold_end} the joint model beats every baseline"
-        f" for {won} of {len(decided)} targets",
+        reason=f"on windows that no model has seen, the joint model beats every baseline for {won} of {len(decided)} targets",
     )
     created = registry.promote(promotion)
     current = registry.champion(request.as_of)

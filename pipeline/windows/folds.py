@@ -13,9 +13,14 @@ GAP = -1
 """Code of a window that belongs to no fold."""
 
 
-def fold_boundaries(world: World, as_of: int) -> tuple[int, int]:
-    """The instants (seconds UTC) at which validation and test begin, by the world's shares of [start, as_of]."""
-    start, shares = to_seconds(world.start), world.folds
+def fold_boundaries(world: World, domain: str, as_of: int) -> tuple[int, int]:
+    """The instants (seconds UTC) at which validation and test begin, by the shares of [start, as_of].
+
+    A domain with folds of its own counts from its own start; all others share the world's boundaries, so that nothing
+    that one learns from is what another is tested on.
+    """
+    own = world.domains[domain].folds
+    start, shares = (to_seconds(world.start), world.folds) if own is None else (to_seconds(world.domain_start(domain)), own)
     span = max(as_of - start, 0)
     return start + round(span * shares.train), start + round(span * (shares.train + shares.validation))
 

@@ -85,7 +85,7 @@ def _domain(world: World, name: str, cube: DomainCube, as_of: int, scaler: Scale
     domain, lag = world.domains[name], issue_lag(world, name)
     past_T = _axis(world, name, cube, as_of)
     ahead = steps_ahead(domain.clock, int(past_T[-1]) if len(past_T) else to_seconds(world.domain_start(name)), domain.horizon)
-    boundaries = fold_boundaries(world, as_of)
+    boundaries = fold_boundaries(world, name, as_of)
     if scaler is None:
         scaler = fit_scaler(domain, cube.values_TNV[: np.searchsorted(cube.valid_time, boundaries[0], side="right")])
     if scaler.center_NV.shape != cube.values_TNV.shape[1:]:
