@@ -114,7 +114,7 @@ def _client(address: str) -> Iterator[Any]:
 
     kind, _, rest = address.partition(":")
     if kind == "processes" and rest.isdigit() and int(rest) > 0:
-        options = {"n_workers": int(rest), "threads_per_worker": 1, "processes": True, "dashboard_address": None}
+        options = {"n_workers": int(rest), "threads_per_worker": 1, "processes": True, "dashboard_address": "127.0.0.1:0"}
         with LocalCluster(**options) as cluster, Client(cluster) as client:
             yield client
     elif kind in ("tcp", "tls"):

@@ -15,6 +15,11 @@ from pipeline.publishing.words import duration_text, instant_text, label_text, m
 if TYPE_CHECKING:
     from jinja2 import Template
 
+_NOT_ON_PAGE = ("history", "config", "window_digest", "world", "world_digest", "code_version", "snapshot")
+"""Keys of a card that the provenance shows, or that are for programs."""
+
+_LONGEST = 300
+
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -47,12 +52,14 @@ def _words(page: PageInputs) -> dict[str, Any]:
     return {
         "world": {"name": world.name, "title": world.title, "description": world.description, "zone": world.timezone},
         "issued": {"local": instant_text(issue_time, world.zone), "utc": utc_text(issue_time)},
-        "verdict_summary": f"Joint model for {joint} of {len(verdicts)} targets" if verdicts else "Nothing promoted yet",
+        "verdict_summary": f"Joint model for {joint} of {len(verdicts)} targets, a baseline for {len(verdicts) - joint}"
+        if verdicts
+        else "Nothing promoted yet",
         "verified_summary": _verified_summary(page),
         "verdicts": verdicts,
         "freshness": _freshness(page),
         "absent": [world.domains[d].title for d in page.forecast.provenance.get("absent", []) if d in world.domains],
-        "card": _pairs(page.card),
+        "card": _pairs(page.card, skip=_NOT_ON_PAGE),
         "provenance": _pairs({**page.forecast.provenance, "revision": page.revision}, skip=("inputs", "absent")),
         "products": list(page.products.items()),
         "version": page.version,
@@ -90,7 +97,9 @@ def _freshness(page: PageInputs) -> list[dict[str, Any]]:
     inputs: Mapping[str, Any] = page.forecast.provenance.get("inputs", {})
     rows = []
     for domain in (d for d in page.world.domains if d in inputs):
-        for i, (variable, state) in enumerate(inputs[domain].get("variables", {}).items()):
+        states = inputs[domain].get("variables", {})
+        for i, variable in enumerate(v for v in page.world.domains[domain].variables if v in states):
+            state = states[variable]
             newest = state["newest_time"]
             percent = 100 * state["share_present"]
             rows.append(
@@ -109,17 +118,21 @@ def _freshness(page: PageInputs) -> list[dict[str, Any]]:
 
 def _pairs(content: Mapping[str, Any], skip: tuple[str, ...] = ()) -> list[tuple[str, str]]:
     """Names and values as short texts, nested content as compact JSON."""
-    return [
-        (label_text(name), _value(name, value)) for name, value in content.items() if name not in skip and value not in (None, "", {}, [])
-    ]
+    found = {name: _value(name, value) for name, value in content.items() if name not in skip}
+    return [(label_text(name), text) for name, text in found.items() if text]
 
 
 def _value(name: str, value: Any) -> str:
     if name == "issue_time" and isinstance(value, int):
         return utc_text(value)
+    if value is None:
+        return ""
     if isinstance(value, float):
         return f"{value:.6g}"
-    if isinstance(value, dict | list | tuple):
-        text = json.dumps(value, ensure_ascii=False, default=str)
-        return text if len(text) <= 400 else text[:400] + " …"
-    return str(value)
+    if isinstance(value, dict):
+        text = "; ".join(f"{key.replace('_', ' ')}: {_value('', inner)}" for key, inner in value.items() if inner not in ("", None))
+    elif isinstance(value, list | tuple):
+        text = ", ".join(_value("", inner) for inner in value)
+    else:
+        text = f"{value:,}" if isinstance(value, int) and value >= 10_000 else str(value)
+    return text if len(text) <= _LONGEST else text[:_LONGEST] + " …"

@@ -83,41 +83,70 @@ def merged(
         old: (R,) the row is stored already.
 
     Returns:
-        For all rows, old ones kept unchanged. A repeat of the version before it, or of one as old, is dropped. A correction without a
-        publication time of its own becomes available when its delivery did, and always after the version it corrects.
+        For all rows, old ones kept unchanged, as if the deliveries had come one by one. A repeat of the version before it, or of one
+        of the same instant, is dropped. A correction without a publication time of its own becomes available when its
+        delivery did; one that claims the instant of another version comes after it.
     """
     key = _key(node, valid_time)
-    available = available_time.copy()
-    keep = np.ones(len(key), np.bool_)
-    arrival = np.lexsort((delivery, key))
-    repeated = same_as_previous(arrival, [key])
-    if not repeated.any():
-        return Versions(keep=keep, available_time=available)
-    later = np.zeros(len(key), np.bool_)
-    later[arrival] = repeated & ~_same_delivery_as_first(key[arrival], delivery[arrival])
-    bump = later & ~declared & ~old
-    available[bump] = np.maximum(available[bump], known_again[bump])
-    exact = np.lexsort((delivery, *bits, available, key))
-    keep[exact[same_as_previous(exact, [key, available, *bits])]] = False
-    order = _kept(keep, np.lexsort((delivery, available, key)))
+    available, keep = available_time.copy(), np.ones(len(key), np.bool_)
+    placed = old.copy()
+    turn = _turns(key, delivery, old)
+    for number in range(1, int(turn.max(initial=0)) + 1):
+        coming = np.flatnonzero(turn == number)
+        known = np.flatnonzero(placed & keep) if number > 1 or placed.any() else coming[:0]
+        meets = np.isin(key[coming], key[known]) if len(known) else np.zeros(len(coming), np.bool_)
+        placed[coming] = True
+        if meets.any():
+            rows = np.concatenate([known[np.isin(key[known], key[coming[meets]])], coming[meets]])
+            held = np.arange(len(rows)) < len(rows) - int(meets.sum())
+            _place(rows, held, key, bits, available, keep, known_again, declared)
+    return Versions(keep=keep, available_time=available)
+
+
+def _turns(key: NDArray[np.int64], delivery: NDArray[np.int64], old: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """0 for old rows; else which of its key's new deliveries, from 1, a row is of."""
+    turn = np.where(old, 0, 1)
+    new = np.flatnonzero(~old)
+    if len(new) < 2 or _strictly_increasing(key[new]):
+        return turn
+    order = new[np.lexsort((delivery[new], key[new]))]
+    fresh = ~same_as_previous(order, [key])
+    step = np.cumsum(~same_as_previous(order, [key, delivery]))
+    begin = np.flatnonzero(fresh)
+    turn[order] = step - np.repeat(step[begin], np.diff(np.append(begin, len(order)))) + 1
+    return turn
+
+
+def _place(
+    rows: NDArray[np.int64],
+    held: NDArray[np.bool_],
+    key: NDArray[np.int64],
+    bits: list[NDArray[np.generic]],
+    available: NDArray[np.int64],
+    keep: NDArray[np.bool_],
+    known_again: NDArray[np.int64],
+    declared: NDArray[np.bool_],
+) -> None:
+    """Place the new ones of `rows`, one delivery per key, among those `held`; changes `available` and `keep` of new ones only."""
+    new = rows[~held]
+    late = new[~declared[new]]
+    available[late] = np.maximum(available[late], known_again[late])
+    age = np.zeros(len(key), np.int8)
+    age[new] = 1
+
+    def drop(columns: list[NDArray[np.generic]], sort: tuple[NDArray[np.generic], ...]) -> NDArray[np.int64]:
+        order = rows[np.lexsort(tuple(c[rows] for c in sort))]
+        order = order[keep[order]]
+        again = order[same_as_previous(order, columns)]
+        keep[again[age[again] == 1]] = False
+        return order[keep[order]]
+
+    drop([key, available, *bits], (age, *bits, available, key))
+    order = drop([key, *bits], (age, available, key))
     tied = same_as_previous(order, [key, available])
     if tied.any():
-        _untie(order, tied, key, available, known_again, old)
-        order = _kept(keep, np.lexsort((delivery, available, key)))
-    keep[order[same_as_previous(order, [key, *bits])]] = False
-    return Versions(keep=keep | old, available_time=available)
-
-
-def _kept(keep: NDArray[np.bool_], order: NDArray[np.int64]) -> NDArray[np.int64]:
-    return order[keep[order]]
-
-
-def _same_delivery_as_first(key: NDArray[np.int64], delivery: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """For rows by key: whether a row is of the same delivery as its key's first row."""
-    begin = np.flatnonzero(np.r_[True, key[1:] != key[:-1]])
-    first = np.repeat(delivery[begin], np.diff(np.r_[begin, len(key)]))
-    same: NDArray[np.bool_] = delivery == first
-    return same
+        _untie(order, tied, key, available, known_again, age == 0)
+        drop([key, *bits], (age, available, key))
 
 
 def _untie(

@@ -10,88 +10,26 @@ import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Literal, Self
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, model_validator
 
 from pipeline.contracts.deliveries import Delivery, Part
 from pipeline.contracts.nodes import NodeSet
-from pipeline.contracts.worlds import Duration, RawVariable, Source
+from pipeline.contracts.worlds import RawVariable, Source
 from pipeline.errors import ConfigError, ContractError
 from pipeline.settings import Settings
 from pipeline.sources.adapter import NO_TIME, Readings, RejectedRows
+from pipeline.sources.csv_options import CsvOptions
 from pipeline.sources.delimited import Columns, Dialect, Kind, header_of, read_columns, require_columns, unpacked
 from pipeline.sources.locations import find_files
 from pipeline.sources.options import read_options
-from pipeline.sources.stamps import Ambiguous, known_calendars, local_to_utc, session_closes
+from pipeline.sources.stamps import known_calendars, local_to_utc, session_closes
 
 _SECOND = 1_000_000_000
 _EARLIEST, _LATEST = 0, 4_102_444_800
 """1970 and 2100: a stamp outside is a mistake."""
-
-
-class CsvOptions(BaseModel):
-    """The `options` of a CSV source.
-
-    Attributes:
-        time: Column of the stamp.
-        time_format: `iso`, `epoch_s`, `epoch_ms`, `session` (a date; `calendar` says when that session closed) or a strptime pattern.
-        ambiguous: What a local stamp that the clock passes twice means.
-        interval: Stamps name the start of an interval this long; `valid_time` is its end.
-        published: Column of the instant at which the provider published the row.
-        node, node_column, node_pattern: The node is this one; is in this column; is the first group of this pattern in the file's name.
-        columns: Names of the columns of a file without header.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    layout: Literal["long", "wide"] = "long"
-    separator: str = ","
-    decimal: Literal[".", ","] = "."
-    encoding: str = "utf-8"
-    columns: tuple[str, ...] = ()
-    nulls: tuple[str, ...] = ()
-    time: str
-    time_format: str = "iso"
-    calendar: str | None = None
-    ambiguous: Ambiguous = "reject"
-    interval: Duration | None = None
-    published: str | None = None
-    published_format: Literal["iso", "epoch_s", "epoch_ms"] = "iso"
-    node: str | None = None
-    node_column: str | None = None
-    node_pattern: str | None = None
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        given = [k for k in ("node", "node_column", "node_pattern") if getattr(self, k) is not None]
-        if len(given) != (self.layout == "long"):
-            raise ValueError(
-                f"{self.layout} layout takes {'exactly one' if self.layout == 'long' else 'none'} of node, node_column, node_pattern"
-            )
-        if (self.time_format == "session") != (self.calendar is not None):
-            raise ValueError("time_format = 'session' and calendar = '…' belong together")
-        if self.time_format not in ("iso", "epoch_s", "epoch_ms", "session") and "%" not in self.time_format:
-            raise ValueError(f"time_format '{self.time_format}' is none of iso, epoch_s, epoch_ms, session, nor a strptime pattern")
-        if len(self.separator) != 1:
-            raise ValueError(f"separator '{self.separator}' is not one character")
-        return self
-
-    @property
-    def dialect(self) -> Dialect:
-        """How the text is written."""
-        pattern = self.time_format if "%" in self.time_format else None
-        return Dialect(
-            separator=self.separator,
-            decimal=self.decimal,
-            encoding=self.encoding,
-            columns=self.columns,
-            nulls=self.nulls,
-            stamp_format=pattern,
-        )
 
 
 class CsvAdapter:

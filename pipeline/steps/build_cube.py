@@ -66,6 +66,12 @@ def run(request: BuildCubeRequest, settings: Settings, progress: Progress) -> Re
     work = {plan.domain: plan for plan in plans if plan is not None and plan.regions}
     if not work and state is not None:
         return _receipt(request, state, outcome="unchanged")
+    if not work:
+        raise NotYetAvailable(
+            asked=f"a cube of world {world.name} as of {format_instant(request.as_of)}",
+            found="no domain that has begun and has a node",
+            mend="ask for a later as_of, or mend the start of the world",
+        )
     size = measure_plan(list(work.values()), workers=worker_count(settings))
     check_plan(size, limit_bytes=MEMORY_LIMIT)
     writer = CubeWriter(settings.store, world.name)

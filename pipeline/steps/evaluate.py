@@ -60,7 +60,7 @@ def run(request: EvaluateRequest, settings: Settings, progress: Progress) -> Rec
         outcome="done" if created else "unchanged",
         ids={"model_id": candidate.model_id, "snapshot": windows.snapshot},
         counts=_counts(card),
-        notes=tuple(f"domain {name} has no window in the test fold" for name, n in card.windows.items() if n == 0),
+        notes=_notes(candidate, windows, card),
         details={"fold": card.fold, "fold_start": card.fold_start, "fold_end": card.fold_end, "headline": headline(card.rows)},
     )
 
@@ -98,6 +98,13 @@ def _scorecard(candidate: Candidate, windows: WindowSet, statistics: Statistics)
         windows={name: len(issue) for name, issue in used.items()},
         rows=score_rows(statistics),
     )
+
+
+def _notes(candidate: Candidate, windows: WindowSet, card: Scorecard) -> tuple[str, ...]:
+    notes = [f"domain {name} has no window in the test fold" for name, n in card.windows.items() if n == 0]
+    if candidate.card.get("window_digest") not in (None, windows.digest):
+        notes.append("the windows are not those of training: the cube, as of the cut-off, or the code changed since")
+    return tuple(notes)
 
 
 def _counts(card: Scorecard) -> dict[str, int]:

@@ -35,6 +35,7 @@ def run(request: PublishRequest, settings: Settings, progress: Progress) -> Rece
     if record is None or fresh:
         record = _products(world, settings, forecasts.read(issue_time), issued.revision, issued.digest, published, progress)
         published.commit(issue_time, record)
+    renewed = published.renew_latest()
     with progress.stage("page", 1, "pages") as stage:
         page = write_page(world, settings, issue_time)
         stage.advance()
@@ -42,7 +43,7 @@ def run(request: PublishRequest, settings: Settings, progress: Progress) -> Rece
         step=request.step,
         world=world.name,
         as_of=request.as_of,
-        outcome="done" if fresh or page.changed else "unchanged",
+        outcome="done" if fresh or renewed or page.changed else "unchanged",
         ids={"forecast": issued.digest, "model_id": record["model_id"], "snapshot": record["snapshot"]},
         counts={"rows": sum(record["rows"].values()), "domains": len(record["rows"]), "revision": issued.revision},
         paths={

@@ -51,14 +51,18 @@ def run(request: VerifyRequest, settings: Settings, progress: Progress) -> Recei
                 changed += _keep(scores, issue_time, record)
                 total, latest = total + Counts(**record["counts"]["all"]), record
                 stage.advance(note=format_instant(from_seconds(issue_time)))
+    if latest is None and (known := published.issue_times()):
+        latest = scores.newest(known[-1])
     paths = {"scores": objects.url(f"scores/{world.name}")}
-    if changed:
-        paths["page"] = write_page(world, settings, published.issue_times()[-1]).url
+    known = published.issue_times()
+    page = write_page(world, settings, known[-1]) if known else None
+    if page is not None:
+        paths["page"] = page.url
     return Receipt(
         step=request.step,
         world=world.name,
         as_of=request.as_of,
-        outcome="done" if changed else "unchanged",
+        outcome="done" if changed or (page and page.changed) else "unchanged",
         ids={"forecast": latest["forecast"]} if latest else {},
         counts={"issue_times": len(due), "changed": changed, **total.to_json()},
         paths=paths,

@@ -62,13 +62,18 @@ class PublishedStore:
         return key
 
     def commit(self, issue_time: int, record: dict[str, Any]) -> bool:
-        """Make products visible: one record; False where the newest says the same. Renews `latest.json` where due."""
-        created = self._log(issue_time).extend(record)[1]
+        """Make products visible: one record; False where the newest says the same."""
+        return self._log(issue_time).extend(record)[1]
+
+    def renew_latest(self) -> bool:
+        """Let `latest.json` show the newest issue time's record; False where it did already, or nothing is published."""
         times = self.issue_times()
-        if times[-1] == issue_time:
-            latest = {"world": self._world, "issue_time": format_instant(from_seconds(issue_time)), **record}
-            self.view("latest.json", canonical_json(latest))
-        return created
+        record = self.record(times[-1]) if times else None
+        if record is None:
+            return False
+        return self.view(
+            "latest.json", canonical_json({"world": self._world, "issue_time": format_instant(from_seconds(times[-1])), **record})
+        )
 
     def view(self, name: str, data: bytes) -> bool:
         """Put a page or another view that can be derived again; False where it was the same already."""

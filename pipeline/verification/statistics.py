@@ -48,24 +48,24 @@ def score_window(truth_LNV: NDArray[np.float32], good_LNV: NDArray[np.bool_], qu
     Raises:
         ContractError: A quantile is NaN or infinite.
     """
-    good = good_LNV[..., None]
-    short_LNVQ = np.subtract(np.where(good_LNV, truth_LNV, 0)[..., None], quantiles_LNVQ, dtype=np.float64)
-    if not np.isfinite(short_LNVQ).all():
+    good_LVN = np.ascontiguousarray(good_LNV.transpose(0, 2, 1))
+    truth_LVN = np.where(good_LVN, truth_LNV.transpose(0, 2, 1), 0).astype(np.float64)
+    short_LVQN = truth_LVN[:, :, None] - np.ascontiguousarray(quantiles_LNVQ.transpose(0, 2, 3, 1))
+    if not np.isfinite(short_LVQN).all():
         raise ContractError(asked="score a forecast", found="a quantile that is NaN or infinite", mend="mend the model that made it")
-    short_LNVQ *= good
-    total_LVQ = short_LNVQ.sum(axis=1)
-    over_LVQ = -np.minimum(short_LNVQ, 0).sum(axis=1)
-    rows_VLS = np.empty((*total_LVQ.shape[1::-1], len(STATISTICS)))
-    rows_VLS[..., _AT["expected"]] = good_LNV.shape[1]
-    rows_VLS[..., _AT["n"]] = good_LNV.sum(axis=1).T
+    short_LVQN *= good_LVN[:, :, None]
+    total_LVQ = short_LVQN.sum(axis=-1)
+    over_LVQ = -np.minimum(short_LVQN, 0).sum(axis=-1)
+    rows_LVS = np.empty((*total_LVQ.shape[:2], len(STATISTICS)))
+    rows_LVS[..., _AT["expected"]] = good_LVN.shape[-1]
+    rows_LVS[..., _AT["n"]] = good_LVN.sum(axis=-1)
     for name, (low, high) in _INNER.items():
-        inside = (short_LNVQ[..., low] >= 0) & (short_LNVQ[..., high] <= 0) & good_LNV
-        rows_VLS[..., _AT[name]] = inside.sum(axis=1).T
-    rows_VLS[..., _AT["error"]] = -total_LVQ[..., MEDIAN].T
-    rows_VLS[..., _AT["absolute"]] = (total_LVQ + 2 * over_LVQ)[..., MEDIAN].T
-    rows_VLS[..., _AT["squared"]] = np.square(short_LNVQ[..., MEDIAN]).sum(axis=1).T
-    rows_VLS[..., _AT[PINBALLS[0]] :] = (_LEVELS_Q * total_LVQ + over_LVQ).swapaxes(0, 1)
-    return rows_VLS
+        rows_LVS[..., _AT[name]] = ((short_LVQN[:, :, low] >= 0) & (short_LVQN[:, :, high] <= 0) & good_LVN).sum(axis=-1)
+    rows_LVS[..., _AT["error"]] = -total_LVQ[..., MEDIAN]
+    rows_LVS[..., _AT["absolute"]] = (total_LVQ + 2 * over_LVQ)[..., MEDIAN]
+    rows_LVS[..., _AT["squared"]] = np.square(short_LVQN[:, :, MEDIAN]).sum(axis=-1)
+    rows_LVS[..., _AT[PINBALLS[0]] :] = _LEVELS_Q * total_LVQ + over_LVQ
+    return rows_LVS.swapaxes(0, 1)
 
 
 def exact_sum(rows_W: NDArray[np.float64]) -> NDArray[np.object_]:

@@ -25,6 +25,12 @@ def _files(root: str) -> dict[str, str]:
     return {p.relative_to(root).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in Path(root).rglob("*") if p.is_file()}
 
 
+def _quantiles(world_file, settings):
+    world = load_world(str(world_file))
+    forecast = ForecastStore(ObjectStore(settings.store), world.name).read(int(world.recorded.as_of.timestamp()))
+    return {name: domain.quantiles_LNVQ for name, domain in forecast.domains.items()}
+
+
 def test_every_step_reports_what_it_did(finished):
     _, _, receipts = finished
     assert list(receipts) == ["land", "observe", "build_cube", "train", "evaluate", "promote", "predict", "publish", "verify"]
@@ -89,5 +95,7 @@ def test_the_same_bytes_come_from_a_cluster_of_two_worker_processes(finished, tm
         receipts[request.step] = run_step(request, settings)
     same = {k: v for k, v in receipts["build_cube"].ids.items() if k != "snapshot"}
     assert same == {k: v for k, v in threads["build_cube"].ids.items() if k != "snapshot"}
-    assert receipts["train"].ids["model"] == threads["train"].ids["model"]
+    assert receipts["train"].ids["model_id"] == threads["train"].ids["model_id"]
+    ours, theirs = _quantiles(world_file, settings), _quantiles(finished[0], finished[1])
+    assert {k: v.tobytes() for k, v in ours.items()} == {k: v.tobytes() for k, v in theirs.items()}
     assert json.dumps(receipts["evaluate"].details, sort_keys=True) == json.dumps(threads["evaluate"].details, sort_keys=True)

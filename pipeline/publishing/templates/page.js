@@ -82,6 +82,8 @@ function timeTicks(low, high, count) {
   return [found, (t) => (step >= 86400 || (t + shift) % 86400 === 0 ? DM : HM).format(new Date(t * 1000))];
 }
 const RAMP = [[68, 1, 84], [65, 68, 135], [42, 120, 142], [34, 168, 132], [122, 209, 81], [253, 231, 37]];
+const DIVERGE_DARK = [[90, 165, 235], [70, 118, 158], [52, 78, 92], [46, 58, 55], [92, 70, 56], [178, 102, 62], [246, 140, 86]];
+const dark = () => matchMedia("(prefers-color-scheme: dark)").matches;
 const DIVERGE = [[33, 102, 172], [103, 169, 207], [209, 229, 240], [247, 247, 247], [253, 219, 199], [239, 138, 98], [178, 24, 43]];
 function ramp(stops, share) {
   const x = Math.max(0, Math.min(1, share)) * (stops.length - 1), i = Math.min(stops.length - 2, Math.floor(x)), f = x - i;
@@ -113,7 +115,7 @@ function scaleOf() {
   for (let l = 0; l < d.lead.length; l++) for (let n = 0; n < d.nodes.length; n++) { const x = mapValue(n, l); if (isNum(x)) all.push(x); }
   const s = sorted(all);
   if (!s.length) return { low: 0, high: 1, none: true };
-  if (state.mode === "change") { const m = Math.max(Math.abs(pick(s, 0.02)), Math.abs(pick(s, 0.98)), 1e-9); return { low: -m, high: m, stops: DIVERGE }; }
+  if (state.mode === "change") { const m = Math.max(Math.abs(pick(s, 0.02)), Math.abs(pick(s, 0.98)), 1e-9); return { low: -m, high: m, stops: dark() ? DIVERGE_DARK : DIVERGE, still: m < 1e-6 }; }
   let low = pick(s, 0.02), high = pick(s, 0.98);
   if (high <= low) { low = s[0]; high = s[s.length - 1]; }
   if (high <= low) high = low + 1;
@@ -123,12 +125,12 @@ let painted = null;
 function layout(d, width) {
   const known = d.nodes.map((_, n) => n).filter((n) => isNum(d.lat[n]) && isNum(d.lon[n]));
   if (d.grid) {
-    const [rows, columns] = d.grid, size = Math.min(width / columns, 420 / rows);
-    return { kind: "grid", height: size * rows, place: (n) => [(n % columns) * size, Math.floor(n / columns) * size], size, left: (width - size * columns) / 2 };
+    const [rows, columns] = d.grid, size = Math.min(width / columns, 420 / rows), southFirst = d.lat[0] < d.lat[d.nodes.length - 1];
+    return { kind: "grid", height: size * rows, place: (n) => [(n % columns) * size, (southFirst ? rows - 1 - Math.floor(n / columns) : Math.floor(n / columns)) * size], size, left: (width - size * columns) / 2 };
   }
   if (known.length < 3) {
-    const count = d.nodes.length, columns = Math.max(1, Math.min(count, Math.floor(width / Math.max(13, Math.min(90, Math.sqrt((width * 330) / count))))));
-    const size = Math.min(96, width / columns);
+    const count = d.nodes.length, columns = Math.max(1, Math.min(count, Math.floor(width / Math.max(13, Math.min(150, Math.sqrt((width * 330) / count))))));
+    const size = Math.min(150, width / columns);
     return { kind: "tiles", height: Math.max(size, Math.ceil(count / columns) * size), place: (n) => [(n % columns) * size, Math.floor(n / columns) * size], size, left: (width - size * columns) / 2 };
   }
   const points = known.flatMap((n) => [[d.lat[n], d.lon[n]], ...(d.ends ? [[d.ends[n][0], d.ends[n][1]], [d.ends[n][2], d.ends[n][3]]] : [])]).filter((p) => isNum(p[0]) && isNum(p[1]));
@@ -167,9 +169,8 @@ function drawMap() {
   });
   if (plan.kind === "tiles" && plan.size >= 44) d.nodes.forEach((name, n) => {
     const [x, y] = plan.place(n);
-    const label = svg("text", { x: plan.left + x + plan.size / 2, y: y + plan.size / 2 + 4, "text-anchor": "middle", "pointer-events": "none" }, name.slice(0, Math.floor(plan.size / 7)));
-    label.dataset.label = n;
-    root.append(label);
+    const middle = { x: plan.left + x + plan.size / 2, "text-anchor": "middle", "pointer-events": "none", "data-label": n };
+    root.append(svg("text", { ...middle, y: y + plan.size / 2 - 3 }, name.slice(0, Math.floor(plan.size / 7))), svg("text", { ...middle, y: y + plan.size / 2 + 13, "font-weight": 600, "data-number": n }, ""));
   });
   if (plan.kind === "map" && d.nodes.length <= 40) plan.known.forEach((n) => {
     const [x, y] = plan.place(n);
@@ -213,8 +214,10 @@ function paintMap() {
     const x = mapValue(n, state.lead), share = (x - scale.low) / (scale.high - scale.low);
     const colour = isNum(x) && !scale.none ? ramp(scale.stops, share) : none;
     mark.setAttribute(mark.tagName === "line" ? "stroke" : "fill", colour);
-    const label = plan.kind === "tiles" && root.querySelector(`[data-label="${n}"]`);
-    if (label) label.style.fill = (state.mode === "value" ? share > 0.5 : share > 0.2 && share < 0.8) || !isNum(x) ? "#111" : "#fff";
+    if (plan.kind === "tiles" && plan.size >= 44) for (const label of root.querySelectorAll(`[data-label="${n}"]`)) {
+      label.style.fill = state.mode === "change" && dark() ? "#fff" : (state.mode === "value" ? share > 0.5 : share > 0.2 && share < 0.8) || !isNum(x) ? "#111" : "#fff";
+      if (label.dataset.number) label.textContent = (state.mode === "change" ? signed(x, vari().relative ? 1 : vari().places) : show(x)) + mapUnit();
+    }
   });
   const mark = marks[state.node];
   ring.style.display = mark ? "" : "none";
@@ -231,7 +234,7 @@ function paintMap() {
   $("legend").replaceChildren(make("span", {}, (state.mode === "change" ? signed(scale.low, places) : "≤ " + fmt(scale.low, places)) + mapUnit()), bar, make("span", {}, (state.mode === "change" ? signed(scale.high, places) : "≥ " + fmt(scale.high, places)) + mapUnit()));
   painted.root.setAttribute("aria-label", `${d.title}: ${vari().label}, ${data.domains[state.d].nodes.length} places, forecast for ${at(d.valid[l])}. Selected ${d.nodes[state.node]}: ${mapText(state.node).replace("\n", ", ")}.`);
   const where = plan.kind === "tiles" ? "Places without a map position, as tiles" : plan.kind === "grid" ? "Cells of the grid" : "North is up";
-  $("map-sub").textContent = `${vari().label}, ${state.mode === "change" ? "change of the forecast median since each place's last value" : "forecast median"}. ${d.nodes.length === 1 ? "One place." : where + "; click one."}`;
+  $("map-sub").textContent = `${vari().label}, ${state.mode === "change" ? "change of the forecast median since each place's last value" : "forecast median"}. ${scale.still ? "No change is forecast. " : ""}${d.nodes.length === 1 ? "One place." : where + "; click one."}`;
   $("lead-text").textContent = `${at(d.valid[l])}, ${span(d.lead[l])} ahead`;
 }
 
@@ -261,7 +264,7 @@ function drawFan() {
   }
   root.append(svg("line", { x1: X(data.issue_time), x2: X(data.issue_time), y1: pad.t, y2: height - pad.b, stroke: css("--quiet"), "stroke-dasharray": "3 3" }), svg("text", { x: X(data.issue_time) - 5, y: pad.t + 9, "text-anchor": "end" }, "issued"));
   root.append(svg("path", { d: path(past), fill: "none", stroke: css("--past"), "stroke-width": 1.8 }));
-  if (past.length <= 60) seen.forEach(([t, y]) => root.append(svg("circle", { cx: X(t), cy: Y(y), r: 1.9, fill: css("--past") })));
+  if (past.length <= 60) past.forEach(([t, y], i) => { if (isNum(y)) root.append(svg("circle", { cx: X(t), cy: Y(y), r: (past[i - 1] && isNum(past[i - 1][1])) || (past[i + 1] && isNum(past[i + 1][1])) ? 1.9 : 3, fill: css("--past") })); });
   root.append(svg("path", { d: path([...near, ...q[MEDIAN]]), fill: "none", stroke: css("--joint"), "stroke-width": 2.6 }));
   came.forEach(([t, y]) => root.append(svg("circle", { cx: X(t), cy: Y(y), r: 4.2, fill: css("--came"), stroke: css("--card"), "stroke-width": 1.5 })));
   const lt = d.valid[state.lead];
@@ -368,7 +371,7 @@ function drawWhy() {
   if (e.beta) out.push(share("β, in the output, at this place and lead", e.beta[l * N + n]));
   const names = Object.keys(e.w || {});
   if (names.length) {
-    const peak = Math.max(...names.flatMap((k) => e.w[k].map(Math.abs)), 1e-12), every = Math.ceil(d.lead.length / (wide ? 8 : 6)), leads = d.lead.map((_, i) => i).filter((i) => i % every === 0);
+    const peak = Math.max(...names.flatMap((k) => e.w[k].map(Math.abs)), 0.02), every = Math.ceil(d.lead.length / (wide ? 8 : 6)), leads = d.lead.map((_, i) => i).filter((i) => i % every === 0);
     const head = make("tr", {}, make("th", {}, ""), ...leads.map((i) => make("th", { scope: "col" }, span(e.lead_times[i]).replace(" min", "′").replace(" h", "h").replace(" d", "d"))));
     const body = names.map((k) => make("tr", {}, make("th", { scope: "row" }, e.names[k] || k), ...leads.map((i) => { const x = e.w[k][i], c = make("td", {}, fmt(x, 2)); c.style.background = `color-mix(in srgb, ${css(x < 0 ? "--down" : "--up")} ${Math.round((45 * Math.abs(x)) / peak)}%, transparent)`; return c; })));
     out.push(make("div", { class: "note" }, "w, how much each other domain is let in, by lead (0: not at all)"), make("div", { class: "scroll" }, make("table", { class: "cells" }, make("thead", {}, head), make("tbody", {}, ...body))));

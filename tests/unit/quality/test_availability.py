@@ -27,5 +27,7 @@ def test_a_publication_time_of_its_own_wins_where_there_is_one() -> None:
 
 
 def test_a_reading_settles_with_the_punctual_ones_before_it_and_late_ones_hold_nothing_up() -> None:
-    found = settled(np.array([5, 3, 90, 8, 2]), np.array([0, 0, 0, 0, 1], np.int32), np.array([1, 2, 3, 4, 1]), np.array([1, 1, 0, 1, 1], bool))
+    found = settled(
+        np.array([5, 3, 90, 8, 2]), np.array([0, 0, 0, 0, 1], np.int32), np.array([1, 2, 3, 4, 1]), np.array([1, 1, 0, 1, 1], bool)
+    )
     assert found.tolist() == [5, 5, 90, 8, 2]

@@ -64,7 +64,12 @@ def test_a_correction_with_its_own_time_keeps_it() -> None:
 
 def test_corrections_that_claim_the_same_instant_are_told_apart_and_old_rows_stay() -> None:
     keep, available = merge_of(
-        [(0, 5, 1.0, -1, 0, True, True), (0, 5, 2.0, 0, 100, True, False), (0, 5, 3.0, 1, 100, True, False), (9, 14, 4.0, 1, 100, False, False)]
+        [
+            (0, 5, 1.0, -1, 0, True, True),
+            (0, 5, 2.0, 0, 100, True, False),
+            (0, 5, 3.0, 1, 100, True, False),
+            (9, 14, 4.0, 1, 100, False, False),
+        ]
     )
     assert keep == [True] * 4
     assert available == [5, 100, 101, 14]

@@ -35,6 +35,7 @@ def _publish(objects: ObjectStore, forecast=FORECAST, revision: int = 0) -> dict
         labels = {v: {"long_name": v} for v in forecast.domains[domain].variables}
         record["zarr"][domain] = published.put_zarr(forecast, domain, PAGE.cubes[domain].nodes, revision=revision, labels=labels)
     published.commit(forecast.issue_time, record)
+    published.renew_latest()
     return record
 
 

@@ -106,7 +106,7 @@ def test_a_full_disk_names_path_and_bytes_and_leaves_nothing(tmp_path: Path, mon
 
     monkeypatch.setattr(os, call, full)
     objects = ObjectStore(str(tmp_path))
-    with pytest.raises(StoreError, match="write 3 bytes to .*a/b: OSError: No space left on device"):
+    with pytest.raises(StoreError, match=r"write 3 bytes to .*a/b: OSError: No space left on device"):
         objects.put_if_absent("a/b", b"one")
     assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
     assert objects.list("a") == []
