@@ -60,6 +60,7 @@ def run(request: EvaluateRequest, settings: Settings, progress: Progress) -> Rec
         outcome="done" if created else "unchanged",
         ids={"model_id": candidate.model_id, "snapshot": windows.snapshot},
         counts=_counts(card),
+        paths={"scorecard": registry.scorecards_url(candidate.model_id)},
         notes=_notes(candidate, windows, card),
         details={"fold": card.fold, "fold_start": card.fold_start, "fold_end": card.fold_end, "headline": headline(card.rows)},
     )
