@@ -64,7 +64,8 @@ def report(world: str, found: list[dict[str, Any]]) -> str:
 
 def score_table(evaluate: dict[str, Any]) -> str:
     """Held-out mean absolute errors of every model, over all leads and lead by lead."""
-    rows = json.loads(Path(evaluate["paths"]["scorecard"]).read_bytes())["rows"]
+    newest = max(Path(evaluate["paths"]["scorecard"]).glob("*.json"))
+    rows = json.loads(newest.read_bytes())["record"]["scorecard"]["rows"]
     lines = [
         "Held-out mean absolute error, every row counted:",
         "",

@@ -10,9 +10,11 @@ from typing import Any, Self, TextIO
 from urllib.parse import quote
 
 from pipeline.local_airflow.rest import Rest
+from pipeline.status import headline_counts
 
 DAGS = ("ingest", "cube", "training", "forecast", "monitoring")
 PATIENCE = 180.0
+_TOLD = ("snapshot", "model_id", "forecast")
 _OVER = ("success", "failed", "upstream_failed", "skipped", "removed")
 
 
@@ -105,8 +107,9 @@ def _came_out(rest: Rest, task: dict[str, Any]) -> str:
     receipt = _xcom(rest, task, "return_value")
     if not isinstance(receipt, dict):
         return ""
-    counts = [f"{value:,} {key}" for key, value in list(receipt["counts"].items())[:4]]
-    return ", ".join([receipt["outcome"], *counts, *(f"{key} {value[:12]}" for key, value in receipt["ids"].items())])
+    counts = [f"{value:,} {key}" for key, value in headline_counts(receipt["counts"]).items()]
+    ids = [f"{key} {receipt['ids'][key][:12]}" for key in _TOLD if key in receipt["ids"]]
+    return ", ".join([receipt["outcome"], *counts, *ids])
 
 
 def _explain(rest: Rest, dag: str, run_id: str, task: dict[str, Any], screen: Screen) -> int:

@@ -12,8 +12,8 @@ from pipeline.contracts.forecasts import JOINT, Scorecard, ScoreRow
 from pipeline.contracts.provenance import canonical_json
 from pipeline.contracts.times import format_instant, from_seconds, to_seconds
 from pipeline.contracts.windows import WindowSet
-from pipeline.contracts.worlds import load_world
-from pipeline.errors import ContractError, LookaheadError
+from pipeline.contracts.worlds import World, load_world
+from pipeline.errors import ContractError, LookaheadError, NotYetAvailable
 from pipeline.settings import Settings
 from pipeline.steps import reading
 from pipeline.stores.objects import ObjectStore
@@ -44,6 +44,33 @@ def run(request: EvaluateRequest, settings: Settings, progress: Progress) -> Rec
             found=f"it was trained on data until {format_instant(candidate.as_of)}",
             mend="ask with a later --as-of",
         )
+    known = _known(registry, candidate.model_id, reading.snapshot_of(world, settings))
+    card, notes = (known, ()) if known else _made(world, settings, registry, candidate, progress)
+    return Receipt(
+        step=request.step,
+        world=world.name,
+        as_of=request.as_of,
+        outcome="unchanged" if known else "done",
+        ids={"model_id": candidate.model_id, "snapshot": card.snapshot},
+        counts=_counts(card),
+        paths={"scorecard": registry.scorecards_url(candidate.model_id)},
+        notes=notes,
+        details={"fold": card.fold, "periods": card.periods, "headline": headline(card.rows)},
+    )
+
+
+def _known(registry: Registry, model_id: str, snapshot: str) -> Scorecard | None:
+    """The scorecard that was made from this very snapshot."""
+    try:
+        card = registry.scorecard(model_id)
+    except NotYetAvailable:
+        return None
+    return card if card.snapshot == snapshot else None
+
+
+def _made(
+    world: World, settings: Settings, registry: Registry, candidate: Candidate, progress: Progress
+) -> tuple[Scorecard, tuple[str, ...]]:
     cubes = reading.open_cubes(world, settings, candidate.as_of)
     windows = reading.windows_of(world, candidate, cubes, as_of=to_seconds(candidate.as_of), live=False)
     del cubes
@@ -52,17 +79,8 @@ def run(request: EvaluateRequest, settings: Settings, progress: Progress) -> Rec
     card = _scorecard(candidate, windows, statistics)
     explanation = models.predictors[JOINT].explain()
     files = {"statistics.json": canonical_json(statistics.to_json()), "explanation.json": canonical_json(explanation)}
-    created = registry.add_scorecard(card, files)
-    return Receipt(
-        step=request.step,
-        world=world.name,
-        as_of=request.as_of,
-        outcome="done" if created else "unchanged",
-        ids={"model_id": candidate.model_id, "snapshot": windows.snapshot},
-        counts=_counts(card),
-        notes=_notes(candidate, windows, card),
-        details={"fold": card.fold, "periods": card.periods, "headline": headline(card.rows)},
-    )
+    registry.add_scorecard(card, files)
+    return card, _notes(candidate, windows, card)
 
 
 def _evaluate(windows: WindowSet, models: reading.Models, progress: Progress) -> Statistics:

@@ -32,6 +32,17 @@ class Models:
         return {name: model for name, model in self.predictors.items() if domain in self.domains[name]}
 
 
+def snapshot_of(world: World, settings: Settings) -> str:
+    """Identity of the cubes' newest state.
+
+    Raises:
+        NotYetAvailable: They were never built.
+    """
+    from pipeline.stores.cubes import CubeStore
+
+    return CubeStore(settings.store, world.name).snapshot
+
+
 def open_cubes(
     world: World,
     settings: Settings,

@@ -136,6 +136,10 @@ class Registry:
         record = {"scorecard": scorecard.model_dump(mode="json"), "files": self._put(files or {})}
         return self._scorecards(scorecard.model_id).extend(record)[1]
 
+    def scorecards_url(self, model_id: str) -> str:
+        """Where the scorecards of a candidate lie, for people."""
+        return self._objects.url(f"{self._base}/scorecards/{model_id}")
+
     def evidence(self, model_id: str) -> Evidence:
         """The newest scorecard of a candidate, with the files of its evaluation.
 

@@ -138,6 +138,7 @@ def make_town(folder: Path, patch: pytest.MonkeyPatch) -> Town:
         return {"road": as_known(town.cube, to_seconds(as_of), (start or {}).get("road"))}
 
     patch.setattr(reading, "open_cubes", open_cubes)
+    patch.setattr(reading, "snapshot_of", lambda world, settings: "SNAP")
     known = {"road": as_known(town.cube, to_seconds(CUTOFF), None)}
     fitted = build_windows(world, known, as_of=to_seconds(CUTOFF), scalers=None, live=False)
     scalers = dump_scalers({"road": fitted.domains["road"].scaler})
