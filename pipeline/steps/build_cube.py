@@ -65,7 +65,7 @@ def run(request: BuildCubeRequest, settings: Settings, progress: Progress) -> Re
     plans = [_plan(world, name, to_seconds(request.as_of), sources, consumed, store, state) for name in world.domains]
     work = {plan.domain: plan for plan in plans if plan is not None and plan.regions}
     if not work and state is not None:
-        return _receipt(request, state, outcome="unchanged")
+        return _receipt(request, world, state, outcome="unchanged")
     if not work:
         raise NotYetAvailable(
             asked=f"a cube of world {world.name} as of {format_instant(request.as_of)}",
@@ -89,6 +89,7 @@ def run(request: BuildCubeRequest, settings: Settings, progress: Progress) -> Re
     writer.commit(f"{world.name} as of {format_instant(request.as_of)}", _provenance(request, world, consumed, digests))
     return _receipt(
         request,
+        world,
         CubeStore(settings.store, world.name).state(),
         outcome="done",
         notes=mapped.notes,
@@ -231,6 +232,7 @@ def _provenance(request: BuildCubeRequest, world: World, consumed: Mapping[str, 
 
 def _receipt(
     request: BuildCubeRequest,
+    world: World,
     state: CubeState,
     *,
     outcome: Any,
@@ -246,7 +248,7 @@ def _receipt(
     }
     return Receipt(
         step=request.step,
-        world=request.world,
+        world=world.name,
         as_of=request.as_of,
         outcome=outcome,
         ids={"snapshot": state.snapshot} | {f"digest.{name}": d.digest for name, d in domains.items()},

@@ -51,7 +51,7 @@ def run(request: TrainRequest, settings: Settings, progress: Progress) -> Receip
     model_id = digest_json([windows.digest, config.digest, request.seed, code_version()])[:16]
     known = _known(registry, model_id)
     if known is not None:
-        return _receipt(request, windows, model_id, known, "unchanged")
+        return _receipt(request, world, windows, model_id, known, "unchanged")
     with progress.stage("baselines", None):
         baselines = fit_baselines(windows)
     checkpoint = _checkpoint(settings, world, model_id)
@@ -67,7 +67,7 @@ def run(request: TrainRequest, settings: Settings, progress: Progress) -> Receip
     created = registry.add_candidate(model_id, files, card)
     if checkpoint is not None:
         checkpoint.unlink(missing_ok=True)
-    return _receipt(request, windows, model_id, card, "done" if created else "unchanged")
+    return _receipt(request, world, windows, model_id, card, "done" if created else "unchanged")
 
 
 def _options(request: TrainRequest, world: World) -> dict[str, Any]:
@@ -120,10 +120,12 @@ def _card(request: TrainRequest, world: World, windows: WindowSet, config: Model
     }
 
 
-def _receipt(request: TrainRequest, windows: WindowSet, model_id: str, card: dict[str, Any], outcome: Any) -> Receipt:
+def _receipt(
+    request: TrainRequest, world: World, windows: WindowSet, model_id: str, card: dict[str, Any], outcome: Any
+) -> Receipt:
     return Receipt(
         step=request.step,
-        world=request.world,
+        world=world.name,
         as_of=request.as_of,
         outcome=outcome,
         ids={
