@@ -116,7 +116,7 @@ class Step(BaseOperator):
         received = {"received_time": when["now"]} if "received_time" in self.request.model_fields else {}
         if self.model_of:
             chosen["model_id"] = context["ti"].xcom_pull(task_ids=self.model_of)["ids"]["model_id"]
-        request = self.request(world=self.world, as_of=when[self.clock], **received, **self.fields, **chosen)
+        request = self.request.model_validate({"world": self.world, "as_of": when[self.clock]} | received | self.fields | chosen)
         code, receipt = self.run_child(request)
         context["ti"].xcom_push(key="exit_code", value=code)
         decide(code, request)

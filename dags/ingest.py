@@ -20,7 +20,7 @@ def ingest(world: str) -> None:
     def announce() -> None:
         context = get_current_context()
         when = times(context["triggering_asset_events"], context["params"])
-        context["outlet_events"][observations].extra = when
+        context["outlet_events"][observations].extra = {**when}
 
     @dag(**house(world, "ingest"), schedule=None, doc_md=__doc__)
     def build() -> None:

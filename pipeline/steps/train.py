@@ -120,9 +120,7 @@ def _card(request: TrainRequest, world: World, windows: WindowSet, config: Model
     }
 
 
-def _receipt(
-    request: TrainRequest, world: World, windows: WindowSet, model_id: str, card: dict[str, Any], outcome: Any
-) -> Receipt:
+def _receipt(request: TrainRequest, world: World, windows: WindowSet, model_id: str, card: dict[str, Any], outcome: Any) -> Receipt:
     return Receipt(
         step=request.step,
         world=world.name,
