@@ -41,8 +41,9 @@ def extend_nodes(known: NodeSet | None, found: NodeSet) -> NodeSet:
 
 
 def merge_nodes(parts: Iterable[NodeSet]) -> NodeSet:
-    """The nodes of several sources of one domain, in order of first mention."""
-    return reduce(extend_nodes, parts, observed_nodes(()))
+    """The nodes of several sources of one domain, in order of first mention; sources without any say nothing."""
+    found = [part for part in parts if len(part)]
+    return reduce(extend_nodes, found) if found else observed_nodes(())
 
 
 def _place(ids: tuple[str, ...], known: NodeSet, found: NodeSet, field: Literal["latitude", "longitude", "ends"]) -> NDArray[np.float64]:

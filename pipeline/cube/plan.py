@@ -27,10 +27,7 @@ _LONGEST_DAYS = 32
 
 @dataclass(frozen=True, kw_only=True)
 class Region:
-    """Steps start .. stop-1 of one domain, all its nodes: one time chunk, written by one worker.
-
-    `edge` is the label before the first step, where the first interval begins.
-    """
+    """Steps start .. stop-1 of one domain, all its nodes: one time chunk, written by one worker."""
 
     domain: str
     chunk: int
@@ -40,7 +37,10 @@ class Region:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class DomainPlan:
-    """What one domain's group will look like after the build, and which regions must be made for it."""
+    """What one domain's group will look like after the build, and which regions must be made for it.
+
+    `edge` is the label before the first of the axis, where the first interval begins.
+    """
 
     domain: str
     axis_T: NDArray[np.int64]

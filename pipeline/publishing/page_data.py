@@ -159,8 +159,13 @@ def _sentence(page: PageInputs, d: DomainForecast, rows: list[ScoreRow]) -> str:
     card = page.scorecard
     overall = {r.model: r.mae for r in rows if r.lead == 0}
     joint, rivals = overall.get(JOINT), {m: mae for m, mae in overall.items() if m != JOINT and mae}
-    if card is None or joint is None or not rivals:
+    if card is None or not any(mae is not None for mae in overall.values()):
         return "Nothing was observed on the held-out days."
+    issues = f"Held-out issue times: {card.windows.get(d.domain, 0):,}."
+    if joint is None:
+        return f"{issues} The joint model does not forecast this domain."
+    if not rivals:
+        return f"{issues} No baseline to compare with."
     best = min(rivals, key=lambda m: rivals[m])
     saved = 100 * (1 - joint / rivals[best])
     start, end = (instant_text(to_seconds(parse_instant(t)), page.world.zone).rsplit(",", 1)[0] for t in (card.fold_start, card.fold_end))

@@ -25,7 +25,7 @@ from pipeline.stores.cube_format import FORMAT, GroupTemplate, VariableTemplate
 from pipeline.stores.cube_writer import CubeWriter, RegionBook, RegionWriter
 from pipeline.stores.cubes import CubeState, CubeStore, DomainState
 from pipeline.stores.objects import ObjectStore
-from pipeline.stores.observations import ObservationStore
+from pipeline.stores.observations import ObservationStore, contract_digest
 from pipeline.telemetry import Progress
 
 MEMORY_LIMIT = 3 * 2**30
@@ -66,6 +66,12 @@ def run(request: BuildCubeRequest, settings: Settings, progress: Progress) -> Re
     work = {plan.domain: plan for plan in plans if plan is not None and plan.regions}
     if not work and state is not None:
         return _receipt(request, state, outcome="unchanged")
+    if not work:
+        raise NotYetAvailable(
+            asked=f"a cube of world {world.name} as of {format_instant(request.as_of)}",
+            found="no domain that has begun and has a node",
+            mend="ask for a later as_of, or mend the start of the world",
+        )
     size = measure_plan(list(work.values()), workers=worker_count(settings))
     check_plan(size, limit_bytes=MEMORY_LIMIT)
     writer = CubeWriter(settings.store, world.name)
@@ -94,7 +100,7 @@ def run(request: BuildCubeRequest, settings: Settings, progress: Progress) -> Re
 def recipe_digest(world: World, domain: str) -> str:
     """Identity of every setting that a domain's stored regions depend on."""
     declared = world.domains[domain]
-    sources = {v.source: world.sources[v.source].model_dump(mode="json", exclude={"licence"}) for v in declared.variables.values()}
+    sources = {v.source: contract_digest(world.sources[v.source]) for v in declared.variables.values()}
     variables = {n: [v.source, v.aggregate, str(v.max_age), v.long_name, v.standard_name] for n, v in declared.variables.items()}
     start = format_instant(world.domain_start(domain))
     return digest_json([FORMAT, start, declared.kind, declared.clock.model_dump(mode="json"), declared.chunk_steps, variables, sources])

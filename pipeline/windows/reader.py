@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +35,7 @@ def build_windows(
 
     Args:
         world: The world.
-        cubes: Its domains as read with this `as_of`; a domain that is not there is left out.
+        cubes: Its domains as read with this `as_of`; one that is not there, or without a node yet, is left out.
         as_of: The cut-off, seconds UTC.
         scalers: Those that the model was trained with; None fits them on the training fold.
         live: Only one window per domain, issued at `as_of`; needs `scalers`.
@@ -46,8 +48,9 @@ def build_windows(
         raise ContractError(asked="a live window", found="no scalers", mend="hand over those that the model was trained with")
     for cube in cubes.values():
         _check_cut_off(cube, as_of)
+    heard = {name: cube for name, cube in cubes.items() if len(cube.nodes)}
     domains = {
-        n: _domain(world, n, cubes[n], as_of, None if scalers is None else scalers.get(n), live) for n in world.domains if n in cubes
+        n: _domain(world, n, heard[n], as_of, None if scalers is None else scalers.get(n), live) for n in world.domains if n in heard
     }
     return WindowSet(
         world=world.name,
@@ -99,27 +102,11 @@ def _domain(world: World, name: str, cube: DomainCube, as_of: int, scaler: Scale
     if not live:
         fold = fold_codes(issue, series.valid_time_T[end + domain.horizon], boundaries, as_of)
     patches = window_patches(series, domain.context, issue, end)
-    step = step_seconds(domain.clock)
-    time_of_day, day_of_week = local_slots(series.valid_time_T, world.zone, step)
-    edges_2E, edge_weight_E = edges(cube.nodes, domain.graph)
     np.copyto(series.latency_TNV, NEVER, where=~series.good_TNV)
-    variables = tuple(domain.variables.values())
     return DomainWindows(
         domain=name,
-        title=domain.title,
         context=domain.context,
         horizon=domain.horizon,
-        step_seconds=step,
-        slots_per_day=DAY // step,
-        node_ids=cube.nodes.ids,
-        grid_shape=cube.nodes.shape,
-        variables=cube.variables,
-        units=cube.units,
-        targets=tuple(i for i, v in enumerate(variables) if v.target),
-        weight_V=np.array([v.weight for v in variables], np.float32),
-        lower_V=np.array([-np.inf if v.lower is None else v.lower for v in variables], np.float32),
-        upper_V=np.array([np.inf if v.upper is None else v.upper for v in variables], np.float32),
-        anchor_V=np.array([longest_lag(domain) if v.anchor == "season" else -1 for v in variables], np.int16),
         scaler=scaler,
         valid_time_T=series.valid_time_T,
         values_TNV=series.values_TNV,
@@ -132,11 +119,6 @@ def _domain(world: World, name: str, cube: DomainCube, as_of: int, scaler: Scale
         coarse_count=0 if domain.coarse is None else domain.coarse.count,
         coarse_TNV=coarse,
         coarse_good_TNV=coarse_good,
-        time_of_day_T=time_of_day,
-        day_of_week_T=day_of_week,
-        edges_2E=edges_2E,
-        edge_weight_E=edge_weight_E,
-        position_N2=_positions(cube.nodes),
         issue_time_W=issue,
         end_W=end,
         fold_W=fold,
@@ -146,7 +128,37 @@ def _domain(world: World, name: str, cube: DomainCube, as_of: int, scaler: Scale
         patch_variable=patches.variable,
         patch_value=patches.value,
         patch_good=patches.good,
+        **_declared(domain, cube),
+        **_calendar(domain, world.zone, series.valid_time_T),
     )
+
+
+def _declared(domain: Domain, cube: DomainCube) -> dict[str, Any]:
+    """What the world says about a domain's nodes and variables."""
+    variables = tuple(domain.variables.values())
+    edges_2E, edge_weight_E = edges(cube.nodes, domain.graph)
+    return {
+        "title": domain.title,
+        "node_ids": cube.nodes.ids,
+        "grid_shape": cube.nodes.shape,
+        "variables": cube.variables,
+        "units": cube.units,
+        "targets": tuple(i for i, v in enumerate(variables) if v.target),
+        "weight_V": np.array([v.weight for v in variables], np.float32),
+        "lower_V": np.array([-np.inf if v.lower is None else v.lower for v in variables], np.float32),
+        "upper_V": np.array([np.inf if v.upper is None else v.upper for v in variables], np.float32),
+        "anchor_V": np.array([longest_lag(domain) if v.anchor == "season" else -1 for v in variables], np.int16),
+        "edges_2E": edges_2E,
+        "edge_weight_E": edge_weight_E,
+        "position_N2": _positions(cube.nodes),
+    }
+
+
+def _calendar(domain: Domain, zone: ZoneInfo, valid_time_T: NDArray[np.int64]) -> dict[str, Any]:
+    """Calendar features of every step, in local time."""
+    step = step_seconds(domain.clock)
+    time_of_day, day_of_week = local_slots(valid_time_T, zone, step)
+    return {"step_seconds": step, "slots_per_day": DAY // step, "time_of_day_T": time_of_day, "day_of_week_T": day_of_week}
 
 
 def make_series(cube: DomainCube, scaler: Scaler, valid_time_T: NDArray[np.int64]) -> Series:

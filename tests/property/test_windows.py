@@ -148,12 +148,17 @@ def test_folds_are_disjoint_in_time_and_no_target_crosses_a_boundary() -> None:
     first, second = START + round(span * 0.7), START + round(span * 0.8)
     last = traffic.valid_time_T[traffic.end_W + traffic.horizon]
     train, validation, test = (traffic.windows_of(f) for f in ("train", "validation", "test"))
-    assert len(train) and len(validation) and len(test)
-    assert (last[train] <= first).all() and (traffic.issue_time_W[validation] >= first).all()
-    assert (last[validation] <= second).all() and (traffic.issue_time_W[test] >= second).all()
+    assert len(train)
+    assert len(validation)
+    assert len(test)
+    assert (last[train] <= first).all()
+    assert (traffic.issue_time_W[validation] >= first).all()
+    assert (last[validation] <= second).all()
+    assert (traffic.issue_time_W[test] >= second).all()
     assert (last[test] <= END).all()
     gap = np.flatnonzero(traffic.fold_W == -1)
-    assert len(gap) and len(train) + len(validation) + len(test) + len(gap) == len(traffic.issue_time_W)
+    assert len(gap)
+    assert len(train) + len(validation) + len(test) + len(gap) == len(traffic.issue_time_W)
 
 
 def test_a_cube_read_as_of_later_is_refused() -> None:

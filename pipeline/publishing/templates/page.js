@@ -82,6 +82,8 @@ function timeTicks(low, high, count) {
   return [found, (t) => (step >= 86400 || (t + shift) % 86400 === 0 ? DM : HM).format(new Date(t * 1000))];
 }
 const RAMP = [[68, 1, 84], [65, 68, 135], [42, 120, 142], [34, 168, 132], [122, 209, 81], [253, 231, 37]];
+const DIVERGE_DARK = [[90, 165, 235], [70, 118, 158], [52, 78, 92], [46, 58, 55], [92, 70, 56], [178, 102, 62], [246, 140, 86]];
+const dark = () => matchMedia("(prefers-color-scheme: dark)").matches;
 const DIVERGE = [[33, 102, 172], [103, 169, 207], [209, 229, 240], [247, 247, 247], [253, 219, 199], [239, 138, 98], [178, 24, 43]];
 function ramp(stops, share) {
   const x = Math.max(0, Math.min(1, share)) * (stops.length - 1), i = Math.min(stops.length - 2, Math.floor(x)), f = x - i;
@@ -113,7 +115,7 @@ function scaleOf() {
   for (let l = 0; l < d.lead.length; l++) for (let n = 0; n < d.nodes.length; n++) { const x = mapValue(n, l); if (isNum(x)) all.push(x); }
   const s = sorted(all);
   if (!s.length) return { low: 0, high: 1, none: true };
-  if (state.mode === "change") { const m = Math.max(Math.abs(pick(s, 0.02)), Math.abs(pick(s, 0.98)), 1e-9); return { low: -m, high: m, stops: DIVERGE }; }
+  if (state.mode === "change") { const m = Math.max(Math.abs(pick(s, 0.02)), Math.abs(pick(s, 0.98)), 1e-9); return { low: -m, high: m, stops: dark() ? DIVERGE_DARK : DIVERGE, still: m < 1e-6 }; }
   let low = pick(s, 0.02), high = pick(s, 0.98);
   if (high <= low) { low = s[0]; high = s[s.length - 1]; }
   if (high <= low) high = low + 1;
@@ -213,7 +215,7 @@ function paintMap() {
     const colour = isNum(x) && !scale.none ? ramp(scale.stops, share) : none;
     mark.setAttribute(mark.tagName === "line" ? "stroke" : "fill", colour);
     if (plan.kind === "tiles" && plan.size >= 44) for (const label of root.querySelectorAll(`[data-label="${n}"]`)) {
-      label.style.fill = (state.mode === "value" ? share > 0.5 : share > 0.2 && share < 0.8) || !isNum(x) ? "#111" : "#fff";
+      label.style.fill = state.mode === "change" && dark() ? "#fff" : (state.mode === "value" ? share > 0.5 : share > 0.2 && share < 0.8) || !isNum(x) ? "#111" : "#fff";
       if (label.dataset.number) label.textContent = (state.mode === "change" ? signed(x, vari().relative ? 1 : vari().places) : show(x)) + mapUnit();
     }
   });
@@ -232,7 +234,7 @@ function paintMap() {
   $("legend").replaceChildren(make("span", {}, (state.mode === "change" ? signed(scale.low, places) : "≤ " + fmt(scale.low, places)) + mapUnit()), bar, make("span", {}, (state.mode === "change" ? signed(scale.high, places) : "≥ " + fmt(scale.high, places)) + mapUnit()));
   painted.root.setAttribute("aria-label", `${d.title}: ${vari().label}, ${data.domains[state.d].nodes.length} places, forecast for ${at(d.valid[l])}. Selected ${d.nodes[state.node]}: ${mapText(state.node).replace("\n", ", ")}.`);
   const where = plan.kind === "tiles" ? "Places without a map position, as tiles" : plan.kind === "grid" ? "Cells of the grid" : "North is up";
-  $("map-sub").textContent = `${vari().label}, ${state.mode === "change" ? "change of the forecast median since each place's last value" : "forecast median"}. ${d.nodes.length === 1 ? "One place." : where + "; click one."}`;
+  $("map-sub").textContent = `${vari().label}, ${state.mode === "change" ? "change of the forecast median since each place's last value" : "forecast median"}. ${scale.still ? "No change is forecast. " : ""}${d.nodes.length === 1 ? "One place." : where + "; click one."}`;
   $("lead-text").textContent = `${at(d.valid[l])}, ${span(d.lead[l])} ahead`;
 }
 
@@ -262,7 +264,7 @@ function drawFan() {
   }
   root.append(svg("line", { x1: X(data.issue_time), x2: X(data.issue_time), y1: pad.t, y2: height - pad.b, stroke: css("--quiet"), "stroke-dasharray": "3 3" }), svg("text", { x: X(data.issue_time) - 5, y: pad.t + 9, "text-anchor": "end" }, "issued"));
   root.append(svg("path", { d: path(past), fill: "none", stroke: css("--past"), "stroke-width": 1.8 }));
-  if (past.length <= 60) seen.forEach(([t, y]) => root.append(svg("circle", { cx: X(t), cy: Y(y), r: 1.9, fill: css("--past") })));
+  if (past.length <= 60) past.forEach(([t, y], i) => { if (isNum(y)) root.append(svg("circle", { cx: X(t), cy: Y(y), r: (past[i - 1] && isNum(past[i - 1][1])) || (past[i + 1] && isNum(past[i + 1][1])) ? 1.9 : 3, fill: css("--past") })); });
   root.append(svg("path", { d: path([...near, ...q[MEDIAN]]), fill: "none", stroke: css("--joint"), "stroke-width": 2.6 }));
   came.forEach(([t, y]) => root.append(svg("circle", { cx: X(t), cy: Y(y), r: 4.2, fill: css("--came"), stroke: css("--card"), "stroke-width": 1.5 })));
   const lt = d.valid[state.lead];

@@ -23,6 +23,9 @@ def test_a_place_once_known_is_not_forgotten() -> None:
 
 def test_sources_of_one_domain_share_their_nodes() -> None:
     assert merge_nodes([observed_nodes("ab"), observed_nodes("bc")]).ids == ("a", "b", "c")
+    grid = grid_nodes(placed("abcd", [1, 2, 1, 2], [5, 5, 6, 6]))
+    assert merge_nodes([observed_nodes(()), grid, grid]).shape == (2, 2)
+    assert len(merge_nodes([observed_nodes(())])) == 0
 
 
 def test_a_grid_runs_from_north_to_south_and_west_to_east() -> None:

@@ -51,5 +51,5 @@ def test_a_plan_above_the_memory_limit_is_refused_with_its_numbers() -> None:
     size = measure_plan([plan], workers=2)
     assert (size.tasks, size.cells, size.written_bytes) == (2, 200_000, 2_000_000)
     check_plan(size, limit_bytes=size.peak_bytes)
-    with pytest.raises(ConfigError, match="2 regions, 200,000 cells, 2 MiB.*67 MiB at its peak, 10 MiB are allowed"):
+    with pytest.raises(ConfigError, match=r"2 regions, 200,000 cells, 2 MiB.*67 MiB at its peak, 10 MiB are allowed"):
         check_plan(size, limit_bytes=10 * 2**20)

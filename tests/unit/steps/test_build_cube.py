@@ -25,6 +25,12 @@ def test_a_world_without_observations_is_not_yet_available(tmp_path: Path) -> No
         build(make_place(tmp_path), END)
 
 
+def test_a_time_before_the_world_begins_is_not_yet_available(tmp_path: Path) -> None:
+    with pytest.raises(NotYetAvailable, match="no domain that has begun"):
+        build(ready(tmp_path), START - 40 * 86400)
+    assert not (tmp_path / "store" / "cubes").exists()
+
+
 def test_a_second_run_changes_nothing_and_has_the_same_ids(tmp_path: Path) -> None:
     place = ready(tmp_path)
     first, second = build(place, END), build(place, END)
