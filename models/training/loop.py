@@ -23,6 +23,7 @@ from models.losses import absolute, pinball, target_change
 from models.progress import Progress
 from models.shapes import DomainShape
 from models.training.checkpoint import read_checkpoint, write_checkpoint
+from models.training.folds import folds_of
 from models.training.gather import Batch, Context, Gatherer
 from models.training.spread import usual_steps
 from pipeline.contracts.windows import WindowSet
@@ -84,13 +85,13 @@ class Trainer:
         torch.manual_seed(seed)
         self.model = JointModel(shapes, leading, config)
         self.gatherers = {name: Gatherer(windows.domains[name], shapes[name].usual_NV) for name in shapes}
-        self.folds = {d: {f: windows.domains[d].windows_of(f) for f in ("train", "validation")} for d in leading}
+        self.folds = {d: folds_of(windows.domains[d]) for d in leading}
         for d in leading:
-            self.model.net(d).start_spread(usual_steps(self.gatherers[d], shapes[d], self.folds[d]["train"]))
+            self.model.net(d).start_spread(usual_steps(self.gatherers[d], shapes[d], self.folds[d].train))
         self.optimiser = torch.optim.AdamW(_groups(self.model, config), lr=config.learning_rate, fused=True)
         self.averaged = {name: p.detach().clone() for name, p in self.model.named_parameters()}
         self.dtype = training_precision(config)
-        self.plan = {d: _plan(len(self.folds[d]["train"]), len(shapes[d].node_ids), config) for d in leading}
+        self.plan = {d: _plan(len(self.folds[d].train), len(shapes[d].node_ids), config) for d in leading}
         self.weight = {d: torch.from_numpy(windows.domains[d].weight_V[list(shapes[d].targets)].copy()) for d in leading}
         self.best = {d: Best(epoch=0, ratio=1.0, weights=self._weights(d, self.averaged)) for d in leading}
         self.history: list[dict[str, Any]] = []
@@ -145,7 +146,7 @@ class Trainer:
 
     def _batches(self, domain: str, chance: torch.Generator) -> Iterator[NDArray[np.int64]]:
         size, steps = self.plan[domain]
-        train = self.folds[domain]["train"]
+        train = self.folds[domain].train
         passes = -(-size * steps // len(train))
         order = torch.cat([torch.randperm(len(train), generator=chance) for _ in range(passes)]).numpy()
         for k in range(steps):
@@ -205,7 +206,7 @@ class Trainer:
 
     @torch.no_grad()
     def _errors(self, domain: str) -> tuple[Tensor, Tensor]:
-        index = self.folds[domain]["validation"]
+        index = self.folds[domain].validation
         index = index[np.unique(np.linspace(0, len(index) - 1, min(self.config.validation_windows, len(index))).astype(int))]
         size = self.plan[domain][0]
         error, anchor, cells = (torch.zeros(len(self.shapes[domain].targets), dtype=torch.float64) for _ in range(3))
