@@ -20,6 +20,7 @@ from models.progress import Progress
 from models.recipes import RECIPES
 from models.shapes import DomainShape, shape_of
 from models.state import Fitted, common_meta, pack, read_shapes, shape_arrays, unpack
+from models.training.folds import folds_of
 from models.training.loop import Trainer, reproducible, training_precision
 from pipeline.contracts.windows import WindowSet
 from pipeline.errors import ConfigError, ContractError
@@ -139,9 +140,11 @@ def _usable(windows: WindowSet) -> tuple[dict[str, DomainShape], list[str]]:
 def _leading(windows: WindowSet, shapes: dict[str, DomainShape]) -> tuple[tuple[str, ...], list[str]]:
     leading, notes = [], []
     for name, shape in shapes.items():
-        folds = {fold: len(windows.domains[name].windows_of(fold)) for fold in ("train", "validation")}
-        if shape.targets and all(folds.values()):
-            leading.append(name)
-        else:
-            notes.append(f"domain '{name}' is not forecast: {len(shape.targets)} targets, windows {folds}")
+        folds = folds_of(windows.domains[name])
+        if not shape.targets or not len(folds.train):
+            notes.append(f"domain '{name}' is not forecast: {len(shape.targets)} targets, {len(folds.train)} training windows")
+            continue
+        leading.append(name)
+        if folds.borrowed:
+            notes.append(f"domain '{name}' has no validation window: its last {len(folds.validation)} training windows chose the epoch")
     return tuple(leading), notes

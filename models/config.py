@@ -33,7 +33,7 @@ class ModelConfig:
         rows: Node-windows in one step (at least one window); `batch` its most windows.
         steps, least_steps: Most and fewest steps of one domain in one epoch.
         quantile_share: Share of a step's windows on which the spread is trained.
-        ema: Decay of the averaged weights that are validated and kept; 0 keeps the raw weights.
+        ema: Decay, per step of a domain with `steps` steps, of the averaged weights that are validated and kept; 0 keeps the raw ones.
         validation_windows: Most windows of a domain in one validation, evenly spread.
         precision: Of training; `auto` takes bfloat16 where the processor has instructions for it. Prediction is float32.
         threads: Threads of training; part of the result, since sums are split by them.
@@ -61,7 +61,7 @@ class ModelConfig:
     rows: int = 3600
     batch: int = 32
     steps: int = 600
-    least_steps: int = 60
+    least_steps: int = 30
     learning_rate: float = 5e-3
     weight_decay: float = 1e-2
     warmup: float = 0.05

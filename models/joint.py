@@ -88,7 +88,8 @@ class DomainNet(nn.Module):
         out = shape.horizon * len(shape.targets)
         self.head_seq, self.head_space = _zero(nn.Linear(d, out)), _zero(nn.Linear(d, out))
         self.heads_mod = nn.ModuleDict({k: nn.Linear(d, out) for k in others})
-        self.spread = nn.Sequential(nn.Linear(d, d), nn.ReLU(), _zero(nn.Linear(d, out * (len(QUANTILES) - 1))))
+        self.spread_last = _zero(nn.Linear(d, out * (len(QUANTILES) - 1)))
+        self.spread_first = nn.Linear(d, d)
         self.register_buffer("relative_NV", torch.from_numpy(shape.relative_NV.copy()))
 
     def forward(self, batch: Batch, tokens: dict[str, tuple[Tensor, Tensor]], *, parts: bool, spread_windows: int) -> Change:
@@ -120,6 +121,11 @@ class DomainNet(nn.Module):
             spread_BLNVQ=self._spread(x_trunk[:spread_windows].detach()) if spread_windows else None,
         )
 
+    @torch.no_grad()
+    def start_spread(self, step_LVQ: Tensor) -> None:
+        """Let the untrained spread be these steps between quantiles, at every node."""
+        self.spread_last.bias.copy_((step_LVQ + torch.log(-torch.expm1(-step_LVQ))).flatten())
+
     def _present(self, k: str, tokens: dict[str, tuple[Tensor, Tensor]], like: Tensor) -> Tensor:
         if k not in tokens:
             return like.new_zeros((), dtype=torch.float32)
@@ -138,8 +144,13 @@ class DomainNet(nn.Module):
 
     def _spread(self, x_BND: Tensor) -> Tensor:
         b, n, _ = x_BND.shape
-        raw = self.spread(x_BND).float().view(b, n, self.shape.horizon, -1, len(QUANTILES) - 1).transpose(1, 2)
-        return torch.nn.functional.softplus(raw - 1.0)
+        raw = (
+            self.spread_last(torch.relu(self.spread_first(x_BND)))
+            .float()
+            .view(b, n, self.shape.horizon, -1, len(QUANTILES) - 1)
+            .transpose(1, 2)
+        )
+        return torch.nn.functional.softplus(raw)
 
 
 def _relative(relative_NV: Tensor) -> Tensor | None:
@@ -176,7 +187,7 @@ class JointModel(nn.Module):
         needed = sorted({k for d in leading for k in self._others[d]})
         self._summary_steps = {k: min(shapes[k].context, config.summary_context) for k in needed}
         nets = {d: DomainNet(shapes[d], self._others[d], config) for d in leading}
-        self._fusions = {d: net.fusion for d, net in nets.items()}
+        self._nets = nets
         self.nets = nn.ModuleDict(nets)
         self.summaries = nn.ModuleDict({k: Summary(shapes[k], config) for k in needed})
         for k in needed:
@@ -190,9 +201,13 @@ class JointModel(nn.Module):
         """Steps of context that a domain's summary reads."""
         return self._summary_steps[other]
 
+    def net(self, domain: str) -> DomainNet:
+        """The net of one domain."""
+        return self._nets[domain]
+
     def fusion(self, domain: str) -> Fusion:
         """The mixing weights of one domain."""
-        return self._fusions[domain]
+        return self._nets[domain].fusion
 
     def forward(
         self, domain: str, batch: Batch, contexts: dict[str, Context], keep: dict[str, Tensor], *, parts: bool, spread_windows: int

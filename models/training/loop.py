@@ -24,6 +24,8 @@ from models.losses import absolute, pinball, target_change
 from models.progress import Progress
 from models.shapes import DomainShape
 from models.training.checkpoint import read_checkpoint, write_checkpoint
+from models.training.folds import folds_of
+from models.training.spread import usual_steps
 from pipeline.contracts.windows import WindowSet
 from pipeline.errors import ContractError
 
@@ -83,11 +85,13 @@ class Trainer:
         torch.manual_seed(seed)
         self.model = JointModel(shapes, leading, config)
         self.gatherers = {name: Gatherer(windows.domains[name], shapes[name].usual_NV) for name in shapes}
+        self.folds = {d: folds_of(windows.domains[d]) for d in leading}
+        for d in leading:
+            self.model.net(d).start_spread(usual_steps(self.gatherers[d], shapes[d], self.folds[d].train))
         self.optimiser = torch.optim.AdamW(_groups(self.model, config), lr=config.learning_rate, fused=True)
         self.averaged = {name: p.detach().clone() for name, p in self.model.named_parameters()}
         self.dtype = training_precision(config)
-        self.folds = {d: {f: windows.domains[d].windows_of(f) for f in ("train", "validation")} for d in leading}
-        self.plan = {d: _plan(len(self.folds[d]["train"]), len(shapes[d].node_ids), config) for d in leading}
+        self.plan = {d: _plan(len(self.folds[d].train), len(shapes[d].node_ids), config) for d in leading}
         self.weight = {d: torch.from_numpy(windows.domains[d].weight_V[list(shapes[d].targets)].copy()) for d in leading}
         self.best = {d: Best(epoch=0, ratio=1.0, weights=self._weights(d, self.averaged)) for d in leading}
         self.history: list[dict[str, Any]] = []
@@ -142,7 +146,7 @@ class Trainer:
 
     def _batches(self, domain: str, chance: torch.Generator) -> Iterator[NDArray[np.int64]]:
         size, steps = self.plan[domain]
-        train = self.folds[domain]["train"]
+        train = self.folds[domain].train
         passes = -(-size * steps // len(train))
         order = torch.cat([torch.randperm(len(train), generator=chance) for _ in range(passes)]).numpy()
         for k in range(steps):
@@ -170,13 +174,15 @@ class Trainer:
             used = [p for p in self.model.parameters() if p.grad is not None]
             torch.nn.utils.clip_grad_norm_(used, self.config.clip)
             self.optimiser.step()
-            self._average(used)
+            self._average(used, domain)
         return value
 
-    def _average(self, used: Sequence[Tensor]) -> None:
+    def _average(self, used: Sequence[Tensor], domain: str) -> None:
+        """Average over the same share of an epoch in every domain, however few its steps."""
+        newest = min(1.0, (1 - self.config.ema) * self.config.steps / self.plan[domain][1])
         touched = {id(p) for p in used}
         pairs = [(self.averaged[name], p.detach()) for name, p in self.model.named_parameters() if id(p) in touched]
-        torch._foreach_lerp_([a for a, _ in pairs], [p for _, p in pairs], 1 - self.config.ema)
+        torch._foreach_lerp_([a for a, _ in pairs], [p for _, p in pairs], newest)
 
     def _came(self, domain: str, batch: Batch) -> tuple[Tensor, Tensor]:
         v = self.shapes[domain].target_places
@@ -200,7 +206,7 @@ class Trainer:
 
     @torch.no_grad()
     def _errors(self, domain: str) -> tuple[Tensor, Tensor]:
-        index = self.folds[domain]["validation"]
+        index = self.folds[domain].validation
         index = index[np.unique(np.linspace(0, len(index) - 1, min(self.config.validation_windows, len(index))).astype(int))]
         size = self.plan[domain][0]
         error, anchor, cells = (torch.zeros(len(self.shapes[domain].targets), dtype=torch.float64) for _ in range(3))

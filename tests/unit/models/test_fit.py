@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from models import api
+from models.training.folds import folds_of
 from pipeline.contracts.windows import WindowSet
 from pipeline.errors import ConfigError, ContractError, StoreError
 from pipeline.telemetry import QUIET
@@ -130,6 +131,17 @@ def test_a_domain_without_windows_is_seen_but_not_forecast(city: WindowSet) -> N
     fitted = api.fit(empty, QUICK, seed=5, progress=QUIET)
     assert any("'sky' holds no value" in note for note in fitted.meta["notes"])
     assert np.isfinite(api.load(fitted.state, fitted.meta).predict(empty, "road", np.array([0])).quantiles_BLNVQ).all()
+
+
+def test_without_a_validation_fold_the_end_of_training_chooses_the_epoch(city: WindowSet) -> None:
+    d = city.domains["road"]
+    windows = together(replace(d, fold_W=np.where(d.fold_W == 1, -1, d.fold_W).astype(np.int8)))
+    folds = folds_of(windows.domains["road"])
+    assert len(folds.validation) == len(d.windows_of("train")) // 8
+    assert d.end_W[folds.train[-1]] + d.horizon <= d.end_W[folds.validation[0]]
+    meta = api.fit(windows, QUICK, seed=5, progress=QUIET).meta
+    assert meta["leading"] == ["road"]
+    assert any("chose the epoch" in note for note in meta["notes"])
 
 
 def test_a_world_without_any_training_window_is_refused() -> None:

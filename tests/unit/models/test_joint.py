@@ -80,6 +80,15 @@ def test_quantiles_never_cross_and_keep_to_the_bounds(city: WindowSet, predictor
     assert torch.equal(wild[:, MEDIAN], torch.zeros(3))
 
 
+@pytest.mark.parametrize("domain", ["road", "sky", "shop"])
+def test_an_untrained_model_spreads_as_persistence_errs(city: WindowSet, domain: str) -> None:
+    untrained, base = api.fit(city, replace(TINY, epochs=0), seed=3, progress=QUIET), api.fit_baselines(city)
+    index = city.domains[domain].windows_of("test")
+    said = api.load(untrained.state, untrained.meta).predict(city, domain, index).quantiles_BLNVQ
+    persistence = api.load_baselines(base.state, base.meta)["persistence"].predict(city, domain, index).quantiles_BLNVQ
+    np.testing.assert_allclose(said, persistence, rtol=1e-3, atol=0.02)
+
+
 def test_the_weights_of_other_domains_start_at_zero(city: WindowSet) -> None:
     untrained = api.fit(city, replace(TINY, epochs=0), seed=3, progress=QUIET)
     for weighed in api.load(untrained.state, untrained.meta).explain().values():
