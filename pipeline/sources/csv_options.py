@@ -2,58 +2,36 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import model_validator
 
-from pipeline.contracts.worlds import Duration
-from pipeline.sources.delimited import Dialect
-from pipeline.sources.stamps import Ambiguous
+from pipeline.errors import ConfigError
+from pipeline.sources.columns import Dialect, Kind, require_columns
+from pipeline.sources.delimited import header_of
+from pipeline.sources.row_options import RowOptions
 
 
-class CsvOptions(BaseModel):
+class CsvOptions(RowOptions):
     """The `options` of a CSV source.
 
     Attributes:
-        time: Column of the stamp.
-        time_format: `iso`, `epoch_s`, `epoch_ms`, `session` (a date; `calendar` says when that session closed) or a strptime pattern.
-        ambiguous: What a local stamp that the clock passes twice means.
-        interval: Stamps name the start of an interval this long; `valid_time` is its end.
-        published: Column of the instant at which the provider published the row.
-        node, node_column, node_pattern: The node is this one; is in this column; is the first group of this pattern in the file's name.
         columns: Names of the columns of a file without header.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     layout: Literal["long", "wide"] = "long"
     separator: str = ","
     decimal: Literal[".", ","] = "."
     encoding: str = "utf-8"
     columns: tuple[str, ...] = ()
-    nulls: tuple[str, ...] = ()
-    time: str
-    time_format: str = "iso"
-    calendar: str | None = None
-    ambiguous: Ambiguous = "reject"
-    interval: Duration | None = None
-    published: str | None = None
-    published_format: Literal["iso", "epoch_s", "epoch_ms"] = "iso"
-    node: str | None = None
-    node_column: str | None = None
-    node_pattern: str | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        given = [k for k in ("node", "node_column", "node_pattern") if getattr(self, k) is not None]
-        if len(given) != (self.layout == "long"):
+        if len(self.given_nodes) != (self.layout == "long"):
             raise ValueError(
                 f"{self.layout} layout takes {'exactly one' if self.layout == 'long' else 'none'} of node, node_column, node_pattern"
             )
-        if (self.time_format == "session") != (self.calendar is not None):
-            raise ValueError("time_format = 'session' and calendar = '…' belong together")
-        if self.time_format not in ("iso", "epoch_s", "epoch_ms", "session") and "%" not in self.time_format:
-            raise ValueError(f"time_format '{self.time_format}' is none of iso, epoch_s, epoch_ms, session, nor a strptime pattern")
         if len(self.separator) != 1:
             raise ValueError(f"separator '{self.separator}' is not one character")
         return self
@@ -61,12 +39,50 @@ class CsvOptions(BaseModel):
     @property
     def dialect(self) -> Dialect:
         """How the text is written."""
-        pattern = self.time_format if "%" in self.time_format else None
         return Dialect(
             separator=self.separator,
             decimal=self.decimal,
             encoding=self.encoding,
             columns=self.columns,
             nulls=self.nulls,
-            stamp_format=pattern,
+            stamp_format=self.stamp_format,
         )
+
+
+def check_encoding(name: str) -> None:
+    """Refuse an encoding that does not exist.
+
+    Raises:
+        ConfigError: Naming it.
+    """
+    try:
+        "".encode(name)
+    except LookupError as error:
+        raise ConfigError(
+            asked=f"options.encoding = '{name}'", found="no such encoding", mend="for example utf-8, latin-1, cp1252"
+        ) from error
+
+
+def time_kind(options: CsvOptions, data: bytes, file: str) -> Kind:
+    """Whether the first stamp of a file carries a zone; the rest must do as the first."""
+    if options.time_format in ("epoch_s", "epoch_ms"):
+        return "number"
+    if options.time_format != "iso":
+        return "instant" if "%z" in options.time_format else "stamp"
+    return iso_kind(options, data, file, options.time)
+
+
+def iso_kind(options: CsvOptions, data: bytes, file: str, column: str) -> Kind:
+    """Whether the first ISO stamp of a column carries a zone.
+
+    Raises:
+        ContractError: There is no such column.
+    """
+    names = header_of(data, options.dialect, file)
+    require_columns(names, [column], file)
+    for line in data[:65536].split(b"\n")[0 if options.columns else 1 :]:
+        fields = line.decode(options.encoding, errors="replace").strip().split(options.separator)
+        if len(fields) == len(names):
+            stamp = fields[names.index(column)].strip('" ')
+            return "instant" if re.search(r"(Z|[+-]\d\d:?\d\d)$", stamp[10:]) else "stamp"
+    return "stamp"

@@ -24,8 +24,9 @@ from pipeline.contracts.worlds import NodeTable, Source
 from pipeline.errors import ConfigError, ContractError
 from pipeline.settings import Settings
 from pipeline.sources.adapter import Readings
-from pipeline.sources.csv import parse_long, parse_places
+from pipeline.sources.csv import parse_long
 from pipeline.sources.csv_options import CsvOptions
+from pipeline.sources.node_tables import parse_places
 from pipeline.sources.options import read_options
 from pipeline.sources.stamps import utc_offsets
 from pipeline.sources.synthetic_faults import PlantedFault, Reports, plant

@@ -270,7 +270,7 @@ def test_a_gz_that_is_no_gzip_is_refused(content: bytes) -> None:
 
 
 def test_a_gzip_bomb_stops_at_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.sources.delimited.MAX_BYTES", 100_000)
+    monkeypatch.setattr("pipeline.sources.unpacking.MAX_BYTES", 100_000)
     with pytest.raises(ContractError, match="more than 100000 bytes"):
         parse(gzip.compress(b"0" * 10_000_000), source(), "x.csv.gz")
 

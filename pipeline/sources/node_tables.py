@@ -1,0 +1,46 @@
+"""Node tables: the places of a source's nodes, listed in a CSV file."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipeline.contracts.nodes import NodeSet
+from pipeline.contracts.worlds import Source
+from pipeline.errors import ContractError
+from pipeline.sources.columns import Dialect, Kind
+from pipeline.sources.delimited import read_columns
+from pipeline.sources.unpacking import unpacked
+
+
+def east(longitude: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Longitudes in [-180, 180) of such in 0 .. 360."""
+    return (longitude + 180) % 360 - 180 if (longitude >= 180).any() else longitude
+
+
+def parse_places(source: Source, file: str, packed: bytes) -> NodeSet:
+    """The places in a node table, in the order of the file.
+
+    Raises:
+        ContractError: It cannot be read as a whole, or a row of it cannot.
+    """
+    if source.nodes is None:
+        raise ContractError(asked=f"read node table {file}", found="a source without [nodes]", mend="describe its columns in nodes = { … }")
+    table = source.nodes
+    ends = [c for c in (table.latitude_end, table.longitude_end) if c is not None]
+    numbers = [table.latitude, table.longitude, *ends]
+    kinds: dict[str, Kind] = {table.id: "text"}
+    kinds.update(dict.fromkeys(numbers, "number"))
+    found = read_columns(unpacked(packed, file), kinds, Dialect(separator=table.separator), file)
+    if len(found.rejected):
+        first = found.rejected
+        raise ContractError(asked=f"row {first.row[0]} of node table {file}", found=first.reason[0], mend="mend that row")
+    ids = tuple(pa.array(found.columns[table.id]).cast(pa.string()).to_pylist())
+    places = np.stack([found.columns[n] for n in numbers], axis=1)
+    if len(set(ids)) < len(ids) or None in ids:
+        raise ContractError(asked=f"node table {file}", found="a node without id, or twice", mend="mend the table")
+    if len(numbers) == 2:
+        return NodeSet(ids=ids, latitude=places[:, 0], longitude=east(places[:, 1]))
+    middle = (places[:, :2] + places[:, 2:]) / 2
+    return NodeSet(ids=ids, latitude=middle[:, 0], longitude=east(middle[:, 1]), ends=places)

@@ -1,0 +1,75 @@
+"""What a world may say about a long table, whatever its format: where the stamp and the node of a row are."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from pipeline.contracts.worlds import Duration
+from pipeline.errors import ConfigError
+from pipeline.sources.stamps import Ambiguous, known_calendars
+
+
+class StampOptions(BaseModel):
+    """How stamps are written and what they mean.
+
+    Attributes:
+        time: Column of the stamp.
+        time_format: `iso`, `epoch_s`, `epoch_ms`, `session` (a date; `calendar` says when that session closed) or a strptime pattern.
+        ambiguous: What a local stamp that the clock passes twice means.
+        interval: Stamps name the start of an interval this long; `valid_time` is its end.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    time: str
+    time_format: str = "iso"
+    calendar: str | None = None
+    ambiguous: Ambiguous = "reject"
+    interval: Duration | None = None
+
+    @model_validator(mode="after")
+    def _stamped(self) -> Self:
+        if (self.time_format == "session") != (self.calendar is not None):
+            raise ValueError("time_format = 'session' and calendar = '…' belong together")
+        if self.time_format not in ("iso", "epoch_s", "epoch_ms", "session") and "%" not in self.time_format:
+            raise ValueError(f"time_format '{self.time_format}' is none of iso, epoch_s, epoch_ms, session, nor a strptime pattern")
+        return self
+
+    @property
+    def stamp_format(self) -> str | None:
+        """The strptime pattern, where there is one."""
+        return self.time_format if "%" in self.time_format else None
+
+
+class RowOptions(StampOptions):
+    """How the rows of a long table are read.
+
+    Attributes:
+        published: Column of the instant at which the provider published the row.
+        node, node_column, node_pattern: The node is this one; is in this column; is the first group of this pattern in the file's name.
+        nulls: Further texts that mean "no value".
+    """
+
+    published: str | None = None
+    published_format: Literal["iso", "epoch_s", "epoch_ms"] = "iso"
+    node: str | None = None
+    node_column: str | None = None
+    node_pattern: str | None = None
+    nulls: tuple[str, ...] = ()
+
+    @property
+    def given_nodes(self) -> list[str]:
+        """Which of the three ways to name the node are used."""
+        return [k for k in ("node", "node_column", "node_pattern") if getattr(self, k) is not None]
+
+
+def check_calendar(options: StampOptions) -> None:
+    """Refuse a calendar that no exchange has.
+
+    Raises:
+        ConfigError: Naming it.
+    """
+    if options.calendar is not None and options.calendar not in known_calendars():
+        raise ConfigError(asked=f"options.calendar = '{options.calendar}'", found="no such calendar", mend="for example XNYS, XLON, XCSE")

@@ -1,0 +1,37 @@
+"""What a file holds once it is unpacked, within a limit that no bomb passes."""
+
+from __future__ import annotations
+
+import zlib
+
+from pipeline.errors import ContractError
+
+MAX_BYTES = 2**31
+
+
+def unpacked(data: bytes, file: str) -> bytes:
+    """The content of a gzip file, or the bytes as they are.
+
+    Raises:
+        ContractError: The gzip stream is truncated, damaged or larger than MAX_BYTES, or a `.gz` is no gzip.
+    """
+    mend = "fetch the file again; a newer delivery of the same name takes its place"
+    if data[:2] != b"\x1f\x8b":
+        if file.endswith(".gz") or not data:
+            raise ContractError(asked=f"read {file}", found=f"{len(data)} bytes that are no gzip" if data else "0 bytes", mend=mend)
+        return data
+    out: list[bytes] = []
+    size, rest = 0, data
+    while rest:
+        stream = zlib.decompressobj(wbits=31)
+        try:
+            out.append(stream.decompress(rest, MAX_BYTES - size + 1))
+        except zlib.error as error:
+            raise ContractError(asked=f"unpack {file} ({len(data)} bytes)", found=f"damaged gzip: {error}", mend=mend) from error
+        size += len(out[-1])
+        if size > MAX_BYTES:
+            raise ContractError(asked=f"unpack {file}", found=f"more than {MAX_BYTES} bytes", mend="split the file")
+        if not stream.eof:
+            raise ContractError(asked=f"unpack {file} ({len(data)} bytes)", found="a truncated gzip", mend=mend)
+        rest = stream.unused_data.lstrip(b"\0")
+    return b"".join(out) if len(out) > 1 else out[0]
