@@ -21,7 +21,7 @@ from pipeline import api
 from pipeline.contracts.times import parse_instant
 from pipeline.errors import ConfigError, CubecastError, StoreError
 from pipeline.process_tree import die_with_parent
-from pipeline.settings import Settings, read_settings
+from pipeline.settings import Settings, read_settings, share_processors
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.receipts import Receipts
 from pipeline.telemetry import Progress, progress_on
@@ -332,6 +332,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     given = sys.argv[1:] if arguments is None else arguments
     as_json = "--json" in given
+    share_processors()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         code = _guarded(given)
