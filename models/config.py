@@ -36,7 +36,8 @@ class ModelConfig:
         ema: Decay, per step of a domain with `steps` steps, of the averaged weights that are validated and kept; 0 keeps the raw ones.
         validation_windows: Most windows of a domain in one validation, evenly spread.
         precision: Of training; `auto` takes bfloat16 where the processor has instructions for it. Prediction is float32.
-        threads: Threads of training; part of the result, since sums are split by them.
+        threads: Threads of training; part of the result, since sums are split by them. Steps are short: on cores shared with
+            other processes two threads are several times slower than one.
     """
 
     recipe: str
@@ -59,8 +60,8 @@ class ModelConfig:
     epochs: int = 8
     patience: int = 8
     rows: int = 3600
-    batch: int = 32
-    steps: int = 600
+    batch: int = 64
+    steps: int = 560
     least_steps: int = 30
     learning_rate: float = 5e-3
     weight_decay: float = 1e-2
@@ -71,7 +72,7 @@ class ModelConfig:
     quantile_share: float = 0.125
     validation_windows: int = 256
     precision: Precision = "auto"
-    threads: int = 2
+    threads: int = 1
 
     @cached_property
     def digest(self) -> str:
