@@ -44,7 +44,7 @@ def run(request: EvaluateRequest, settings: Settings, progress: Progress) -> Rec
             found=f"it was trained on data until {format_instant(candidate.as_of)}",
             mend="ask with a later --as-of",
         )
-    cubes = reading.open_cubes(world, settings, candidate.as_of)
+    cubes = reading.open_cubes(world, settings, candidate.as_of, absent_is_fine=True)
     windows = reading.windows_of(world, candidate, cubes, as_of=to_seconds(candidate.as_of), live=False)
     del cubes
     models = reading.load_models(candidate)

@@ -12,7 +12,7 @@ import torch
 
 from models import api
 from pipeline.contracts.windows import WindowSet
-from pipeline.errors import ConfigError, ContractError, StoreError
+from pipeline.errors import ConfigError, ContractError, NotYetAvailable, StoreError
 from pipeline.telemetry import QUIET
 from tests.unit.models.conftest import road
 from tests.unit.models.planted import altered, together
@@ -134,7 +134,7 @@ def test_a_domain_without_windows_is_seen_but_not_forecast(city: WindowSet) -> N
 
 def test_a_world_without_any_training_window_is_refused() -> None:
     d = road()
-    with pytest.raises(ContractError, match="'road' is not forecast"):
+    with pytest.raises(NotYetAvailable, match="'road' is not forecast"):
         api.fit(together(replace(d, fold_W=np.full_like(d.fold_W, 2))), QUICK, seed=0, progress=QUIET)
 
 
