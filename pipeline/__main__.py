@@ -26,7 +26,8 @@ from pipeline.stores.objects import ObjectStore
 from pipeline.stores.receipts import Receipts
 from pipeline.telemetry import Progress, progress_on
 
-INTERRUPTED = 130
+INTERRUPTED = 128 + signal.SIGINT
+TERMINATED = 128 + signal.SIGTERM
 app = typer.Typer(
     name="cubecast",
     help="Raw weather, traffic and market feeds to published, verified forecasts.",
@@ -336,6 +337,20 @@ def _report(error: CubecastError, *, as_json: bool) -> int:
     return error.exit_code
 
 
+def _report_end(how: str, code: int, *, as_json: bool) -> None:
+    found, mend = "the state is whole", "run the same command to go on"
+    said = {"event": "error", "error": how.title(), "asked": f"end: {how}", "found": found, "mend": mend, "exit_code": code}
+    print(json.dumps(said) if as_json else f"{how}: {found}; {mend}", file=sys.stderr, flush=True)
+
+
+class _Terminated(SystemExit):
+    """SIGTERM arrived."""
+
+
+def _terminate(*_: object) -> None:
+    raise _Terminated(TERMINATED)
+
+
 def _guarded(arguments: list[str]) -> int:
     """The command's exit code; raises what no one planned for."""
     try:
@@ -355,11 +370,13 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     given = sys.argv[1:] if arguments is None else arguments
     as_json = "--json" in given
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         code = _guarded(given)
     except KeyboardInterrupt:
         code = INTERRUPTED
+    except _Terminated:
+        code = TERMINATED
     except CubecastError as error:
         return _report(error, as_json=as_json)
     except Exception as error:
@@ -371,8 +388,8 @@ def main(arguments: list[str] | None = None) -> int:
                 flush=True,
             )
         return 70
-    if code == INTERRUPTED:
-        print("interrupted: the state is whole; run the same command to go on", file=sys.stderr, flush=True)
+    if code in (INTERRUPTED, TERMINATED):
+        _report_end("interrupted" if code == INTERRUPTED else "terminated", code, as_json=as_json)
     return code
 
 

@@ -289,7 +289,7 @@ def parse_world(text: str, file: str) -> World:
 def _fault(fault: Any) -> str:
     """One fault of a world file: key = value: what is wrong, what is allowed."""
     location, kind = fault["loc"], fault["type"]
-    said = {"extra_forbidden": "no such key", "missing": "this key is missing"}.get(kind, fault["msg"].removeprefix("Value error, "))
+    said: str = {"extra_forbidden": "no such key", "missing": "this key is missing"}.get(kind, fault["msg"].removeprefix("Value error, "))
     if not location:
         return said
     key = ".".join(str(k) for k in location)
