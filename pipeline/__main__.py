@@ -50,10 +50,16 @@ WorldName = Annotated[
     str,
     typer.Option("--world", "-w", help="A world's name, or the path of its TOML file.", autocompletion=_complete_world, metavar="WORLD"),
 ]
-AsOf = Annotated[str | None, typer.Option(help="The instant as of which it is asked, such as 2014-09-30T16:00Z.", metavar="TIME")]
-Source = Annotated[str | None, typer.Option(help="One source of the world instead of all.")]
+_AS_OF_HELP = (
+    "Only what is known at this instant counts: ISO 8601 with a UTC offset, such as 2014-09-30T16:00Z; "
+    "by default now, and in a world of ended feeds the instant that its file names."
+)
+AsOf = Annotated[str | None, typer.Option(help=_AS_OF_HELP, metavar="TIME")]
+Source = Annotated[str | None, typer.Option(help="The name of one source of the world, instead of all.")]
 ModelId = Annotated[str | None, typer.Option(help="A candidate; by default the newest as of that instant.")]
-Json = Annotated[bool, typer.Option("--json", help="Only the receipt as one JSON line on stdout; progress as JSON lines on stderr.")]
+Json = Annotated[
+    bool, typer.Option("--json", help="One JSON line per step on stdout, its receipt; progress and errors as JSON lines on stderr.")
+]
 Parent = Annotated[int | None, typer.Option("--die-with-parent", hidden=True, help="End when the process of this id, our parent, ends.")]
 
 
@@ -171,7 +177,7 @@ def land(
     as_json: Json = False,
     parent: Parent = None,
 ) -> None:
-    """Fetch what the sources have delivered, byte for byte."""
+    """Fetch what the sources have delivered, and keep it byte for byte."""
     clock = clock_of(api.load_world(world))
     received = _instant(received_time, "--received-time", clock)
     as_of_time = _instant(as_of, "--as-of", clock)
@@ -198,7 +204,7 @@ def build_cube(world: WorldName, as_of: AsOf = None, as_json: Json = False, pare
 def train(
     world: WorldName,
     as_of: AsOf = None,
-    recipe: Annotated[str | None, typer.Option(help="A named configuration of the model; by default the world's.")] = None,
+    recipe: Annotated[str | None, typer.Option(help="A named configuration of the model (small, tiny); by default the world's.")] = None,
     options: Annotated[
         list[str] | None, typer.Option("--set", help="One value of the recipe, such as epochs=3.", metavar="KEY=VALUE")
     ] = None,
@@ -206,7 +212,7 @@ def train(
     as_json: Json = False,
     parent: Parent = None,
 ) -> None:
-    """Train a candidate on what was known at an instant."""
+    """Train a candidate model, and the baselines it must beat, on what was known at an instant."""
     as_of_time = _issue_time(api.load_world(world), as_of)
     request = _ask(api.TrainRequest, world=world, as_of=as_of_time, recipe=recipe, options=_settings_of(options or []), seed=seed)
     perform(request, as_json=as_json, parent=parent)
@@ -248,7 +254,7 @@ def verify(
     as_json: Json = False,
     parent: Parent = None,
 ) -> None:
-    """Score published forecasts with what happened."""
+    """Compare published forecasts with what happened since."""
     clock = clock_of(api.load_world(world))
     issued = _instant(issue_time, "--issue-time", clock) if issue_time else None
     perform(
@@ -298,7 +304,9 @@ def worlds_check(file: Annotated[str, typer.Argument(help="A world file, or a wo
 
     world = api.load_world(file)
     check_world(world)
-    print(f"{world.name}: {world.title}: {len(world.sources)} source(s), {len(world.domains)} domain(s), digest {world.digest[:12]}")
+    print(
+        f"{world.name} is right: {world.title}: {len(world.sources)} source(s), {len(world.domains)} domain(s), digest {world.digest[:12]}"
+    )
 
 
 @airflow_app.command("forecast", epilog=_example("cubecast airflow forecast --world synthetic"))
