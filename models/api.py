@@ -22,8 +22,9 @@ from models.shapes import DomainShape, shape_of
 from models.state import Fitted, common_meta, pack, read_shapes, shape_arrays, unpack
 from models.training.folds import folds_of
 from models.training.loop import Trainer, reproducible, training_precision
+from pipeline.contracts.times import format_instant, from_seconds
 from pipeline.contracts.windows import WindowSet
-from pipeline.errors import ConfigError, ContractError
+from pipeline.errors import ConfigError, ContractError, NotYetAvailable
 
 __all__ = [
     "Fitted",
@@ -65,16 +66,17 @@ def fit(windows: WindowSet, config: ModelConfig, *, seed: int, progress: Progres
         checkpoint: A file that is replaced after each epoch and from which a killed training goes on, bit for bit.
 
     Raises:
-        ContractError: No domain has a training window, the loss is no number, or the checkpoint is of another training.
+        NotYetAvailable: No domain has a training window.
+        ContractError: The loss is no number, or the checkpoint is of another training.
         StoreError: The checkpoint cannot be written.
     """
     shapes, notes = _usable(windows)
     leading, skipped = _leading(windows, shapes)
     if not leading:
-        raise ContractError(
-            asked=f"train on world '{windows.world}'",
-            found="; ".join(notes + skipped) or "no domain",
-            mend="wait for more data, or shorten context and horizon",
+        raise NotYetAvailable(
+            asked=f"train on world '{windows.world}' as of {format_instant(from_seconds(windows.as_of))}",
+            found="no training window: " + ("; ".join(notes + skipped) or "no domain has a node yet"),
+            mend="wait for more data, ask for a later --as-of, or shorten context and horizon",
         )
     with reproducible(config.threads):
         trainer = Trainer(windows, shapes, leading, config, seed)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import importlib
 import json
+import os
 import signal
 import sys
 import time
@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from typer.exceptions import TyperException
 
 from pipeline import api
-from pipeline.contracts.times import parse_instant
+from pipeline.contracts.times import format_instant, parse_instant
 from pipeline.errors import ConfigError, CubecastError, StoreError
 from pipeline.process_tree import die_with_parent
 from pipeline.settings import Settings, read_settings, share_processors
@@ -26,7 +26,8 @@ from pipeline.stores.objects import ObjectStore
 from pipeline.stores.receipts import Receipts
 from pipeline.telemetry import Progress, progress_on
 
-INTERRUPTED = 130
+INTERRUPTED = 128 + signal.SIGINT
+TERMINATED = 128 + signal.SIGTERM
 app = typer.Typer(
     name="cubecast",
     help="Raw weather, traffic and market feeds to published, verified forecasts.",
@@ -49,10 +50,16 @@ WorldName = Annotated[
     str,
     typer.Option("--world", "-w", help="A world's name, or the path of its TOML file.", autocompletion=_complete_world, metavar="WORLD"),
 ]
-AsOf = Annotated[str | None, typer.Option(help="The instant as of which it is asked, such as 2014-09-30T16:00Z.", metavar="TIME")]
-Source = Annotated[str | None, typer.Option(help="One source of the world instead of all.")]
+_AS_OF_HELP = (
+    "Only what is known at this instant counts: ISO 8601 with a UTC offset, such as 2014-09-30T16:00Z; "
+    "by default now, and in a world of ended feeds the instant that its file names."
+)
+AsOf = Annotated[str | None, typer.Option(help=_AS_OF_HELP, metavar="TIME")]
+Source = Annotated[str | None, typer.Option(help="The name of one source of the world, instead of all.")]
 ModelId = Annotated[str | None, typer.Option(help="A candidate; by default the newest as of that instant.")]
-Json = Annotated[bool, typer.Option("--json", help="Only the receipt as one JSON line on stdout; progress as JSON lines on stderr.")]
+Json = Annotated[
+    bool, typer.Option("--json", help="One JSON line per step on stdout, its receipt; progress and errors as JSON lines on stderr.")
+]
 Parent = Annotated[int | None, typer.Option("--die-with-parent", hidden=True, help="End when the process of this id, our parent, ends.")]
 
 
@@ -87,6 +94,19 @@ def _instant(text: str | None, option: str, default: datetime) -> datetime:
         raise ConfigError(
             asked=f"{option} {text}", found=str(error), mend="write an ISO 8601 instant, such as 2014-09-30T16:00Z"
         ) from error
+
+
+def _issue_time(world: api.World, text: str | None) -> datetime:
+    """The instant of learning and forecasting that an option names, within the world's time."""
+    moment = _instant(text, "--as-of", issue_time_of(world))
+    first, last = world.start, clock_of(world)
+    if not first < moment <= last:
+        raise ConfigError(
+            asked=f"--as-of {text} of world {world.name}",
+            found=f"{'later than the world reaches' if moment > last else 'before the world begins'}: {format_instant(first)} .. {format_instant(last)}",
+            mend=f"ask for an instant in between, such as {format_instant(issue_time_of(world))}",
+        )
+    return moment
 
 
 def _settings_of(pairs: list[str]) -> dict[str, Any]:
@@ -157,7 +177,7 @@ def land(
     as_json: Json = False,
     parent: Parent = None,
 ) -> None:
-    """Fetch what the sources have delivered, byte for byte."""
+    """Fetch what the sources have delivered, and keep it byte for byte."""
     clock = clock_of(api.load_world(world))
     received = _instant(received_time, "--received-time", clock)
     as_of_time = _instant(as_of, "--as-of", clock)
@@ -184,7 +204,7 @@ def build_cube(world: WorldName, as_of: AsOf = None, as_json: Json = False, pare
 def train(
     world: WorldName,
     as_of: AsOf = None,
-    recipe: Annotated[str | None, typer.Option(help="A named configuration of the model; by default the world's.")] = None,
+    recipe: Annotated[str | None, typer.Option(help="A named configuration of the model (small, tiny); by default the world's.")] = None,
     options: Annotated[
         list[str] | None, typer.Option("--set", help="One value of the recipe, such as epochs=3.", metavar="KEY=VALUE")
     ] = None,
@@ -192,8 +212,8 @@ def train(
     as_json: Json = False,
     parent: Parent = None,
 ) -> None:
-    """Train a candidate on what was known at an instant."""
-    as_of_time = _instant(as_of, "--as-of", issue_time_of(api.load_world(world)))
+    """Train a candidate model, and the baselines it must beat, on what was known at an instant."""
+    as_of_time = _issue_time(api.load_world(world), as_of)
     request = _ask(api.TrainRequest, world=world, as_of=as_of_time, recipe=recipe, options=_settings_of(options or []), seed=seed)
     perform(request, as_json=as_json, parent=parent)
 
@@ -201,28 +221,28 @@ def train(
 @app.command("evaluate", rich_help_panel="The nine steps", epilog=_example("cubecast evaluate --world aarhus"))
 def evaluate(world: WorldName, as_of: AsOf = None, model_id: ModelId = None, as_json: Json = False, parent: Parent = None) -> None:
     """Score a candidate and the baselines on held-out time."""
-    as_of_time = _instant(as_of, "--as-of", issue_time_of(api.load_world(world)))
+    as_of_time = _issue_time(api.load_world(world), as_of)
     perform(_ask(api.EvaluateRequest, world=world, as_of=as_of_time, model_id=model_id), as_json=as_json, parent=parent)
 
 
 @app.command("promote", rich_help_panel="The nine steps", epilog=_example("cubecast promote --world aarhus"))
 def promote(world: WorldName, as_of: AsOf = None, model_id: ModelId = None, as_json: Json = False, parent: Parent = None) -> None:
     """Decide, per target, what is published: only what beats its baselines."""
-    as_of_time = _instant(as_of, "--as-of", issue_time_of(api.load_world(world)))
+    as_of_time = _issue_time(api.load_world(world), as_of)
     perform(_ask(api.PromoteRequest, world=world, as_of=as_of_time, model_id=model_id), as_json=as_json, parent=parent)
 
 
 @app.command("predict", rich_help_panel="The nine steps", epilog=_example("cubecast predict --world aarhus --as-of 2014-09-30T16:00Z"))
 def predict(world: WorldName, as_of: AsOf = None, as_json: Json = False, parent: Parent = None) -> None:
     """Forecast from what was known at the issue time."""
-    as_of_time = _instant(as_of, "--as-of", issue_time_of(api.load_world(world)))
+    as_of_time = _issue_time(api.load_world(world), as_of)
     perform(_ask(api.PredictRequest, world=world, as_of=as_of_time), as_json=as_json, parent=parent)
 
 
 @app.command("publish", rich_help_panel="The nine steps", epilog=_example("cubecast publish --world aarhus --as-of 2014-09-30T16:00Z"))
 def publish(world: WorldName, as_of: AsOf = None, as_json: Json = False, parent: Parent = None) -> None:
     """Publish a forecast: Zarr, Parquet and a page."""
-    as_of_time = _instant(as_of, "--as-of", issue_time_of(api.load_world(world)))
+    as_of_time = _issue_time(api.load_world(world), as_of)
     perform(_ask(api.PublishRequest, world=world, as_of=as_of_time), as_json=as_json, parent=parent)
 
 
@@ -234,7 +254,7 @@ def verify(
     as_json: Json = False,
     parent: Parent = None,
 ) -> None:
-    """Score published forecasts with what happened."""
+    """Compare published forecasts with what happened since."""
     clock = clock_of(api.load_world(world))
     issued = _instant(issue_time, "--issue-time", clock) if issue_time else None
     perform(
@@ -245,8 +265,11 @@ def verify(
 @app.command("run", rich_help_panel="Run", epilog=_example("cubecast run --world synthetic"))
 def run(world: WorldName, as_of: AsOf = None, as_json: Json = False, parent: Parent = None) -> None:
     """All nine steps, from raw feeds to a verified forecast, in this process."""
+    from pipeline.steps.checks import check_world
+
     loaded = api.load_world(world)
-    issue_time = _instant(as_of, "--as-of", issue_time_of(loaded))
+    issue_time = _issue_time(loaded, as_of)
+    check_world(loaded)
     for request in api.flow(world, issue_time=issue_time, now=clock_of(loaded)):
         perform(request, as_json=as_json, parent=parent)
     if not as_json:
@@ -277,17 +300,25 @@ def worlds_list() -> None:
 @worlds_app.command("check", epilog=_example("cubecast worlds check worlds/my_city.toml"))
 def worlds_check(file: Annotated[str, typer.Argument(help="A world file, or a world's name.", metavar="FILE")]) -> None:
     """Whether a world file is right; every fault is named with its key."""
+    from pipeline.steps.checks import check_world
+
     world = api.load_world(file)
-    print(f"{world.name}: {world.title}: {len(world.sources)} source(s), {len(world.domains)} domain(s), digest {world.digest[:12]}")
+    check_world(world)
+    print(
+        f"{world.name} is right: {world.title}: {len(world.sources)} source(s), {len(world.domains)} domain(s), digest {world.digest[:12]}"
+    )
 
 
 @airflow_app.command("forecast", epilog=_example("cubecast airflow forecast --world synthetic"))
 def airflow_forecast(world: WorldName = "synthetic", as_of: AsOf = None) -> None:
     """Run a world's DAGs from ingest to verify for one issue time, then end Airflow."""
     from pipeline.local_airflow.launch import forecast
+    from pipeline.steps.checks import check_world
 
     loaded = api.load_world(world)
-    code = forecast(loaded, issue_time=_instant(as_of, "--as-of", issue_time_of(loaded)), now=clock_of(loaded), settings=read_settings())
+    issue_time = _issue_time(loaded, as_of)
+    check_world(loaded)
+    code = forecast(loaded, issue_time=issue_time, now=clock_of(loaded), settings=read_settings())
     if code == 0:
         status(world, as_json=False)
     raise typer.Exit(code)
@@ -314,15 +345,30 @@ def _report(error: CubecastError, *, as_json: bool) -> int:
     return error.exit_code
 
 
+def _report_end(how: str, code: int, *, as_json: bool) -> None:
+    found, mend = "the state is whole", "run the same command to go on"
+    said = {"event": "error", "error": how.title(), "asked": f"end: {how}", "found": found, "mend": mend, "exit_code": code}
+    print(json.dumps(said) if as_json else f"{how}: {found}; {mend}", file=sys.stderr, flush=True)
+
+
+class _Terminated(SystemExit):
+    """SIGTERM arrived."""
+
+
+def _terminate(*_: object) -> None:
+    raise _Terminated(TERMINATED)
+
+
 def _guarded(arguments: list[str]) -> int:
     """The command's exit code; raises what no one planned for."""
     try:
         code = app(arguments or ["--help"], standalone_mode=False, prog_name="cubecast")
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        mend = "free space, then run the same command again; nothing was half-written"
-        raise StoreError(asked=f"write {error.filename or 'a file'}", found=str(error.strerror), mend=mend) from error
+        mend = "free space or mend access, then run the same command again; nothing was half-written"
+        raise StoreError(asked=f"use {error.filename or 'a file'}", found=str(error.strerror or error), mend=mend) from error
     except TyperException as error:
         raise ConfigError(asked=f"cubecast {' '.join(arguments)}", found=error.format_message().rstrip("."), mend="see --help") from error
     return code if isinstance(code, int) else 0
@@ -333,18 +379,26 @@ def main(arguments: list[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     as_json = "--json" in given
     share_processors()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         code = _guarded(given)
     except KeyboardInterrupt:
         code = INTERRUPTED
+    except _Terminated:
+        code = TERMINATED
     except CubecastError as error:
         return _report(error, as_json=as_json)
-    except Exception:
+    except Exception as error:
         traceback.print_exc()
+        if as_json:
+            print(
+                json.dumps({"event": "error", "error": type(error).__name__, "found": str(error), "exit_code": 70}),
+                file=sys.stderr,
+                flush=True,
+            )
         return 70
-    if code == INTERRUPTED:
-        print("interrupted: the state is whole; run the same command to go on", file=sys.stderr, flush=True)
+    if code in (INTERRUPTED, TERMINATED):
+        _report_end("interrupted" if code == INTERRUPTED else "terminated", code, as_json=as_json)
     return code
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class CubecastError(Exception):
@@ -19,6 +19,14 @@ class CubecastError(Exception):
     def __init__(self, *, asked: str, found: str, mend: str) -> None:
         super().__init__(f"{asked}: {found}. Mend: {mend}")
         self.asked, self.found, self.mend = asked, found, mend
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _again, (type(self), self.asked, self.found, self.mend)
+
+
+def _again(kind: type[CubecastError], asked: str, found: str, mend: str) -> CubecastError:
+    """The error as another process raised it."""
+    return kind(asked=asked, found=found, mend=mend)
 
 
 class NotYetAvailable(CubecastError):

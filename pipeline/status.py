@@ -98,7 +98,7 @@ def show(state: State, stream: TextIO) -> None:
     console = Console(file=stream, width=None if stream.isatty() else _WIDTH, highlight=False)
     console.print(f"[bold]{state['world']}[/bold]  {state['title']}")
     if not state["steps"]:
-        console.print(f"nothing has run yet; try: cubecast run --world {state['world']}")
+        console.print(f"nothing has run yet in {state['store']}; try: cubecast run --world {state['world']}", soft_wrap=True)
         return
     ids = "".join(f"   {name} {state[name][:16]}" for name in ("snapshot", "model") if state[name])
     console.print(f"latest issue time  [bold]{state['latest_issue_time'] or 'none yet'}[/bold]{ids}\n")

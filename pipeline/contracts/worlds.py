@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
+from collections.abc import Iterable
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
@@ -24,7 +25,7 @@ from pydantic import (
 )
 
 from pipeline.contracts.provenance import digest_json
-from pipeline.contracts.times import format_duration, parse_duration, parse_instant
+from pipeline.contracts.times import format_duration, format_instant, parse_duration, parse_instant
 from pipeline.errors import ConfigError
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
@@ -186,6 +187,12 @@ class Recorded(_Table):
     end: Instant
     as_of: Instant
 
+    @model_validator(mode="after")
+    def _ended(self) -> Self:
+        if self.as_of > self.end:
+            raise ValueError(f"as_of {format_instant(self.as_of)} is after end {format_instant(self.end)}, where the feeds ended")
+        return self
+
 
 class World(_Table):
     """One configured system: its sources, its domains, its clocks."""
@@ -204,14 +211,19 @@ class World(_Table):
 
     @model_validator(mode="after")
     def _closed(self) -> Self:
+        faults = []
         for domain_name, domain in self.domains.items():
             for name, variable in domain.variables.items():
                 source = self.sources.get(variable.source)
-                where = f"domains.{domain_name}.variables.{name}.source"
+                where = f"domains.{domain_name}.variables.{name}"
                 if source is None:
-                    raise ValueError(f"{where} = '{variable.source}' names no source; there are {sorted(self.sources)}")
-                if name not in source.variables:
-                    raise ValueError(f"{where}: source '{variable.source}' has no variable '{name}', only {sorted(source.variables)}")
+                    faults.append(f"{where}.source = '{variable.source}': no such source{_hint(variable.source, self.sources)}")
+                elif name not in source.variables:
+                    faults.append(f"{where}: source '{variable.source}' has no such variable{_hint(name, source.variables)}")
+        if self.recorded is not None and self.recorded.as_of <= self.start:
+            faults.append(f"recorded.as_of = {format_instant(self.recorded.as_of)}: not after start, {format_instant(self.start)}")
+        if faults:
+            raise ValueError(_BETWEEN.join(faults))
         return self
 
     @cached_property
@@ -229,6 +241,16 @@ class World(_Table):
         return self.domains[domain].start or self.start
 
 
+_BETWEEN = "\n  - "
+
+
+def _hint(given: str, allowed: Iterable[str]) -> str:
+    """What is allowed, and the nearest of it to what was given, as a half-sentence."""
+    names = list(allowed)
+    close = difflib.get_close_matches(given, names, n=1)
+    return (f"; did you mean '{close[0]}'?" if close else ";") + f" allowed: {', '.join(names)}"
+
+
 def _nearest(location: tuple[int | str, ...]) -> str:
     """The known key nearest to an unknown one, as a half-sentence."""
     model: type[BaseModel] = World
@@ -237,10 +259,7 @@ def _nearest(location: tuple[int | str, ...]) -> str:
         if field is not None:
             found = list(_inner_models(field.annotation))
             model = found[0] if found else model
-    close = difflib.get_close_matches(str(location[-1]), model.model_fields, n=1)
-    return (
-        f"; did you mean '{close[0]}'? allowed: {', '.join(model.model_fields)}" if close else f"; allowed: {', '.join(model.model_fields)}"
-    )
+    return _hint(str(location[-1]), model.model_fields)
 
 
 def _inner_models(annotation: Any) -> list[type[BaseModel]]:
@@ -262,15 +281,21 @@ def parse_world(text: str, file: str) -> World:
     try:
         return World.model_validate(content)
     except ValidationError as error:
-        faults = []
-        for fault in error.errors():
-            key = ".".join(str(k) for k in fault["loc"]) or "(whole file)"
-            hint = _nearest(fault["loc"]) if fault["type"] == "extra_forbidden" else ""
-            value = "" if isinstance(fault["input"], dict) else f" = {fault['input']!r}"
-            faults.append(f"{key}{value}: {fault['msg']}{hint}")
+        faults = _BETWEEN.join(_fault(fault) for fault in error.errors())
         raise ConfigError(
-            asked=f"world file {file}", found=f"{len(faults)} fault(s)\n  - " + "\n  - ".join(faults) + "\n", mend="correct these keys"
+            asked=f"world file {file}", found=f"{faults.count(_BETWEEN) + 1} fault(s){_BETWEEN}{faults}", mend="correct these keys"
         ) from error
+
+
+def _fault(fault: Any) -> str:
+    """One fault of a world file: key = value: what is wrong, what is allowed."""
+    location, kind = fault["loc"], fault["type"]
+    said: str = {"extra_forbidden": "no such key", "missing": "this key is missing"}.get(kind, fault["msg"].removeprefix("Value error, "))
+    if not location:
+        return said
+    key = ".".join(str(k) for k in location)
+    value = "" if isinstance(fault["input"], dict) or kind == "missing" else f" = {fault['input']!r}"
+    return f"{key}{value}: {said}{_nearest(location) if kind == 'extra_forbidden' else ''}"
 
 
 def worlds_folder() -> Path:
@@ -292,17 +317,27 @@ def load_world(name_or_file: str) -> World:
     path = Path(name_or_file)
     if path.suffix != ".toml":
         if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", name_or_file):
-            raise ConfigError(asked=f"world '{name_or_file}'", found="no valid name", mend="use lower-case letters, digits and _")
+            raise ConfigError(
+                asked=f"world '{name_or_file}'",
+                found="no valid name",
+                mend=f"there are {', '.join(world_names())}; or give the path of a .toml file",
+            )
         path = worlds_folder() / f"{name_or_file}.toml"
     if not path.is_file():
         close = difflib.get_close_matches(path.stem, world_names(), n=1)
         raise ConfigError(
             asked=f"world '{name_or_file}'",
-            found=f"no file {path.name}",
+            found=f"no file {path}",
             mend=(f"did you mean '{close[0]}'? " if close else "")
             + f"there are {', '.join(world_names())}; or give the path of a .toml file",
         )
-    world = parse_world(path.read_text(encoding="utf-8"), path.name)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            asked=f"world file {path}", found=f"no UTF-8 text: {error.reason} at byte {error.start}", mend="save it as UTF-8"
+        ) from error
+    world = parse_world(text, path.name)
     if world.name != path.stem:
         raise ConfigError(asked=f"world file {path.name}", found=f"name = '{world.name}'", mend=f"name it '{path.stem}', as the file")
     return world

@@ -120,6 +120,8 @@ def _variable(page: PageInputs, d: DomainForecast, v: int, past_PN: NDArray[np.f
 
 def _last(past_PN: NDArray[np.float32]) -> NDArray[np.float32]:
     """The newest good value of each node (N), NaN where there is none."""
+    if not len(past_PN):
+        return np.full(past_PN.shape[1], np.nan, np.float32)
     good = np.isfinite(past_PN)
     newest = len(past_PN) - 1 - np.argmax(good[::-1], axis=0)
     last: NDArray[np.float32] = np.where(good.any(axis=0), past_PN[newest, np.arange(past_PN.shape[1])], np.nan)

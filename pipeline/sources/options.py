@@ -25,12 +25,13 @@ def read_options(model: type[Options], source: Source) -> Options:
         faults = []
         for fault in error.errors():
             key = ".".join(str(k) for k in fault["loc"]) or "(all)"
-            hint = ""
+            hint, said = "", fault["msg"].removeprefix("Value error, ")
             if fault["type"] == "extra_forbidden":
+                said = "no such key"
                 close = difflib.get_close_matches(key, model.model_fields, n=1)
-                hint = (f"; did you mean '{close[0]}'?" if close else "") + f" allowed: {', '.join(model.model_fields)}"
+                hint = (f"; did you mean '{close[0]}'?" if close else ";") + f" allowed: {', '.join(model.model_fields)}"
             value = "" if isinstance(fault["input"], dict) else f" = {fault['input']!r}"
-            faults.append(f"options.{key}{value}: {fault['msg']}{hint}")
+            faults.append(f"options.{key}{value}: {said}{hint}")
         raise ConfigError(
             asked=f"options of adapter '{source.adapter}'", found="; ".join(faults), mend="correct these keys in the world file"
         ) from error

@@ -70,7 +70,7 @@ def run(request: BuildCubeRequest, settings: Settings, progress: Progress) -> Re
         raise NotYetAvailable(
             asked=f"a cube of world {world.name} as of {format_instant(request.as_of)}",
             found="no domain that has begun and has a node",
-            mend="ask for a later as_of, or mend the start of the world",
+            mend="wait for readings, ask for a later as_of, or mend the start of the world",
         )
     size = measure_plan(list(work.values()), workers=worker_count(settings))
     check_plan(size, limit_bytes=MEMORY_LIMIT)

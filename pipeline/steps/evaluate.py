@@ -71,7 +71,7 @@ def _known(registry: Registry, model_id: str, snapshot: str) -> Scorecard | None
 def _made(
     world: World, settings: Settings, registry: Registry, candidate: Candidate, progress: Progress
 ) -> tuple[Scorecard, tuple[str, ...]]:
-    cubes = reading.open_cubes(world, settings, candidate.as_of)
+    cubes = reading.open_cubes(world, settings, candidate.as_of, absent_is_fine=True)
     windows = reading.windows_of(world, candidate, cubes, as_of=to_seconds(candidate.as_of), live=False)
     del cubes
     models = reading.load_models(candidate)

@@ -19,11 +19,11 @@ from pipeline.contracts.worlds import Source, World, load_world
 from pipeline.errors import ContractError
 from pipeline.quality.availability import available_times, settled
 from pipeline.quality.screen import Screened, screen
-from pipeline.quality.units import conversion
 from pipeline.quality.versions import merged, unrepeated, value_bits
 from pipeline.settings import Settings
 from pipeline.sources.adapter import Adapter, Readings
 from pipeline.sources.registry import adapter_named, check_sources, source_names
+from pipeline.steps.checks import check_units
 from pipeline.stores.landing import Landed, LandingStore
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.observations import DAY, Commit, ObservationStore, dictionary_column, node_codes, places_json
@@ -69,17 +69,6 @@ def run(request: ObserveRequest, settings: Settings, progress: Progress) -> Rece
     )
 
 
-def check_units(world: World) -> None:
-    """Refuse a world with an unknown unit, or one that cannot be converted.
-
-    Raises:
-        ConfigError: Naming the variable and its units.
-    """
-    for name, source in world.sources.items():
-        for variable, rules in source.variables.items():
-            conversion(rules.unit, rules.to, f"sources.{name}.variables.{variable}.unit")
-
-
 def _observe_source(objects: ObjectStore, world: World, name: str, progress: Progress, notes: list[str]) -> tuple[ObservationStore, int]:
     landing, store = LandingStore(objects, world.name, name), ObservationStore(objects, world, name)
     source = world.sources[name]
@@ -89,6 +78,8 @@ def _observe_source(objects: ObjectStore, world: World, name: str, progress: Pro
     pending = [d for d in manifest if d.role == "readings" and d.number not in done]
     newest = {d.name: d.number for d in manifest if d.role == "readings"}
     places = _new_places(store, commits, source, landing, manifest)
+    if not manifest:
+        notes.append(f"source {name}: nothing has landed yet")
     if not pending and places is None:
         return store, 0
     work = _Work(
@@ -166,10 +157,10 @@ def _take_in(work: _Work, landed: Landed) -> _Taken | None:
     parts = work.landing.read(landed)
     try:
         readings = work.adapter.parse(work.source, parts)
-    except ContractError:
+    except ContractError as error:
         if landed.number in work.replaced:
             return None
-        raise
+        raise ContractError(asked=f"source {landed.source}: {error.asked}", found=error.found, mend=error.mend) from error
     received = landed.received_time
     latency = int(work.source.latency.total_seconds())
     available, declared = available_times(

@@ -61,8 +61,8 @@ def run(request: PredictRequest, settings: Settings, progress: Progress) -> Rece
     if not domains:
         raise NotYetAvailable(
             asked=f"forecast at {format_instant(request.as_of)}",
-            found=f"no domain of {', '.join(world.domains)} has its context",
-            mend="land and observe more data, or ask for a later issue time",
+            found=f"no domain of {', '.join(world.domains)} has a value in its context, the steps just before it",
+            mend="land, observe and build the cube up to it, or ask for an issue time at which there are data",
         )
     provenance = _provenance(world, candidate, champion, windows, issue_time, state, absent)
     forecast = Forecast(world=world.name, issue_time=issue_time, domains=domains, provenance=provenance)
@@ -89,10 +89,14 @@ def run(request: PredictRequest, settings: Settings, progress: Progress) -> Rece
 
 
 def _live(windows: WindowSet, domain: str, issue_time: int) -> NDArray[np.int64] | None:
+    """The window at the issue time; None where there is none, or no good value in its context."""
     view = windows.domains[domain]
     index_W = view.windows_of("live")
-    index_W = index_W[view.issue_time_W[index_W] == issue_time]
-    return index_W[-1:] if len(index_W) else None
+    index_W = index_W[view.issue_time_W[index_W] == issue_time][-1:]
+    if not len(index_W):
+        return None
+    last = int(view.end_W[index_W[0]])
+    return index_W if view.good_TNV[last - view.context + 1 : last + 1].any() else None
 
 
 def _domain(

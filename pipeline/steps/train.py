@@ -28,8 +28,8 @@ def run(request: TrainRequest, settings: Settings, progress: Progress) -> Receip
 
     Raises:
         ConfigError: There is no such recipe or option.
-        NotYetAvailable: No cube was built yet.
-        ContractError: No domain has a training window, or the loss is no number.
+        NotYetAvailable: No cube was built yet, or no domain has a training window.
+        ContractError: The loss is no number.
     """
     from models.api import fit, fit_baselines, resolve_config
     from pipeline.windows.reader import build_windows

@@ -57,6 +57,7 @@ class RegionWriter:
     With `isolated` each write leaves the shared session alone and returns what it wrote, to be handed to `merge`.
     """
 
+    url: str
     templates: Mapping[str, GroupTemplate]
     fork: Any
     isolated: bool
@@ -74,7 +75,7 @@ class RegionWriter:
         stop = start + len(next(iter(arrays.values())))
         check_aligned(template, start, stop)
         _check_complete(template, arrays, stop - start)
-        with storage_errors(f"write steps {start}:{stop} of {domain}"):
+        with storage_errors(f"write steps {start}:{stop} of {self.url}/{domain}"):
             fork = copy.deepcopy(self.fork) if self.isolated else self.fork
             group: Any = zarr.open_group(fork.store, mode="r+", path=domain)
             for name, values in arrays.items():
@@ -123,7 +124,7 @@ class CubeWriter:
 
     def regions(self, *, isolated: bool) -> RegionWriter:
         """The writer for workers; `isolated` where they are other processes."""
-        return RegionWriter(templates=dict(self._templates), fork=self._fork, isolated=isolated)
+        return RegionWriter(url=self.url, templates=dict(self._templates), fork=self._fork, isolated=isolated)
 
     def merge(self, written: Sequence[Any]) -> None:
         """Take in what isolated workers wrote; call once, before `keep_books`."""

@@ -19,6 +19,7 @@ from pipeline.contracts.times import to_seconds
 from pipeline.errors import ConfigError, ConflictError, NotYetAvailable, StoreError
 
 BRANCH = "main"
+_MEND_WRITING = "mend the storage (space, access, a damaged object); then run the same command again, the last snapshot is whole"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +81,7 @@ class CubeStore:
         """
         from pipeline.stores.cube_reader import read_domain
 
-        with storage_errors(f"read {self.url}/{domain}"):
+        with self._reading(f"{self.url}/{domain}"):
             return read_domain(self._group(domain), domain, to_seconds(as_of), start, self.snapshot)
 
     def state(self) -> CubeState:
@@ -89,7 +90,7 @@ class CubeStore:
         Raises:
             NotYetAvailable: The cube was never built.
         """
-        with storage_errors(f"read {self.url}"):
+        with self._reading(self.url):
             return CubeState(snapshot=self.snapshot, domains={name: _state(self._group(name)) for name in sorted(self._root)})
 
     def history(self) -> list[dict[str, Any]]:
@@ -98,7 +99,7 @@ class CubeStore:
         Raises:
             NotYetAvailable: The cube was never built.
         """
-        with storage_errors(f"read {self.url}"):
+        with self._reading(self.url):
             return [
                 {"snapshot": s.id, "written_time": s.written_at, "message": s.message, "provenance": dict(s.metadata)}
                 for s in self._repository.ancestry(branch=BRANCH)
@@ -113,8 +114,12 @@ class CubeStore:
         """
         from pipeline.stores.cube_reader import read_nodes
 
-        with storage_errors(f"read {self.url}/{domain}"):
+        with self._reading(f"{self.url}/{domain}"):
             return read_nodes(self._group(domain))
+
+    def _reading(self, place: str) -> contextlib.AbstractContextManager[None]:
+        mend = f"mend access to it; where it is damaged, restore it from a backup, or delete {self.url} and run build-cube: it is made anew"
+        return storage_errors(f"read {place}", mend)
 
     @property
     def snapshot(self) -> str:
@@ -140,6 +145,7 @@ class CubeStore:
         try:
             return dict(zarr.open_group(self._session.store, mode="r").groups())
         except GroupNotFoundError:
+            self._repository.lookup_snapshot(self.snapshot)  # Zarr takes a lost snapshot for an empty one
             return {}
 
     def _group(self, domain: str) -> Any:
@@ -186,7 +192,7 @@ def _s3(url: str) -> Any:
 
 
 @contextlib.contextmanager
-def storage_errors(asked: str) -> Iterator[None]:
+def storage_errors(asked: str, mend: str = _MEND_WRITING) -> Iterator[None]:
     """Turn what the storage libraries raise into StoreError and ConflictError."""
     import icechunk
 
@@ -199,8 +205,8 @@ def storage_errors(asked: str) -> Iterator[None]:
     except (icechunk.IcechunkError, OSError, ValueError, RuntimeError) as error:
         raise StoreError(
             asked=asked,
-            found=f"{type(error).__name__}: {error}",
-            mend="mend the storage (space, access, a damaged object); then run the same command again, the last snapshot is whole",
+            found=f"{type(error).__name__}: {' '.join(str(error).split())}",
+            mend=mend,
         ) from error
 
 

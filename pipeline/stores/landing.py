@@ -11,7 +11,8 @@ from typing import Any
 from pipeline.contracts.deliveries import Delivery, Part, Role
 from pipeline.contracts.provenance import digest_bytes, digest_json
 from pipeline.errors import NotYetAvailable, StoreError
-from pipeline.stores.objects import CommitLog, ObjectStore
+from pipeline.stores.objects import ObjectStore
+from pipeline.stores.sealed import SealedLog
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +58,7 @@ class LandingStore:
     def __init__(self, objects: ObjectStore, world: str, source: str) -> None:
         self._objects, self._source = objects, source
         self.prefix = f"landing/{world}/{source}"
-        self._log = CommitLog(objects, f"{self.prefix}/manifest")
+        self._log = SealedLog(objects, f"{self.prefix}/manifest")
 
     def manifest(self) -> list[Landed]:
         """All deliveries in the order in which they came."""

@@ -21,7 +21,8 @@ from pipeline.contracts.provenance import canonical_json, digest_bytes, digest_j
 from pipeline.contracts.times import from_seconds
 from pipeline.contracts.worlds import Source, World
 from pipeline.errors import NotYetAvailable, StoreError
-from pipeline.stores.objects import CommitLog, ObjectStore
+from pipeline.stores.objects import ObjectStore
+from pipeline.stores.sealed import SealedLog
 
 DAY = 86400
 FORMAT = "observations 1"
@@ -80,7 +81,7 @@ class ObservationStore:
         self.prefix = f"observations/{world.name}/{source}/{contract_digest(world.sources[source])}"
         self.variables = tuple(world.sources[source].variables)
         self.schema = observation_schema(self.variables)
-        self._log = CommitLog(objects, f"{self.prefix}/commits")
+        self._log = SealedLog(objects, f"{self.prefix}/commits")
 
     def commits(self) -> list[Commit]:
         """All batches in order."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from pipeline.contracts.provenance import canonical_json
 from pipeline.contracts.times import compact_instant, format_instant
+from pipeline.errors import StoreError
 from pipeline.stores.objects import ObjectStore
 
 Record = dict[str, Any]
@@ -31,8 +32,8 @@ class Receipts:
             "confirmed_time": None,
             "seconds": round(seconds, 3),
         }
-        if receipt["outcome"] == "unchanged" and self._objects.exists(key):
-            record = self._load(key) | {"confirmed_time": format_instant(recorded_time)}
+        if receipt["outcome"] == "unchanged" and (known := self._whole(key)):
+            record = known | {"confirmed_time": format_instant(recorded_time)}
         self._objects.replace(key, canonical_json(record))
         return key
 
@@ -49,6 +50,25 @@ class Receipts:
         records = [self._load(key) for key in keys.values()]
         return {(record["receipt"]["step"], record["source"]): record for record in records}
 
+    def _whole(self, key: str) -> Record | None:
+        """The record, or None where there is none that can be read: the step's own receipt then takes its place."""
+        try:
+            return self._load(key) if self._objects.exists(key) else None
+        except StoreError:
+            return None
+
     def _load(self, key: str) -> Record:
-        record: Record = json.loads(self._objects.get(key))
+        try:
+            record: Record = json.loads(self._objects.get(key))
+            lacking = {"receipt", "source", "recorded_time", "confirmed_time", "seconds"} - set(record) or {"step"} - set(record["receipt"])
+        except (ValueError, TypeError) as error:
+            raise _unreadable(self._objects.url(key), str(error)) from error
+        if lacking:
+            raise _unreadable(self._objects.url(key), f"no {', '.join(sorted(lacking))}")
         return record
+
+
+def _unreadable(place: str, found: str) -> StoreError:
+    return StoreError(
+        asked=f"read receipt {place}", found=found, mend="delete that file, then run the same step again: it writes its receipt anew"
+    )

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from pipeline.contracts.provenance import canonical_json, digest_bytes, digest_json
-from pipeline.errors import StoreError
+from pipeline.errors import NotYetAvailable, StoreError
 from pipeline.stores.objects import CommitLog, ObjectStore
 
 
@@ -14,10 +14,12 @@ def read_blob(objects: ObjectStore, key: str, sha256: str) -> bytes:
     """The bytes of an object whose digest is known.
 
     Raises:
-        NotYetAvailable: There is no such object.
-        StoreError: Its bytes are not those that were written.
+        StoreError: It is gone, or its bytes are not those that were written.
     """
-    data = objects.get(key)
+    try:
+        data = objects.get(key)
+    except NotYetAvailable as error:
+        raise _damaged(objects.url(key), "nothing there, though a record names it") from error
     if (found := digest_bytes(data)) != sha256:
         raise _damaged(objects.url(key), f"sha256 {found[:12]}… instead of {sha256[:12]}…")
     return data

@@ -9,7 +9,7 @@ import pytest
 from pipeline.contracts.worlds import load_world, parse_world, world_names
 from pipeline.errors import ConfigError
 from pipeline.sources.registry import check_sources, source_names
-from pipeline.steps.observe import check_units
+from pipeline.steps.checks import check_units
 from tests.world import tiny_world
 
 GOOD = """
@@ -68,8 +68,8 @@ def test_the_tiny_world_is_right(tmp_path: Path) -> None:
         ('step = "1h"', 'step = "1 hour"', ["domains.d.clock.step", "no duration", "5min"]),
         ('clock = { step = "1h" }', "clock = { }", ["domains.d.clock", "step = '5min' or calendar"]),
         ("Europe/Copenhagen", "Europe/Kopenhagen", ["sources.s.timezone = 'Europe/Kopenhagen'", "did you mean 'Europe/Copenhagen'"]),
-        ('source = "s"', 'source = "z"', ["domains.d.variables.v.source = 'z'", "['s']"]),
-        ("[domains.d.variables]\nv", "[domains.d.variables]\nw", ["has no variable 'w'", "['v']"]),
+        ('source = "s"', 'source = "z"', ["domains.d.variables.v.source = 'z'", "allowed: s"]),
+        ("[domains.d.variables]\nv", "[domains.d.variables]\nw", ["domains.d.variables.w: source 's' has no such variable", "allowed: v"]),
         ("2020-01-01T00:00Z", "2020-01-01T00:00", ["start", "no UTC offset"]),
         ('name = "w"', 'name = "W"', ["name = 'W'"]),
         ('title = "W"', "title = ", ["no valid TOML", "line 3"]),

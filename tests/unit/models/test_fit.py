@@ -13,7 +13,7 @@ import torch
 from models import api
 from models.training.folds import folds_of
 from pipeline.contracts.windows import WindowSet
-from pipeline.errors import ConfigError, ContractError, StoreError
+from pipeline.errors import ConfigError, ContractError, NotYetAvailable, StoreError
 from pipeline.telemetry import QUIET
 from tests.unit.models.conftest import road
 from tests.unit.models.planted import altered, together
@@ -146,7 +146,7 @@ def test_without_a_validation_fold_the_end_of_training_chooses_the_epoch(city: W
 
 def test_a_world_without_any_training_window_is_refused() -> None:
     d = road()
-    with pytest.raises(ContractError, match="'road' is not forecast"):
+    with pytest.raises(NotYetAvailable, match="'road' is not forecast"):
         api.fit(together(replace(d, fold_W=np.full_like(d.fold_W, 2))), QUICK, seed=0, progress=QUIET)
 
 
