@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from pipeline.contracts.cubes import NEVER, DomainCube, Revisions
 from pipeline.contracts.flags import Flag
 from pipeline.contracts.nodes import NodeSet
+from pipeline.errors import StoreError
 from pipeline.stores.cube_format import REVISION_TYPES
 
 
@@ -25,6 +27,37 @@ def read_nodes(group: Any) -> NodeSet:
     )
 
 
+class _Chunks:
+    """Whole time chunks as they are read, held against the digests of what was written.
+
+    A checksum within a chunk does not tell that a damaged index has led to another chunk.
+    """
+
+    def __init__(self, *, steps: int, first: int, last: int) -> None:
+        self.steps, self.first, self.last = steps, first, last
+        self._states = [hashlib.sha256() for _ in range(first, last)]
+
+    def seen(self, array: NDArray[Any]) -> NDArray[Any]:
+        """The same array, counted in."""
+        for k, state in enumerate(self._states):
+            state.update(np.ascontiguousarray(array[k * self.steps : (k + 1) * self.steps]).data)
+        return array
+
+    def check(self, digests: NDArray[np.uint8], domain: str) -> None:
+        """Refuse chunks that are not what was written.
+
+        Raises:
+            StoreError: Naming the domain and the chunk.
+        """
+        for k, state in enumerate(self._states, self.first):
+            if k >= len(digests) or digests[k].tobytes() != state.digest():
+                raise StoreError(
+                    asked=f"read time chunk {k} of cube {domain}",
+                    found="content that differs from what was written",
+                    mend="restore the store from a backup, or remove the cube and run build-cube to make it anew from the observations",
+                )
+
+
 def read_domain(group: Any, domain: str, as_of: int, start: int | None, snapshot: str) -> DomainCube:
     """The group's state as it was known at `as_of` (seconds UTC), from `start` on."""
     book, valid_time = group.attrs["cubecast"], group["valid_time"][:]
@@ -34,10 +67,13 @@ def read_domain(group: Any, domain: str, as_of: int, start: int | None, snapshot
     nodes = _some_nodes(all_nodes, heard)
     shape = (stop - begin, len(nodes), len(book["variables"]))
     values, flags, latency = np.empty(shape, np.float32), np.empty(shape, np.uint16), np.empty(shape, np.int32)
+    chunks = _Chunks(steps=book["chunk_steps"], first=begin // book["chunk_steps"], last=-(-stop // book["chunk_steps"]))
     for v, name in enumerate(book["variables"]):
         for suffix, array in (("", values), ("_flag", flags), ("_latency", latency)):
-            stored = group[name + suffix][begin:stop].reshape(stop - begin, len(all_nodes))
+            whole = group[name + suffix][chunks.first * chunks.steps : chunks.last * chunks.steps]
+            stored = chunks.seen(whole.reshape(len(whole), len(all_nodes)))[begin - chunks.first * chunks.steps :][: stop - begin]
             array[..., v] = stored if len(nodes) == len(all_nodes) else stored[:, heard]
+    chunks.check(group["chunks/digest"][:], domain)
     records = _revisions(group, book["chunk_steps"], begin, stop, heard, len(all_nodes))
     axis = valid_time[begin:stop]
     late = _late_steps(group["chunks/known_time"][:], book["chunk_steps"], begin, stop, as_of)
