@@ -48,7 +48,7 @@ class Delivery:
         role: Readings, or the places of the nodes.
         covers: (first, last) instants that it speaks about, int64 seconds UTC, where that is known before reading.
         published_time: When the provider published it, int64 seconds UTC, where it says so.
-        settled: The provider will not change it any more: once it has landed, it need not be asked for again.
+        settles: Instant (int64 seconds UTC) from which on the provider changes it no more: landed then or later, it is not asked for again.
         following: For a delivery in pages: the part after number n (from 0) with these bytes, None after the last.
     """
 
@@ -57,5 +57,5 @@ class Delivery:
     role: Role = "readings"
     covers: tuple[int, int] | None = None
     published_time: int | None = None
-    settled: bool = False
+    settles: int | None = None
     following: Callable[[int, bytes], Part | None] | None = None

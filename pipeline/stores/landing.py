@@ -94,7 +94,7 @@ class LandingStore:
         try:
             for delivery in offered:
                 known = newest.get((delivery.name, delivery.role))
-                if delivery.settled and known is not None:
+                if known is not None and delivery.settles is not None and known.received_time >= delivery.settles:
                     continue
                 landed = self._landed(delivery, known, len(manifest) + len(fresh), received_time)
                 if known is None or known.id != landed.id:

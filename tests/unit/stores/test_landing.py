@@ -132,10 +132,13 @@ def test_pages_of_yesterday_are_asked_for_again(store: LandingStore) -> None:
     assert store.read(store.manifest()[1])["0.json"] == b"0 new more"
 
 
-def test_a_settled_delivery_is_not_asked_for_again(store: LandingStore) -> None:
-    def refuse() -> bytes:
-        raise AssertionError("asked again")
+def test_a_delivery_landed_after_it_settled_is_not_asked_for_again(store: LandingStore) -> None:
+    asked: list[int] = []
 
-    store.land([offer("a", b"1")], 100)
-    again = Delivery(name="a", parts=(Part(name="a.csv", location="x", read=refuse),), settled=True)
-    assert store.land([again], 200) == []
+    def read() -> bytes:
+        asked.append(1)
+        return b"%d" % len(asked)
+
+    day = Delivery(name="a", parts=(Part(name="a.csv", location="x", read=read),), settles=150)
+    assert [len(store.land([day], moment)) for moment in (100, 140, 150, 160, 170)] == [1, 1, 1, 0, 0]
+    assert len(asked) == 3
