@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 from pipeline.contracts.deliveries import Delivery
-from pipeline.contracts.nodes import NodeSet
 from pipeline.contracts.worlds import Source
 from pipeline.settings import Settings
 from pipeline.sources.adapter import Readings
@@ -17,16 +16,17 @@ from pipeline.sources.columns import Kind
 from pipeline.sources.csv_options import CsvOptions, check_encoding, iso_kind, time_kind
 from pipeline.sources.csv_wide import parse_wide
 from pipeline.sources.delimited import read_columns
-from pipeline.sources.files import check_locations, file_deliveries
-from pipeline.sources.node_tables import parse_places
+from pipeline.sources.files import FileAdapter, check_locations, file_deliveries
 from pipeline.sources.options import read_options
 from pipeline.sources.row_options import check_calendar
 from pipeline.sources.rows import readings_of, row_kinds
 from pipeline.sources.unpacking import unpacked
 
 
-class CsvAdapter:
+class CsvAdapter(FileAdapter):
     """CSV files."""
+
+    example = "*.csv"
 
     def check(self, source: Source) -> None:
         """Refuse options that make no sense.
@@ -35,7 +35,7 @@ class CsvAdapter:
             ConfigError: Naming the option, its value, what is allowed.
         """
         options = read_options(CsvOptions, source)
-        check_locations(source, "*.csv")
+        check_locations(source, self.example)
         check_calendar(options)
         check_encoding(options.encoding)
 
@@ -59,15 +59,6 @@ class CsvAdapter:
             return parse_wide(source, options, parts)
         [(file, data)] = parts.items()
         return parse_long(source, options, file, data)
-
-    def parse_places(self, source: Source, parts: Mapping[str, bytes]) -> NodeSet:
-        """The places in a node table.
-
-        Raises:
-            ContractError: The file as a whole cannot be read.
-        """
-        [(file, data)] = parts.items()
-        return parse_places(source, file, data)
 
 
 def parse_long(source: Source, options: CsvOptions, file: str, packed: bytes) -> Readings:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import Literal, Self
 
 from pydantic import model_validator
 
 from pipeline.errors import ConfigError
-from pipeline.sources.columns import Dialect, Kind, require_columns
+from pipeline.sources.columns import Dialect, Kind, kind_of_stamp, require_columns
 from pipeline.sources.delimited import header_of
 from pipeline.sources.row_options import RowOptions
 
@@ -83,6 +82,5 @@ def iso_kind(options: CsvOptions, data: bytes, file: str, column: str) -> Kind:
     for line in data[:65536].split(b"\n")[0 if options.columns else 1 :]:
         fields = line.decode(options.encoding, errors="replace").strip().split(options.separator)
         if len(fields) == len(names):
-            stamp = fields[names.index(column)].strip('" ')
-            return "instant" if re.search(r"(Z|[+-]\d\d:?\d\d)$", stamp[10:]) else "stamp"
+            return kind_of_stamp(fields[names.index(column)].strip('" '))
     return "stamp"

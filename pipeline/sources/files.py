@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import ClassVar
 
 from pipeline.contracts.deliveries import Delivery
+from pipeline.contracts.nodes import NodeSet
 from pipeline.contracts.worlds import Source
 from pipeline.errors import ConfigError
 from pipeline.settings import Settings
 from pipeline.sources.locations import parts_at
+from pipeline.sources.node_tables import parse_places
 
 
 def check_locations(source: Source, example: str) -> None:
@@ -50,3 +54,22 @@ def node_deliveries(source: Source, settings: Settings) -> Iterator[Delivery]:
     if source.nodes is not None and source.nodes.location is not None:
         for part in parts_at(source.nodes.location, source, settings):
             yield Delivery(name=part.name, parts=(part,), role="nodes")
+
+
+class FileAdapter:
+    """What every adapter of a file format does alike; the node table, where the world names one, is CSV."""
+
+    example: ClassVar[str]
+
+    def deliveries(self, source: Source, settings: Settings, as_of: datetime) -> Iterator[Delivery]:
+        """One delivery per file, then the node table; raises as `file_deliveries` does."""
+        return file_deliveries(source, settings)
+
+    def parse_places(self, source: Source, parts: Mapping[str, bytes]) -> NodeSet:
+        """The places in a node table.
+
+        Raises:
+            ContractError: The file as a whole cannot be read.
+        """
+        [(file, data)] = parts.items()
+        return parse_places(source, file, data)

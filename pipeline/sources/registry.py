@@ -8,9 +8,20 @@ from pipeline.contracts.worlds import World
 from pipeline.errors import ConfigError
 from pipeline.sources.adapter import Adapter
 from pipeline.sources.csv import CsvAdapter
+from pipeline.sources.grib import GribAdapter
+from pipeline.sources.json import JsonAdapter
+from pipeline.sources.netcdf import NetcdfAdapter
+from pipeline.sources.parquet import ParquetAdapter
 from pipeline.sources.synthetic import SyntheticAdapter
 
-ADAPTERS: dict[str, Adapter] = {"csv": CsvAdapter(), "synthetic": SyntheticAdapter()}
+ADAPTERS: dict[str, Adapter] = {
+    "csv": CsvAdapter(),
+    "grib": GribAdapter(),
+    "json": JsonAdapter(),
+    "netcdf": NetcdfAdapter(),
+    "parquet": ParquetAdapter(),
+    "synthetic": SyntheticAdapter(),
+}
 
 
 def adapter_named(name: str, where: str = "adapter") -> Adapter:
