@@ -100,7 +100,7 @@ def _columns(table: pa.Table, kinds: dict[str, Kind], options: RowOptions, file:
     rows = np.arange(1, table.num_rows + 1)
 
     def text_of(wanted: NDArray[np.int64]) -> list[str]:
-        return [str(table.slice(int(n) - 1, 1).to_pylist()[0])[:500] for n in wanted]
+        return [str({c: _shown(table[c][int(n) - 1]) for c in table.column_names})[:500] for n in wanted]
 
     dialect = Dialect(stamp_format=options.stamp_format, nulls=options.nulls)
     columns: dict[str, Any] = {}
@@ -108,11 +108,18 @@ def _columns(table: pa.Table, kinds: dict[str, Kind], options: RowOptions, file:
     for name, kind in kinds.items():
         columns[name], faulty = _typed(table[name], name, kind, file, _texts(dialect, file))
         for i in np.flatnonzero(faulty):
-            bad.setdefault(int(i) + 1, f"column '{name}': {table[name][int(i)].as_py()!s:.80} is no {kind}")
+            bad.setdefault(int(i) + 1, f"column '{name}': {_shown(table[name][int(i)]):.80} is no {kind}")
     keep = ~np.isin(rows, list(bad))
     kept = {n: c.filter(pa.array(keep)) if isinstance(c, pa.Array) else c[keep] for n, c in columns.items()}
     rejected = rejected_rows(file, sorted(bad.items()), text_of)
     return Columns(columns=kept, row=rows[keep], rejected=rejected, raw_rows=table.num_rows, text_of=text_of)
+
+
+def _shown(cell: Any) -> str:
+    try:
+        return str(cell.as_py())
+    except (OverflowError, ValueError):  # an instant that Python's datetime does not reach
+        return str(cell.value)
 
 
 Texts = Callable[[pa.ChunkedArray, Kind], tuple[Any, NDArray[np.bool_]]]
