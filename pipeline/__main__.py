@@ -37,8 +37,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 worlds_app = typer.Typer(help="The configured systems: one TOML file each.", no_args_is_help=True)
+sources_app = typer.Typer(help="The feeds of a world.", no_args_is_help=True)
 airflow_app = typer.Typer(help="A real Airflow of your own, that ends with the command.", no_args_is_help=True)
 app.add_typer(worlds_app, name="worlds", rich_help_panel="Look")
+app.add_typer(sources_app, name="sources", rich_help_panel="Look")
 app.add_typer(airflow_app, name="airflow", rich_help_panel="Run")
 
 
@@ -307,6 +309,17 @@ def worlds_check(file: Annotated[str, typer.Argument(help="A world file, or a wo
     print(
         f"{world.name} is right: {world.title}: {len(world.sources)} source(s), {len(world.domains)} domain(s), digest {world.digest[:12]}"
     )
+
+
+@sources_app.command("probe", epilog=_example("cubecast sources probe electricity --world london"))
+def sources_probe(
+    name: Annotated[str, typer.Argument(help="The source's name in the world file.", metavar="NAME")], world: WorldName, as_of: AsOf = None
+) -> None:
+    """Ask the real provider for its newest delivery and say what came; nothing is kept."""
+    from pipeline.sources.probe import probe, probe_lines
+
+    loaded = api.load_world(world)
+    print("\n".join(probe_lines(probe(loaded, name, read_settings(), _instant(as_of, "--as-of", clock_of(loaded))))))
 
 
 @airflow_app.command("forecast", epilog=_example("cubecast airflow forecast --world synthetic"))

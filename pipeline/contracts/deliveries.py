@@ -10,12 +10,33 @@ Role = Literal["readings", "nodes"]
 
 
 @dataclass(frozen=True, kw_only=True)
+class Validators:
+    """What a provider says identifies a content; sent back to it, they ask whether it has changed."""
+
+    etag: str | None = None
+    last_modified: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fetched:
+    """Bytes as they came, and what identifies them."""
+
+    data: bytes
+    validators: Validators
+
+
+@dataclass(frozen=True, kw_only=True)
 class Part:
-    """One file of a delivery, under the name the provider gives it; `read` fetches its bytes as they are."""
+    """One file of a delivery, under the name the provider gives it; `read` fetches its bytes as they are.
+
+    Attributes:
+        fetch: Where the provider can tell whether it has changed: fetches it unless it is still the one so identified, then None.
+    """
 
     name: str
     location: str
     read: Callable[[], bytes]
+    fetch: Callable[[Validators | None], Fetched | None] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +48,8 @@ class Delivery:
         role: Readings, or the places of the nodes.
         covers: (first, last) instants that it speaks about, int64 seconds UTC, where that is known before reading.
         published_time: When the provider published it, int64 seconds UTC, where it says so.
+        settles: Instant (int64 seconds UTC) from which on the provider changes it no more: landed then or later, it is not asked for again.
+        following: For a delivery in pages: the part after number n (from 0) with these bytes, None after the last.
     """
 
     name: str
@@ -34,3 +57,5 @@ class Delivery:
     role: Role = "readings"
     covers: tuple[int, int] | None = None
     published_time: int | None = None
+    settles: int | None = None
+    following: Callable[[int, bytes], Part | None] | None = None

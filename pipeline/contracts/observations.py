@@ -8,7 +8,17 @@ import pyarrow as pa
 
 KEY_COLUMNS = ("node", "valid_time", "available_time", "received_time", "delivery", "row")
 
-PARSER_VERSIONS: dict[str, str] = {"csv": "1", "synthetic": "1"}
+PARSER_VERSIONS: dict[str, str] = {
+    "csv": "1",
+    "elexon": "1",
+    "grib": "1",
+    "json": "1",
+    "netcdf": "1",
+    "open_meteo": "1",
+    "parquet": "1",
+    "synthetic": "1",
+    "webtris": "1",
+}
 """Part of a source's contract: raise an adapter's when the same bytes come out as other readings."""
 
 REJECTION_SCHEMA = pa.schema(

@@ -18,6 +18,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Field,
     PlainSerializer,
     StringConstraints,
     ValidationError,
@@ -29,6 +30,7 @@ from pipeline.contracts.times import format_duration, format_instant, parse_dura
 from pipeline.errors import ConfigError
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
+Host = Annotated[str, StringConstraints(pattern=r"^([a-z0-9-]+(\.[a-z0-9-]+)*|\[[0-9a-f:]+\])(:\d{1,5})?$")]
 Duration = Annotated[timedelta, BeforeValidator(parse_duration), PlainSerializer(format_duration, when_used="json")]
 Instant = Annotated[AwareDatetime, BeforeValidator(parse_instant)]
 
@@ -82,13 +84,16 @@ class Source(_Table):
     """One provider's feed: where it lies, how it is read, when its values can be known.
 
     `timezone` is the zone of stamps that carry none; `latency` is how long after its `valid_time` a value can be known
-    where the feed does not say so itself.
+    where the feed does not say so itself. `allowed_hosts` are all that is ever asked over http(s), each with its port where
+    that is not the scheme's own. `ahead` is how far into the future readings may speak: the reach of a feed of forecasts.
     """
 
     adapter: Name
     locations: tuple[str, ...] = ()
+    allowed_hosts: Annotated[tuple[Host, ...], Field(exclude_if=lambda hosts: not hosts)] = ()
     timezone: Zone = "UTC"
     latency: Duration = timedelta(0)
+    ahead: Annotated[Duration, Field(exclude_if=lambda reach: not reach)] = timedelta(0)
     licence: str = ""
     options: dict[str, Any] = {}
     nodes: NodeTable | None = None

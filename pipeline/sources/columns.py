@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -64,6 +65,11 @@ def require_columns(names: list[str], needed: list[str], file: str) -> None:
                 mend=(f"did the provider rename it to '{close[0]}'? " if close else "")
                 + "correct the world file to what the provider sends",
             )
+
+
+def kind_of_stamp(text: str) -> Kind:
+    """Whether an ISO 8601 stamp carries a zone."""
+    return "instant" if re.search(r"(Z|[+-]\d\d:?\d\d)$", text[10:]) else "stamp"
 
 
 def rejected_rows(file: str, bad: list[tuple[int, str]], text_of: Callable[[NDArray[np.int64]], list[str]]) -> RejectedRows:

@@ -8,26 +8,25 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 
-from pipeline.contracts.deliveries import Delivery, Part
-from pipeline.contracts.nodes import NodeSet
+from pipeline.contracts.deliveries import Delivery
 from pipeline.contracts.worlds import Source
-from pipeline.errors import ConfigError
 from pipeline.settings import Settings
 from pipeline.sources.adapter import Readings
 from pipeline.sources.columns import Kind
 from pipeline.sources.csv_options import CsvOptions, check_encoding, iso_kind, time_kind
 from pipeline.sources.csv_wide import parse_wide
 from pipeline.sources.delimited import read_columns
-from pipeline.sources.locations import find_files
-from pipeline.sources.node_tables import parse_places
+from pipeline.sources.files import FileAdapter, check_locations, file_deliveries
 from pipeline.sources.options import read_options
 from pipeline.sources.row_options import check_calendar
 from pipeline.sources.rows import readings_of, row_kinds
 from pipeline.sources.unpacking import unpacked
 
 
-class CsvAdapter:
-    """CSV files below the data folder or a relative path."""
+class CsvAdapter(FileAdapter):
+    """CSV files."""
+
+    example = "*.csv"
 
     def check(self, source: Source) -> None:
         """Refuse options that make no sense.
@@ -36,8 +35,7 @@ class CsvAdapter:
             ConfigError: Naming the option, its value, what is allowed.
         """
         options = read_options(CsvOptions, source)
-        if not source.locations:
-            raise ConfigError(asked="locations", found="none", mend="name at least one file, for example data://folder/*.csv")
+        check_locations(source, self.example)
         check_calendar(options)
         check_encoding(options.encoding)
 
@@ -48,21 +46,7 @@ class CsvAdapter:
             NotYetAvailable: No such file is there.
             ConfigError: The location can never be read.
         """
-        files = [path for location in source.locations for path in find_files(location, settings)]
-        parts = [Part(name=path.name, location=str(path), read=path.read_bytes) for path in files]
-        names = [p.name for p in parts]
-        if len(set(names)) < len(names):
-            twice = sorted({n for n in names if names.count(n) > 1})
-            raise ConfigError(
-                asked=f"locations {list(source.locations)}", found=f"two files named {twice[0]}", mend="give each its own source"
-            )
-        if read_options(CsvOptions, source).layout == "wide":
-            yield Delivery(name="wide", parts=tuple(parts))
-        else:
-            yield from (Delivery(name=part.name, parts=(part,)) for part in parts)
-        if source.nodes is not None and source.nodes.location is not None:
-            for path in find_files(source.nodes.location, settings):
-                yield Delivery(name=path.name, parts=(Part(name=path.name, location=str(path), read=path.read_bytes),), role="nodes")
+        yield from file_deliveries(source, settings, together=read_options(CsvOptions, source).layout == "wide")
 
     def parse(self, source: Source, parts: Mapping[str, bytes]) -> Readings:
         """The readings in a delivery's bytes.
@@ -75,15 +59,6 @@ class CsvAdapter:
             return parse_wide(source, options, parts)
         [(file, data)] = parts.items()
         return parse_long(source, options, file, data)
-
-    def parse_places(self, source: Source, parts: Mapping[str, bytes]) -> NodeSet:
-        """The places in a node table.
-
-        Raises:
-            ContractError: The file as a whole cannot be read.
-        """
-        [(file, data)] = parts.items()
-        return parse_places(source, file, data)
 
 
 def parse_long(source: Source, options: CsvOptions, file: str, packed: bytes) -> Readings:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import Literal, Self
 
 from pydantic import model_validator
 
+from pipeline.contracts.worlds import Duration, Instant
 from pipeline.errors import ConfigError
-from pipeline.sources.columns import Dialect, Kind, require_columns
+from pipeline.sources.columns import Dialect, Kind, kind_of_stamp, require_columns
 from pipeline.sources.delimited import header_of
 from pipeline.sources.row_options import RowOptions
 
@@ -18,7 +18,12 @@ class CsvOptions(RowOptions):
 
     Attributes:
         columns: Names of the columns of a file without header.
+        first_time, step: Wide files without stamps: the instant of the first row, and from each to the next.
     """
+
+    time: str = ""
+    first_time: Instant | None = None
+    step: Duration | None = None
 
     layout: Literal["long", "wide"] = "long"
     separator: str = ","
@@ -32,6 +37,10 @@ class CsvOptions(RowOptions):
             raise ValueError(
                 f"{self.layout} layout takes {'exactly one' if self.layout == 'long' else 'none'} of node, node_column, node_pattern"
             )
+        if (self.first_time is None) != (self.step is None) or bool(self.time) == (self.first_time is not None):
+            raise ValueError("takes either time = 'column', or first_time and step")
+        if self.first_time is not None and self.layout != "wide":
+            raise ValueError("first_time and step are for layout = 'wide': in a long file a row says its own time")
         if len(self.separator) != 1:
             raise ValueError(f"separator '{self.separator}' is not one character")
         return self
@@ -83,6 +92,5 @@ def iso_kind(options: CsvOptions, data: bytes, file: str, column: str) -> Kind:
     for line in data[:65536].split(b"\n")[0 if options.columns else 1 :]:
         fields = line.decode(options.encoding, errors="replace").strip().split(options.separator)
         if len(fields) == len(names):
-            stamp = fields[names.index(column)].strip('" ')
-            return "instant" if re.search(r"(Z|[+-]\d\d:?\d\d)$", stamp[10:]) else "stamp"
+            return kind_of_stamp(fields[names.index(column)].strip('" '))
     return "stamp"

@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.contracts.times import to_seconds
 from pipeline.contracts.worlds import Source
 from pipeline.errors import ContractError
 from pipeline.sources.adapter import Readings, RejectedRows
+from pipeline.sources.columns import Columns
 from pipeline.sources.csv_options import CsvOptions, time_kind
 from pipeline.sources.delimited import header_of, read_columns
 from pipeline.sources.rows import column_of, time_fault, valid_times
@@ -40,10 +42,8 @@ def parse_wide(source: Source, options: CsvOptions, parts: Mapping[str, bytes]) 
                 mend="add the file to locations, or correct the variable's column",
             )
         data = unpacked(parts[file], file)
-        kind = time_kind(options, data, file)
         nodes = [n for n in header_of(data, options.dialect, file) if n != options.time]
-        found = read_columns(data, {options.time: kind} | dict.fromkeys(nodes, "number"), options.dialect, file)
-        valid_time, fault = valid_times(options, source.timezone, found.columns[options.time], kind)
+        valid_time, fault, found = _stamped(source, options, data, nodes, file)
         bad = np.flatnonzero(fault)
         rejected = rejected + found.rejected
         rejected += RejectedRows(
@@ -55,6 +55,19 @@ def parse_wide(source: Source, options: CsvOptions, parts: Mapping[str, bytes]) 
         stamps[name] = _numbered(valid_time[fault == 0])
         tables[name] = tuple(nodes), np.stack([found.columns[n][fault == 0] for n in nodes], axis=1) if nodes else np.zeros((0, 0))
     return _joined(stamps, tables, rejected)
+
+
+def _stamped(
+    source: Source, options: CsvOptions, data: bytes, nodes: list[str], file: str
+) -> tuple[NDArray[np.int64], NDArray[np.int8], Columns]:
+    """The instant of each row taken, the number of the rule that its stamp breaks (0: none), and the columns."""
+    if options.first_time is not None and options.step is not None:
+        found = read_columns(data, dict.fromkeys(nodes, "number"), options.dialect, file)
+        start, step = to_seconds(options.first_time), int(options.step.total_seconds())
+        return start + (found.row - 1) * step, np.zeros(len(found.row), np.int8), found
+    kind = time_kind(options, data, file)
+    found = read_columns(data, {options.time: kind} | dict.fromkeys(nodes, "number"), options.dialect, file)
+    return *valid_times(options, source.timezone, found.columns[options.time], kind), found
 
 
 _REPEATS = 4096

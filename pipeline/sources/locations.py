@@ -1,14 +1,38 @@
-"""Locations of world files: `data://folder/*.csv.gz` below the data folder, or a plain relative path. Nothing else is opened."""
+"""Locations of world files. Nothing else is opened.
+
+`data://folder/*.csv.gz` lies below the data folder, a plain relative path below the current one; `s3://bucket/*.nc` is a bucket,
+`https://host/file.csv` a host that the source's `allowed_hosts` lists.
+"""
 
 from __future__ import annotations
 
 import fnmatch
 from pathlib import Path, PurePosixPath
 
+from pipeline.contracts.deliveries import Part
+from pipeline.contracts.worlds import Source
 from pipeline.errors import ConfigError, NotYetAvailable
 from pipeline.settings import Settings
 
 _WILD = frozenset("*?[")
+
+
+def parts_at(location: str, source: Source, settings: Settings) -> list[Part]:
+    """The files that a location of a source names, sorted, under their providers' names.
+
+    Raises:
+        ConfigError: The location can never be read.
+        NotYetAvailable: No such file is there, or its provider is out of reach.
+    """
+    if location.startswith(("http://", "https://")):
+        from pipeline.sources.web import Web
+
+        return [Web(source.allowed_hosts).part(location)]
+    if location.startswith("s3://"):
+        from pipeline.sources.buckets import bucket_parts
+
+        return bucket_parts(location)
+    return [Part(name=path.name, location=str(path), read=path.read_bytes) for path in find_files(location, settings)]
 
 
 def _refuse(location: str, found: str, mend: str) -> ConfigError:
@@ -19,10 +43,10 @@ def _root(location: str, settings: Settings) -> tuple[Path, str]:
     scheme, found, rest = location.partition("://")
     if not found:
         if ":" in location.split("/")[0]:
-            raise _refuse(location, "a scheme that is not allowed", "use data://… or a relative path")
+            raise _refuse(location, "a scheme that is not allowed", "use data://…, s3://…, https://… or a relative path")
         return Path(), location
     if scheme != "data":
-        raise _refuse(location, f"scheme '{scheme}://', which is not allowed", "use data://… or a relative path")
+        raise _refuse(location, f"scheme '{scheme}://', which is not allowed", "use data://…, s3://…, https://… or a relative path")
     if settings.data is None:
         raise _refuse(location, "no data folder", "set CUBECAST_DATA to the folder that holds it")
     return settings.data, rest

@@ -8,9 +8,26 @@ from pipeline.contracts.worlds import World
 from pipeline.errors import ConfigError
 from pipeline.sources.adapter import Adapter
 from pipeline.sources.csv import CsvAdapter
+from pipeline.sources.elexon import ElexonAdapter
+from pipeline.sources.grib import GribAdapter
+from pipeline.sources.json import JsonAdapter
+from pipeline.sources.netcdf import NetcdfAdapter
+from pipeline.sources.open_meteo import OpenMeteoAdapter
+from pipeline.sources.parquet import ParquetAdapter
 from pipeline.sources.synthetic import SyntheticAdapter
+from pipeline.sources.webtris import WebtrisAdapter
 
-ADAPTERS: dict[str, Adapter] = {"csv": CsvAdapter(), "synthetic": SyntheticAdapter()}
+ADAPTERS: dict[str, Adapter] = {
+    "csv": CsvAdapter(),
+    "elexon": ElexonAdapter(),
+    "grib": GribAdapter(),
+    "json": JsonAdapter(),
+    "netcdf": NetcdfAdapter(),
+    "open_meteo": OpenMeteoAdapter(),
+    "parquet": ParquetAdapter(),
+    "synthetic": SyntheticAdapter(),
+    "webtris": WebtrisAdapter(),
+}
 
 
 def adapter_named(name: str, where: str = "adapter") -> Adapter:

@@ -175,7 +175,7 @@ def _take_in(work: _Work, landed: Landed) -> _Taken | None:
         node=readings.node,
         valid_time=readings.valid_time,
         punctual=punctual,
-        received_time=received,
+        received_time=received + int(work.source.ahead.total_seconds()),
     )
     keep = unrepeated(readings.node, readings.valid_time, available, value_bits([s.values for s in screened.values()]))
     return _taken(landed, readings, available, declared, screened, keep)

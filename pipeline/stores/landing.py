@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from pipeline.contracts.deliveries import Delivery, Part, Role
-from pipeline.contracts.provenance import digest_bytes, digest_json
+from pipeline.contracts.deliveries import Delivery, Fetched, Part, Role, Validators
+from pipeline.contracts.provenance import canonical_json, digest_bytes, digest_json
 from pipeline.errors import NotYetAvailable, StoreError
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.sealed import SealedLog
+
+_PAGES_KEEP = 86400
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +27,15 @@ class LandedPart:
     sha256: str
     bytes: int
     key: str
+    etag: str | None = None
+    last_modified: str | None = None
+
+    @property
+    def validators(self) -> Validators | None:
+        """What identifies it to its provider, where that said so."""
+        if self.etag is None and self.last_modified is None:
+            return None
+        return Validators(etag=self.etag, last_modified=self.last_modified)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,42 +80,74 @@ class LandingStore:
     def land(self, offered: Iterable[Delivery], received_time: int) -> list[Landed]:
         """Keep what is new among the deliveries offered; returns that. One atomic commit; nothing new, no commit.
 
-        A delivery is known where the newest one of its name and role has the same content.
+        A delivery is known where the newest one of its name and role has the same content. Where a provider asks to come
+        back later, what it handed over before that is kept.
 
         Raises:
             ConflictError: Another process landed this source at the same moment; nothing is lost, repeat.
+            NotYetAvailable: A provider hands over no more for now.
             StoreError: Storage refused.
         """
-        records = self._log.read()
-        newest: dict[tuple[str, str], str] = {}
-        count = 0
-        for record in records:
-            for line in record["deliveries"]:
-                newest[line["name"], line["role"]] = line["id"]
-                count += 1
+        manifest = self.manifest()
+        expected = len(self._log.read())
+        newest = {(landed.name, landed.role): landed for landed in manifest}
         fresh: list[Landed] = []
-        for delivery in offered:
-            parts = tuple(self._keep(part) for part in delivery.parts)
-            identity = parts[0].sha256 if len(parts) == 1 else digest_json([[p.name, p.sha256] for p in parts])
-            if newest.get((delivery.name, delivery.role)) == identity:
-                continue
-            newest[delivery.name, delivery.role] = identity
-            fresh.append(
-                Landed(
-                    number=count + len(fresh),
-                    id=identity,
-                    source=self._source,
-                    name=delivery.name,
-                    role=delivery.role,
-                    parts=parts,
-                    received_time=received_time,
-                    published_time=delivery.published_time,
-                    covers=delivery.covers,
-                )
-            )
-        if fresh:
-            self._log.append({"deliveries": [_line(f) for f in fresh]}, expected=len(records))
+        try:
+            for delivery in offered:
+                known = newest.get((delivery.name, delivery.role))
+                if known is not None and delivery.settles is not None and known.received_time >= delivery.settles:
+                    continue
+                landed = self._landed(delivery, known, len(manifest) + len(fresh), received_time)
+                if known is None or known.id != landed.id:
+                    newest[landed.name, landed.role] = landed
+                    fresh.append(landed)
+        except NotYetAvailable:
+            self._commit(fresh, expected)
+            raise
+        self._commit(fresh, expected)
         return fresh
+
+    def _commit(self, fresh: list[Landed], expected: int) -> None:
+        if fresh:
+            self._log.append({"deliveries": [_line(f) for f in fresh]}, expected=expected)
+
+    def _landed(self, delivery: Delivery, known: Landed | None, number: int, received_time: int) -> Landed:
+        if delivery.following is None:
+            before = {part.name: part for part in known.parts} if known is not None else {}
+            parts = tuple(self._keep(part, before.get(part.name)) for part in delivery.parts)
+        else:
+            parts = self._keep_pages(delivery, delivery.following, received_time)
+        return Landed(
+            number=number,
+            id=parts[0].sha256 if len(parts) == 1 else digest_json([[p.name, p.sha256] for p in parts]),
+            source=self._source,
+            name=delivery.name,
+            role=delivery.role,
+            parts=parts,
+            received_time=received_time,
+            published_time=delivery.published_time,
+            covers=delivery.covers,
+        )
+
+    def _keep_pages(self, delivery: Delivery, following: Callable[[int, bytes], Part | None], received_time: int) -> tuple[LandedPart, ...]:
+        """All pages of a delivery; after an interruption it goes on with the page that was missing, within a day."""
+        progress = f"{self.prefix}/pages/{digest_json([delivery.name, [p.location for p in delivery.parts]])[:16]}.json"
+        kept = self._pages(progress, received_time)
+        if not kept:
+            kept = [self._keep(part, None) for part in delivery.parts]
+        while (part := following(len(kept) - 1, self._proved(kept[-1]))) is not None:
+            self._objects.replace(progress, canonical_json({"received_time": received_time, "parts": [_slim(asdict(p)) for p in kept]}))
+            kept.append(self._keep(part, None))
+        if len(kept) > len(delivery.parts):
+            self._objects.replace(progress, canonical_json({"received_time": received_time, "parts": []}))
+        return tuple(kept)
+
+    def _pages(self, progress: str, received_time: int) -> list[LandedPart]:
+        if not self._objects.exists(progress):
+            return []
+        record = json.loads(self._objects.get(progress))
+        fresh = 0 <= received_time - record["received_time"] < _PAGES_KEEP
+        return [LandedPart(**part) for part in record["parts"]] if fresh else []
 
     def read(self, landed: Landed) -> dict[str, bytes]:
         """File name -> bytes of a delivery, proved to be those received.
@@ -113,14 +157,33 @@ class LandingStore:
         """
         return {part.name: self._proved(part) for part in landed.parts}
 
-    def _keep(self, part: Part) -> LandedPart:
-        data = part.read()
+    def _keep(self, part: Part, known: LandedPart | None) -> LandedPart:
+        fetched = self._fetched(part, known)
+        if fetched is None and known is not None:
+            return known
+        data = part.read() if fetched is None else fetched.data
+        found = Validators() if fetched is None else fetched.validators
         suffix = "".join(s for s in PurePosixPath(part.name).suffixes[-2:] if re.fullmatch(r"\.[A-Za-z0-9]{1,8}", s))
         sha = digest_bytes(data)
         key = f"{self.prefix}/files/{sha[:2]}/{sha}{suffix}"
         if not self._objects.exists(key):
             self._objects.put_if_absent(key, data)
-        return LandedPart(name=part.name, location=part.location, sha256=sha, bytes=len(data), key=key)
+        return LandedPart(
+            name=part.name,
+            location=part.location,
+            sha256=sha,
+            bytes=len(data),
+            key=key,
+            etag=found.etag,
+            last_modified=found.last_modified,
+        )
+
+    def _fetched(self, part: Part, known: LandedPart | None) -> Fetched | None:
+        """What a part that can say so holds now; None where it is what is known, or where it cannot say so."""
+        if part.fetch is None:
+            return Fetched(data=part.read(), validators=Validators())
+        held = known is not None and known.location == part.location and self._objects.exists(known.key)
+        return part.fetch(known.validators if known is not None and held else None)
 
     def _proved(self, part: LandedPart) -> bytes:
         asked = f"read landed file {self._objects.url(part.key)} ('{part.name}')"
@@ -137,7 +200,12 @@ class LandingStore:
 def _line(landed: Landed) -> dict[str, Any]:
     content = asdict(landed)
     del content["number"]
+    content["parts"] = [_slim(part) for part in content["parts"]]
     return content
+
+
+def _slim(part: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in part.items() if value is not None}
 
 
 def _landed(number: int, line: dict[str, Any]) -> Landed:

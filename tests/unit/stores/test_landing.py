@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.contracts.deliveries import Delivery, Part
-from pipeline.errors import ConflictError, StoreError
+from pipeline.errors import ConflictError, NotYetAvailable, StoreError
 from pipeline.stores.landing import LandingStore
 from pipeline.stores.objects import ObjectStore
 
@@ -91,3 +91,54 @@ def test_of_two_who_land_at_once_one_is_told_to_repeat(store: LandingStore) -> N
         store.land(slow(), 100)  # type: ignore[arg-type]
     assert [d.name for d in store.manifest()] == ["b"]
     assert [d.name for d in store.land([offer("a", b"1"), offer("b", b"2")], 100)] == ["a"]
+
+
+def paged(store: LandingStore, pages: list[bytes | Exception], asked: list[int], moment: int) -> int:
+    """Land a delivery of these pages; returns how many deliveries were new."""
+
+    def part(number: int) -> Part:
+        def read() -> bytes:
+            asked.append(number)
+            content = pages[number]
+            if isinstance(content, Exception):
+                raise content
+            return content
+
+        return Part(name=f"{number}.json", location=f"page {number}", read=read)
+
+    day = Delivery(name="day", parts=(part(0),), following=lambda n, data: part(n + 1) if data.endswith(b"more") else None)
+    return len(store.land([offer("before", b"1"), day, offer("after", b"2")], moment))
+
+
+def test_pages_interrupted_go_on_where_they_stopped(store: LandingStore) -> None:
+    asked: list[int] = []
+    away = NotYetAvailable(asked="page", found="503", mend="come back")
+    with pytest.raises(NotYetAvailable):
+        paged(store, [b"0 more", b"1 more", away], asked, 100)
+    assert [d.name for d in store.manifest()] == ["before"]
+    assert paged(store, [b"0 more", b"1 more", b"2"], asked, 200) == 2
+    assert asked == [0, 1, 2, 2]
+    assert list(store.read(store.manifest()[1]).values()) == [b"0 more", b"1 more", b"2"]
+    assert paged(store, [b"0 more", b"1 more", b"2"], asked, 300) == 0
+    assert asked == [0, 1, 2, 2, 0, 1, 2]
+
+
+def test_pages_of_yesterday_are_asked_for_again(store: LandingStore) -> None:
+    asked: list[int] = []
+    away = NotYetAvailable(asked="page", found="503", mend="come back")
+    with pytest.raises(NotYetAvailable):
+        paged(store, [b"0 more", away], asked, 100)
+    paged(store, [b"0 new more", b"1"], asked, 100 + 2 * 86400)
+    assert store.read(store.manifest()[1])["0.json"] == b"0 new more"
+
+
+def test_a_delivery_landed_after_it_settled_is_not_asked_for_again(store: LandingStore) -> None:
+    asked: list[int] = []
+
+    def read() -> bytes:
+        asked.append(1)
+        return b"%d" % len(asked)
+
+    day = Delivery(name="a", parts=(Part(name="a.csv", location="x", read=read),), settles=150)
+    assert [len(store.land([day], moment)) for moment in (100, 140, 150, 160, 170)] == [1, 1, 1, 0, 0]
+    assert len(asked) == 3

@@ -1,0 +1,117 @@
+"""GRIB 1 and 2. Needs the extra `grib` (eccodes), which decodes in a process of its own: damaged files end that one only.
+
+A variable's `column` is the short name (`2t`), with the type of level and the level where that is needed (`t:isobaricInhPa:850`).
+Several messages of one valid time are joined. A forecast message (step above 0) counts as published at its init time plus the
+source's latency; an analysis carries no publication time of its own. Only regular latitude-longitude grids are read.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.contracts.deliveries import Delivery
+from pipeline.contracts.nodes import NodeSet
+from pipeline.contracts.worlds import Source
+from pipeline.errors import ConfigError, ContractError
+from pipeline.settings import Settings, child_environment
+from pipeline.sources.adapter import NO_TIME, Readings
+from pipeline.sources.files import FileAdapter, check_locations, file_deliveries
+from pipeline.sources.grib_messages import MEND, eccodes_module
+from pipeline.sources.grids import GridOptions, gridded_readings
+from pipeline.sources.node_tables import parse_places
+from pipeline.sources.options import read_options
+from pipeline.sources.rows import column_of
+from pipeline.sources.unpacking import unpacked
+
+_START, _PER_MIB = 20.0, 2.0
+"""Seconds that decoding may take: to start, and per MiB of the file."""
+
+
+class GribOptions(GridOptions):
+    """The `options` of a GRIB source."""
+
+
+class GribAdapter(FileAdapter):
+    """GRIB files."""
+
+    example = "*.grib2"
+
+    def check(self, source: Source) -> None:
+        """Refuse options that make no sense.
+
+        Raises:
+            ConfigError: Naming the option, its value, what is allowed; or the extra that is not installed.
+        """
+        read_options(GribOptions, source)
+        check_locations(source, self.example)
+        eccodes_module()
+
+    def deliveries(self, source: Source, settings: Settings, as_of: datetime) -> Iterator[Delivery]:
+        """One delivery per file, then the nodes: a table, or the grid of the first file; raises as `file_deliveries` does."""
+        first: Delivery | None = None
+        for delivery in file_deliveries(source, settings):
+            first = first or delivery
+            yield delivery
+        if source.nodes is None and first is not None:
+            yield dataclasses.replace(first, role="nodes")
+
+    def parse(self, source: Source, parts: Mapping[str, bytes]) -> Readings:
+        """The readings in a delivery's bytes.
+
+        Raises:
+            ContractError: The file as a whole cannot be read (truncated, a variable missing, another grid).
+        """
+        options = read_options(GribOptions, source)
+        [(file, data)] = parts.items()
+        columns = [column_of(name, variable) for name, variable in source.variables.items()]
+        found = _decoded(unpacked(data, file), file, columns, options)
+        values = {name: found[f"column {n}"] for n, name in enumerate(source.variables)}
+        init = found["published"]
+        published = np.where(init == NO_TIME, NO_TIME, init + int(source.latency.total_seconds()))
+        ids = tuple(found["ids"].tolist())
+        return gridded_readings(ids, found["valid"], values, options, file, published if (init != NO_TIME).any() else None)
+
+    def parse_places(self, source: Source, parts: Mapping[str, bytes]) -> NodeSet:
+        """The places in a node table, or the cells of a file's grid row by row.
+
+        Raises:
+            ContractError: The file as a whole cannot be read.
+        """
+        [(file, data)] = parts.items()
+        if source.nodes is not None:
+            return parse_places(source, file, data)
+        found = _decoded(unpacked(data, file), file, [], read_options(GribOptions, source))
+        rows, columns = found["shape"].tolist()
+        return NodeSet(ids=tuple(found["ids"].tolist()), latitude=found["latitude"], longitude=found["longitude"], shape=(rows, columns))
+
+
+def _decoded(data: bytes, file: str, columns: list[str], options: GridOptions) -> dict[str, NDArray[Any]]:
+    request = json.dumps({"file": file, "columns": columns, "area": options.area})
+    command = [sys.executable, "-m", "pipeline.sources.grib_messages", request]
+    asked = f"decode {file} ({len(data)} bytes)"
+    try:
+        done = subprocess.run(  # noqa: S603
+            command, input=data, capture_output=True, env=child_environment(), timeout=_START + _PER_MIB * len(data) / 2**20, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ContractError(asked=asked, found=f"no end within {error.timeout:.0f} s", mend=MEND) from error
+    if done.returncode == 0:
+        with np.load(io.BytesIO(done.stdout)) as arrays:
+            return dict(arrays)
+    if done.returncode not in (ContractError.exit_code, ConfigError.exit_code):
+        words = done.stderr.decode("utf-8", errors="replace").strip().splitlines()[-1:]
+        found = f"the decoder ended with {done.returncode}: {' '.join(words)[:300]}"
+        raise ContractError(asked=asked, found=found, mend=MEND)
+    fault = json.loads(done.stdout)
+    kind = ConfigError if fault.pop("kind") == "ConfigError" else ContractError
+    raise kind(**fault)

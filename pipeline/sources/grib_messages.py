@@ -1,0 +1,198 @@
+"""The messages of a GRIB file as arrays. Run as a program it decodes its standard input, so that its caller survives a damaged file:
+eccodes ends its process on some.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import resource
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.contracts.times import to_seconds
+from pipeline.errors import ConfigError, ContractError
+from pipeline.sources.adapter import NO_TIME
+from pipeline.sources.columns import require_columns
+from pipeline.sources.grids import MAX_CELLS, Cells, GridOptions, cells_of
+
+MEND = "fetch the file again; a newer delivery of the same name takes its place"
+MOST_MEMORY = 8 * 2**30
+_ABSENT = 9.999e20
+
+
+def eccodes_module() -> ModuleType:
+    """The library.
+
+    Raises:
+        ConfigError: The extra that brings it is not installed.
+    """
+    try:
+        import eccodes
+    except (ImportError, RuntimeError) as error:
+        mend = "install the extra: pip install 'cubecast[grib]'"
+        raise ConfigError(asked="adapter 'grib'", found=f"eccodes is not there: {error}", mend=mend) from error
+    module: ModuleType = eccodes
+    return module
+
+
+def _pieces(data: bytes, file: str) -> Iterator[tuple[int, bytes]]:
+    """The messages of a file, each with its number; what lies between them is skipped."""
+    start, number = data.find(b"GRIB"), 0
+    if start < 0:
+        raise ContractError(asked=f"read {file} ({len(data)} bytes)", found="no GRIB message", mend=MEND)
+    while start >= 0:
+        number += 1
+        head = data[start : start + 16]
+        edition = head[7] if len(head) == 16 else 0
+        length = int.from_bytes(head[8:16], "big") if edition == 2 else int.from_bytes(head[4:7], "big")
+        if edition == 1 and length & 0x800000:  # GRIB 1 beyond 8 MiB counts in units of 120 bytes
+            length = (length & 0x7FFFFF) * 120
+        end = start + length
+        where = f"message {number} of {file} at byte {start}"
+        if edition not in (1, 2) or length < 16 or end > len(data) or data[end - 4 : end] != b"7777":
+            found = f"edition {edition}, {length} bytes declared, {len(data) - start} there, or no end mark"
+            raise ContractError(asked=where, found=found, mend=MEND)
+        yield number, data[start:end]
+        start = data.find(b"GRIB", end)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Message:
+    """One message; `names` are the columns that mean it, the least detailed first; `published` NO_TIME for an analysis."""
+
+    handle: int
+    where: str
+    names: tuple[str, ...]
+    valid: int
+    published: int
+
+    def values(self, cells: Cells) -> NDArray[np.float64]:
+        """The values of the cells taken; NaN where the message has none."""
+        codes = eccodes_module()
+        with _damage(self.where):
+            codes.codes_set(self.handle, "missingValue", _ABSENT)
+            values = np.asarray(codes.codes_get_values(self.handle), np.float64)
+        if len(values) <= int(cells.places.max()):
+            raise ContractError(asked=self.where, found=f"{len(values)} values, fewer than its grid", mend=MEND)
+        taken = values[cells.places]
+        return np.where(taken == _ABSENT, np.nan, taken)
+
+
+def _messages(data: bytes, file: str) -> Iterator[_Message]:
+    codes = eccodes_module()
+    for number, piece in _pieces(data, file):
+        where = f"message {number} of {file}"
+        with _damage(where):
+            handle = codes.codes_new_from_message(piece)
+        try:
+            yield _described(handle, where)
+        finally:
+            codes.codes_release(handle)
+
+
+@contextmanager
+def _damage(where: str) -> Iterator[None]:
+    try:
+        yield
+    except (eccodes_module().CodesInternalError, ValueError, OverflowError) as error:
+        raise ContractError(asked=where, found=f"{type(error).__name__}: {error}", mend=MEND) from error
+
+
+def _described(handle: int, where: str) -> _Message:
+    codes = eccodes_module()
+
+    def number(key: str) -> int:
+        return int(codes.codes_get_long(handle, key))
+
+    with _damage(where):
+        points = number("numberOfDataPoints")
+        if not 0 < points <= MAX_CELLS:
+            raise ContractError(asked=where, found=f"{points} points declared, more than {MAX_CELLS} or none", mend="split the file")
+        init, valid = (_instant(number(f"{kind}Date"), number(f"{kind}Time")) for kind in ("data", "validity"))
+        short, level = codes.codes_get_string(handle, "shortName"), codes.codes_get_string(handle, "typeOfLevel")
+        names = (short, f"{short}:{level}", f"{short}:{level}:{number('level')}")
+    return _Message(handle=handle, where=where, names=names, valid=valid, published=init if valid > init else int(NO_TIME))
+
+
+def _instant(date: int, clock: int) -> int:
+    return to_seconds(datetime(date // 10000, date // 100 % 100, date % 100, clock // 100, clock % 100, tzinfo=UTC))
+
+
+def _cells(message: _Message, options: GridOptions, file: str) -> Cells:
+    codes = eccodes_module()
+    with _damage(message.where):
+        kind = codes.codes_get_string(message.handle, "gridType")
+        rows, columns = (int(codes.codes_get_long(message.handle, key)) for key in ("Nj", "Ni"))
+        latitude, longitude = (np.asarray(codes.codes_get_array(message.handle, k), np.float64) for k in ("latitudes", "longitudes"))
+    if kind != "regular_ll" or codes.codes_get_long(message.handle, "jPointsAreConsecutive"):
+        raise ContractError(asked=f"grid of {message.where}", found=f"'{kind}'", mend="regrid it to latitude and longitude first")
+    if len(latitude) != rows * columns or len(longitude) != len(latitude):
+        raise ContractError(asked=f"grid of {message.where}", found=f"{len(latitude)} places for {rows} x {columns} cells", mend=MEND)
+    return cells_of(latitude[::columns], longitude[:columns], options, file)
+
+
+def decoded(data: bytes, file: str, columns: list[str], options: GridOptions) -> dict[str, NDArray[Any]]:
+    """What a file says of some columns: `valid` and `published` (T,), `latitude`, `longitude`, `ids` (P,), `shape`, and `column N` (T, P).
+
+    Without columns: the places only.
+
+    Raises:
+        ContractError: The file as a whole cannot be read.
+    """
+    slabs: dict[tuple[int, int], dict[str, NDArray[np.float64]]] = {}
+    cells: Cells | None = None
+    found: dict[str, None] = {}
+    for message in _messages(data, file):
+        column = next((c for c in message.names if c in columns), None)
+        found.update(dict.fromkeys(message.names))
+        if column is not None or not columns:
+            cells = cells or _cells(message, options, file)
+        if not columns:
+            break
+        if column is not None and cells is not None:
+            slabs.setdefault((message.valid, message.published), {}).setdefault(column, message.values(cells))
+    require_columns(list(found), columns, file)
+    if cells is None:
+        raise ContractError(asked=f"read {file}", found="no message with a variable of the world", mend=MEND)
+    keys = sorted(slabs)
+    gap = np.full(len(cells.nodes), np.nan)
+    tables = {f"column {n}": np.array([slabs[k].get(c, gap) for k in keys], np.float64) for n, c in enumerate(columns)}
+    return {
+        "valid": np.array([k[0] for k in keys], np.int64),
+        "published": np.array([k[1] for k in keys], np.int64),
+        "latitude": cells.nodes.latitude,
+        "longitude": cells.nodes.longitude,
+        "ids": np.array(cells.nodes.ids),
+        "shape": np.array(cells.nodes.shape, np.int64),
+        **tables,
+    }
+
+
+def main() -> int:
+    """Decode standard input as the JSON request in the first argument says; arrays as npz on standard output, a fault as JSON."""
+    resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
+    request = json.loads(sys.argv[1])
+    options = GridOptions(area=request["area"])
+    try:
+        arrays = decoded(sys.stdin.buffer.read(), request["file"], request["columns"], options)
+    except (ContractError, ConfigError) as error:
+        fault = {"kind": type(error).__name__, "asked": error.asked, "found": error.found, "mend": error.mend}
+        sys.stdout.buffer.write(json.dumps(fault).encode())
+        return error.exit_code
+    out = io.BytesIO()
+    np.savez(out, **arrays)  # type: ignore[arg-type]
+    sys.stdout.buffer.write(out.getbuffer())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,218 @@
+"""NetCDF 3 and 4 (HDF5) after the CF conventions: grids over latitude and longitude, series per node, or one series.
+
+xarray reads times, scales and fill values as the file declares them. HDF5 lets a file of a kilobyte declare a terabyte: sizes
+are checked before a value is read. The places of the cells come from the first file of the source.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import math
+import warnings
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import model_validator
+
+from pipeline.contracts.deliveries import Delivery
+from pipeline.contracts.nodes import NodeSet
+from pipeline.contracts.worlds import Source
+from pipeline.errors import ContractError
+from pipeline.settings import Settings
+from pipeline.sources.adapter import NO_TIME, Readings
+from pipeline.sources.columns import require_columns
+from pipeline.sources.files import FileAdapter, check_locations, file_deliveries
+from pipeline.sources.grids import Cells, GridOptions, cells_of, gridded_readings
+from pipeline.sources.node_tables import parse_places
+from pipeline.sources.options import read_options
+from pipeline.sources.rows import column_of
+from pipeline.sources.unpacking import unpacked
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+MAX_BYTES = 2**30
+"""Of one variable, as declared."""
+_MEND = "fetch the file again; a newer delivery of the same name takes its place"
+
+
+class NetcdfOptions(GridOptions):
+    """The `options` of a NetCDF source.
+
+    Attributes:
+        layout: A grid over latitude and longitude; series along a dimension of nodes; or one series, of the node named `node`.
+        time, latitude, longitude: Names of these coordinates in the file.
+        node: Layout `nodes`: the coordinate of the nodes; `one`: the node's own name.
+        published: Variable along time with the instant at which each slab was published.
+    """
+
+    layout: Literal["grid", "nodes", "one"] = "grid"
+    time: str = "time"
+    latitude: str = "latitude"
+    longitude: str = "longitude"
+    node: str | None = None
+    published: str | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if (self.node is None) != (self.layout == "grid"):
+            raise ValueError(f"layout '{self.layout}' takes {'no' if self.layout == 'grid' else 'a'} node")
+        return self
+
+
+class NetcdfAdapter(FileAdapter):
+    """NetCDF and HDF5 files."""
+
+    example = "*.nc"
+
+    def check(self, source: Source) -> None:
+        """Refuse options that make no sense.
+
+        Raises:
+            ConfigError: Naming the option, its value, what is allowed.
+        """
+        read_options(NetcdfOptions, source)
+        check_locations(source, self.example)
+
+    def deliveries(self, source: Source, settings: Settings, as_of: datetime) -> Iterator[Delivery]:
+        """One delivery per file, then the nodes: a table, or the grid of the first file; raises as `file_deliveries` does."""
+        grid = read_options(NetcdfOptions, source).layout == "grid" and source.nodes is None
+        first: Delivery | None = None
+        for delivery in file_deliveries(source, settings):
+            first = first or delivery
+            yield delivery
+        if grid and first is not None:
+            yield dataclasses.replace(first, role="nodes")
+
+    def parse(self, source: Source, parts: Mapping[str, bytes]) -> Readings:
+        """The readings in a delivery's bytes.
+
+        Raises:
+            ContractError: The file as a whole cannot be read (truncated, a variable missing, sizes beyond the limit).
+        """
+        options = read_options(NetcdfOptions, source)
+        [(file, packed)] = parts.items()
+        with_times = [options.time, *([options.published] if options.published else [])]
+        names = {name: column_of(name, variable) for name, variable in source.variables.items()}
+        dataset = _opened(packed, file, [*with_times, *names.values()])
+        stamps = _seconds(dataset, options.time, file)
+        ids, cells = _nodes(dataset, options, file)
+        values = {name: _table(dataset, column, options, len(stamps), cells, file) for name, column in names.items()}
+        published = _seconds(dataset, options.published, file) if options.published else None
+        return gridded_readings(ids, stamps, values, options, file, published)
+
+    def parse_places(self, source: Source, parts: Mapping[str, bytes]) -> NodeSet:
+        """The places in a node table, or the cells of a file's grid row by row.
+
+        Raises:
+            ContractError: The file as a whole cannot be read.
+        """
+        [(file, data)] = parts.items()
+        options = read_options(NetcdfOptions, source)
+        if source.nodes is not None or options.layout != "grid":
+            return parse_places(source, file, data)
+        return _grid(_opened(data, file, []), options, file).nodes
+
+
+def _opened(packed: bytes, file: str, needed: list[str]) -> xr.Dataset:
+    import xarray as xr
+
+    data = unpacked(packed, file)
+    hdf5 = data[:8] == b"\x89HDF\r\n\x1a\n"
+    if not hdf5 and data[:3] != b"CDF":
+        raise ContractError(asked=f"read {file} ({len(data)} bytes)", found=f"no NetCDF: it starts with {data[:8]!r}", mend=_MEND)
+    try:
+        if hdf5:
+            _check_sizes(data, file)
+        with warnings.catch_warnings(action="ignore"):
+            dataset = xr.open_dataset(io.BytesIO(data), engine="h5netcdf" if hdf5 else "scipy", decode_timedelta=False, cache=False)
+    except ContractError:
+        raise
+    except Exception as error:  # h5py and scipy raise many unrelated classes on damaged files
+        found = f"no whole NetCDF: {type(error).__name__}: {error}"
+        raise ContractError(asked=f"read {file} ({len(data)} bytes)", found=found, mend=_MEND) from error
+    require_columns([str(n) for n in dataset.variables], needed, file)
+    for name in needed:
+        _check_size(name, dataset[name].shape, file)
+    return dataset
+
+
+def _check_size(name: str, shape: tuple[int, ...], file: str) -> None:
+    if math.prod(shape) * 8 > MAX_BYTES:
+        found = f"{' x '.join(map(str, shape))} values declared, more than {MAX_BYTES} bytes"
+        raise ContractError(asked=f"variable '{name}' of {file}", found=found, mend="split the file, or fetch it again")
+
+
+def _check_sizes(data: bytes, file: str) -> None:
+    import h5py
+
+    with h5py.File(io.BytesIO(data), "r") as opened:
+
+        def visit(name: str, item: Any) -> None:
+            if isinstance(item, h5py.Dataset) and item.ndim == 1:  # coordinates, which xarray reads at once
+                _check_size(name, item.shape, file)
+
+        opened.visititems(visit)
+
+
+def _read(dataset: xr.Dataset, name: str, file: str) -> NDArray[Any]:
+    try:
+        return np.asarray(dataset[name].values)
+    except Exception as error:  # see _opened
+        found = f"{type(error).__name__}: {error}"
+        raise ContractError(asked=f"variable '{name}' of {file}", found=found, mend=_MEND) from error
+
+
+def _seconds(dataset: xr.Dataset, name: str, file: str) -> NDArray[np.int64]:
+    """Whole seconds of a time coordinate, rounded up."""
+    stamps = np.atleast_1d(_read(dataset, name, file))
+    if stamps.ndim != 1 or stamps.dtype.kind != "M":
+        found = f"shape {stamps.shape}, {stamps.dtype}, units '{dataset[name].attrs.get('units', 'none')}'"
+        raise ContractError(asked=f"times '{name}' of {file}", found=found, mend="CF wants units such as 'hours since 1970-01-01'")
+    nanoseconds = stamps.astype("datetime64[ns]").astype(np.int64)
+    return np.where(np.isnat(stamps), NO_TIME, -(-nanoseconds // 10**9))
+
+
+def _grid(dataset: xr.Dataset, options: NetcdfOptions, file: str) -> Cells:
+    require_columns([str(n) for n in dataset.variables], [options.latitude, options.longitude], file)
+    axes = [_read(dataset, name, file) for name in (options.latitude, options.longitude)]
+    if any(a.ndim != 1 or a.dtype.kind not in "fiu" for a in axes):
+        raise ContractError(asked=f"grid of {file}", found=f"axes of shape {[a.shape for a in axes]}", mend="only regular grids are read")
+    return cells_of(axes[0].astype(np.float64), axes[1].astype(np.float64), options, file)
+
+
+def _nodes(dataset: xr.Dataset, options: NetcdfOptions, file: str) -> tuple[tuple[str, ...], Cells | None]:
+    if options.layout == "grid":
+        cells = _grid(dataset, options, file)
+        return cells.nodes.ids, cells
+    if options.layout == "one" or options.node is None:
+        return (str(options.node),), None
+    require_columns([str(n) for n in dataset.variables], [options.node], file)
+    _check_size(options.node, dataset[options.node].shape, file)
+    names = _read(dataset, options.node, file)
+    ids = tuple(n.decode("utf-8", errors="replace") if isinstance(n, bytes) else str(n) for n in names.tolist())
+    if names.ndim != 1 or len(set(ids)) < len(ids) or "" in ids:
+        raise ContractError(asked=f"nodes '{options.node}' of {file}", found="a name twice, or none", mend="mend the file")
+    return ids, None
+
+
+def _table(dataset: xr.Dataset, column: str, options: NetcdfOptions, stamps: int, cells: Cells | None, file: str) -> NDArray[np.float64]:
+    """(T, P) values of a variable; its dimensions may come in any order, further ones must have length 1."""
+    variable = dataset[column]
+    spaces: dict[str, list[str]] = {"grid": [options.latitude, options.longitude], "nodes": [str(options.node)], "one": []}
+    order = [options.time, *spaces[options.layout]]
+    extra = [d for d in variable.dims if d not in order and variable.sizes[d] != 1]
+    lost = [d for d in order if d not in variable.dims and dataset.sizes.get(d, 1) != 1]
+    if extra or lost or variable.dtype.kind not in "fiu":
+        found = f"dimensions {dict(variable.sizes)} of {variable.dtype}"
+        raise ContractError(asked=f"variable '{column}' of {file} over {order}", found=found, mend="correct column or layout")
+    wanted = [d for d in order if d in variable.dims]
+    values = _read(
+        dataset.assign({column: variable.squeeze([d for d in variable.dims if d not in order]).transpose(*wanted)}), column, file
+    )
+    table = values.astype(np.float64).reshape(stamps, -1)
+    return table if cells is None else table[:, cells.places]

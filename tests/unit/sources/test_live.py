@@ -1,0 +1,359 @@
+"""The live APIs, each against a server that answers in its documented format."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.contracts.times import parse_instant
+from pipeline.contracts.worlds import Source, World, load_world
+from pipeline.errors import ConfigError, ContractError, NotYetAvailable
+from pipeline.settings import Settings
+from pipeline.sources.adapter import Readings
+from pipeline.sources.probe import probe, probe_lines
+from pipeline.sources.registry import adapter_named, check_sources
+from pipeline.sources.web import Policy
+from pipeline.stores.landing import LandingStore
+from pipeline.stores.objects import ObjectStore
+from tests.unit.sources.made import at, source
+from tests.unit.sources.server import Answer, Asked, Provider, provider
+
+NOW = datetime(2026, 1, 3, 6, tzinfo=UTC)
+START = "2026-01-01T00:00Z"
+PLACES = {"rows": [["a", 51.5, -0.1], ["b", 51.25, 0.5]]}
+TEMPERATURE = {"temperature": {"column": "temperature_2m", "unit": "degC"}}
+TRAFFIC = {"vehicles": {"column": "Total Volume", "unit": "count"}, "speed": {"column": "Avg mph", "unit": "mph"}}
+PRICE = {"price": {"unit": "GBP/MWh"}, "volume": {"unit": "MWh"}}
+
+
+@pytest.fixture(autouse=True)
+def _hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.sources.web.POLICY", Policy(attempts=2, first_wait=0.01, longest_wait=0.1, read=2.0, spacing=0.0))
+
+
+def reply(content: Any, **fields: Any) -> Answer:
+    return Answer(body=json.dumps(content).encode(), **fields)
+
+
+def at_provider(adapter: str, p: Provider, path: str, options: dict[str, Any], variables: dict[str, Any], **fields: Any) -> Source:
+    made = source(adapter, {"start": START, **options}, variables, locations=[p.url(path)], allowed_hosts=[p.host], **fields)
+    adapter_named(adapter).check(made)
+    return made
+
+
+def landed(made: Source, folder: Path, moment: datetime = NOW) -> list[Readings]:
+    """Land everything and parse what is new."""
+    store = LandingStore(ObjectStore(str(folder)), "w", "s")
+    adapter = adapter_named(made.adapter)
+    settings = Settings(store=str(folder), data=None, dask=None)
+    fresh = store.land(adapter.deliveries(made, settings, moment), int(moment.timestamp()))
+    return [adapter.parse(made, store.read(d)) for d in fresh]
+
+
+# ---- Open-Meteo ----------------------------------------------------------------------------------------------------
+
+
+def hourly(asked: Asked, unit: str = "°C", hours: int = 24) -> list[dict[str, Any]]:
+    day = asked.query.get("start_date") or asked.query["run"][:10]
+    one = {
+        "latitude": 51.49,
+        "longitude": -0.12,
+        "generationtime_ms": 0.05,
+        "utc_offset_seconds": 0,
+        "timezone": "GMT",
+        "hourly_units": {"time": "iso8601", "temperature_2m": unit},
+        "hourly": {
+            "time": [f"{day}T{h:02d}:00" for h in range(hours)],
+            "temperature_2m": [h + 0.5 if h < 20 else None for h in range(hours)],
+        },
+    }
+    return [one, one]
+
+
+def archive(p: Provider) -> Source:
+    return at_provider("open_meteo", p, "/v1/archive", {"kind": "archive", "revised": "1d"}, TEMPERATURE, nodes=PLACES)
+
+
+def test_the_weather_of_each_day_is_asked_for_all_places_at_once(tmp_path: Path) -> None:
+    with provider(lambda asked, _: reply(hourly(asked))) as p:
+        found = landed(archive(p), tmp_path)
+        assert [a.query["start_date"] for a in p.asked] == ["2026-01-01", "2026-01-02", "2026-01-03"]
+        assert p.asked[0].query["latitude"] == "51.5,51.25"
+        assert (p.asked[0].query["hourly"], p.asked[0].query["timezone"]) == ("temperature_2m", "GMT")
+        assert found[0].node_ids == ("a", "b")
+        assert len(found[0]) == found[0].raw_rows == 40
+        assert found[0].values["temperature"][:2].tolist() == [0.5, 1.5]
+        assert found[0].valid_time[0] == at("2026-01-01T00:00")
+        assert landed(archive(p), tmp_path, datetime(2026, 1, 3, 7, tzinfo=UTC)) == []
+        assert [a.query["start_date"] for a in p.asked[3:]] == ["2026-01-02", "2026-01-03"]
+
+
+def test_a_forecast_carries_the_time_at_which_its_run_was_out(tmp_path: Path) -> None:
+    options = {"kind": "forecast", "model": "ecmwf_ifs", "cycle": "12h", "days": 1}
+    with provider(lambda asked, _: reply(hourly(asked))) as p:
+        made = at_provider("open_meteo", p, "/v1/forecast", options, TEMPERATURE, nodes=PLACES, latency="7h", ahead="1d")
+        found = landed(made, tmp_path)
+        runs = ["2026-01-01T00:00", "2026-01-01T12:00", "2026-01-02T00:00", "2026-01-02T12:00"]
+        assert [a.query["run"] for a in p.asked] == runs
+        assert p.asked[0].query["models"] == "ecmwf_ifs"
+        assert found[1].published_time is not None
+        assert set(found[1].published_time.tolist()) == {at("2026-01-01T19:00")}
+        assert landed(made, tmp_path) == []
+        assert len(p.asked) == 4
+
+
+def test_a_run_that_is_late_is_no_fault_and_an_old_one_that_is_refused_is(tmp_path: Path) -> None:
+    late = reply({"error": True, "reason": "run not available"}, status=400)
+    options = {"kind": "forecast", "model": "ecmwf_ifs", "days": 1}
+
+    def answer(asked: Asked, _: int) -> Answer:
+        return late if asked.query["run"] == refused else reply(hourly(asked))
+
+    with provider(answer) as p:
+        made = at_provider("open_meteo", p, "/v1/forecast", options, TEMPERATURE, nodes=PLACES, latency="7h", ahead="1d")
+        refused = "2026-01-02T12:00"
+        with pytest.raises(NotYetAvailable, match="run not available"):
+            landed(made, tmp_path)
+        assert len(LandingStore(ObjectStore(str(tmp_path)), "w", "s").manifest()) == 3
+        refused = "2026-01-01T00:00"
+        with pytest.raises(ConfigError, match="run not available"):
+            landed(made, tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"hourly_units": {"temperature_2m": "°F"}}, "unit of key 'hourly.temperature_2m'"),
+        ({"hourly": {"time": ["2026-01-01T00:00"], "temp_2m": [1.0]}}, "column 'temperature_2m'"),
+        ({"hourly": {"time": ["2026-01-01T00:00"], "temperature_2m": []}}, "one length"),
+        ({"hourly": None}, "key 'hourly'"),
+        ({"utc_offset_seconds": 3600}, "utc_offset_seconds"),
+    ],
+)
+def test_open_meteos_drift_is_refused_with_file_and_key(tmp_path: Path, change: dict[str, Any], words: str) -> None:
+    with provider(lambda asked, _: reply([{**one, **change} for one in hourly(asked)])) as p:
+        with pytest.raises(ContractError, match=words) as caught:
+            landed(archive(p), tmp_path)
+        assert "20260101-20260101.json" in caught.value.asked
+        assert caught.value.mend
+
+
+def test_one_answer_for_two_places_is_refused(tmp_path: Path) -> None:
+    with provider(lambda asked, _: reply(hourly(asked)[0])) as p, pytest.raises(ContractError, match="2 places"):
+        landed(archive(p), tmp_path)
+
+
+# ---- WebTRIS -------------------------------------------------------------------------------------------------------
+
+SITES = {"rows": [["5", 51.5, 0.3], ["8", 51.4, -0.5]]}
+
+
+def report(asked: Asked, rows: int = 5) -> Answer:
+    """A page of a daily report, as the provider writes it."""
+    page, size, day = int(asked.query["page"]), int(asked.query["page_size"]), asked.query["start_date"]
+    if asked.query["sites"] == "8":
+        return Answer(status=204)
+    quarters = range((page - 1) * size, min(page * size, rows))
+    link = {"href": "http://elsewhere.example/api/v1.0/reports/Daily?page=2", "rel": "nextPage"}
+    links = [link] if page * size < rows else [{**link, "rel": "prevPage"}]
+    written = [
+        {
+            "Site Name": "M25/5764B",
+            "Report Date": f"{day[4:]}-{day[2:4]}-{day[:2]}T00:00:00",
+            "Time Period Ending": f"{q // 4:02d}:{q % 4 * 15 + 14}:00",
+            "Time Interval": str(q),
+            "0 - 520 cm": "60",
+            "0 - 10 mph": "",
+            "Avg mph": "53" if q else "",
+            "Total Volume": str(70 + q),
+        }
+        for q in quarters
+    ]
+    return reply({"Header": {"row_count": rows, "start_date": day, "end_date": day, "links": links}, "Rows": written})
+
+
+def webtris(p: Provider, **fields: Any) -> Source:
+    return at_provider("webtris", p, "/api/v1.0", {"page_size": 2}, TRAFFIC, nodes=SITES, timezone="Europe/London", **fields)
+
+
+def test_the_pages_of_each_site_are_joined_and_no_link_is_followed_elsewhere(tmp_path: Path) -> None:
+    with provider(lambda asked, _: report(asked)) as p:
+        found = landed(webtris(p), tmp_path)
+        assert [(a.query["sites"], a.query["start_date"], a.query["page"]) for a in p.asked[:5]] == [
+            ("5", "01012026", "1"),
+            ("5", "01012026", "2"),
+            ("5", "01012026", "3"),
+            ("8", "01012026", "1"),
+            ("5", "02012026", "1"),
+        ]
+        assert p.asked[0].path == "/api/v1.0/reports/daily"
+    first = found[0]
+    assert (first.node_ids, first.raw_rows, first.row.tolist()) == (("5",), 5, [1, 2, 3, 4, 5])
+    assert first.valid_time[:2].tolist() == [at("2026-01-01T00:15"), at("2026-01-01T00:30")]
+    assert first.values["vehicles"].tolist() == [70, 71, 72, 73, 74]
+    assert np.isnan(first.values["speed"][0])
+    assert found[1].raw_rows == 0
+
+
+def test_summer_reports_are_local(tmp_path: Path) -> None:
+    with provider(lambda asked, _: report(asked)) as p:
+        options = {"page_size": 9, "start": "2026-07-01T00:00Z"}
+        made = at_provider("webtris", p, "/api/v1.0", options, TRAFFIC, nodes=SITES, timezone="Europe/London")
+        assert landed(made, tmp_path, datetime(2026, 7, 1, 5, tzinfo=UTC))[0].valid_time[0] == at("2026-06-30T23:15")
+
+
+def test_an_overload_between_pages_goes_on_there_on_the_next_run(tmp_path: Path) -> None:
+    busy = [True]
+
+    def answer(asked: Asked, _: int) -> Answer:
+        return Answer(status=503) if busy[0] and asked.query["page"] == "3" else report(asked)
+
+    with provider(answer) as p:
+        with pytest.raises(NotYetAvailable, match="503"):
+            landed(webtris(p), tmp_path)
+        busy[0], before = False, len(p.asked)
+        assert landed(webtris(p), tmp_path)[0].raw_rows == 5
+        assert p.asked[before].query["page"] == "3"
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (lambda rows: {"Header": {"row_count": 1, "links": []}, "Rows": [{**rows[0], "Total Volume": None, "Report Date": None}]}, None),
+        (
+            lambda rows: {
+                "Header": {"row_count": 1, "links": []},
+                "Rows": [{"Date": "x", **{k: v for k, v in rows[0].items() if k != "Report Date"}}],
+            },
+            "key 'Report Date'",
+        ),
+        (
+            lambda rows: {"Header": {"row_count": 1, "links": []}, "Rows": [{k: v for k, v in rows[0].items() if k != "Total Volume"}]},
+            "column 'Total Volume'",
+        ),
+        (lambda rows: {"Header": {"row_count": 7, "links": []}, "Rows": rows}, "7 rows in 1 pages"),
+        (lambda rows: {"Header": {}, "Rows": rows}, "Header.row_count"),
+        (lambda rows: {"header": {}, "rows": rows}, "key 'Rows'"),
+        (lambda rows: [], "key 'Rows'"),
+    ],
+)
+def test_webtris_drift_is_refused_with_file_and_key(tmp_path: Path, answer: Any, words: str | None) -> None:
+    def drifted(asked: Asked, _: int) -> Answer:
+        given = report(asked)
+        return reply(answer(json.loads(given.body)["Rows"])) if given.body else given
+
+    with provider(drifted) as p:
+        if words is None:
+            assert len(landed(webtris(p), tmp_path)[0].rejected) == 1
+            return
+        with pytest.raises(ContractError, match=words) as caught:
+            landed(webtris(p), tmp_path)
+        assert "5-20260101-20260101" in caught.value.asked
+
+
+# ---- Elexon --------------------------------------------------------------------------------------------------------
+
+
+def index(asked: Asked) -> list[dict[str, Any]]:
+    day = asked.query["from"][:10]
+    rows = [
+        {"startTime": f"{day}T{h:02d}:{m:02d}:00Z", "dataProvider": who, "settlementDate": day, "settlementPeriod": 2 * h + m // 30 + 1}
+        for h in (1, 0)
+        for m in (30, 0)
+        for who in asked.query["dataProviders"].split(",")
+    ]
+    return [
+        {**row, "price": 0.0 if row["dataProvider"] == "N2EXMIDP" else -3.5, "volume": 0.0 if row["dataProvider"] == "N2EXMIDP" else 100}
+        for row in rows
+    ]
+
+
+def elexon(p: Provider) -> Source:
+    return at_provider("elexon", p, "/bmrs/market-index", {"providers": ["APXMIDP", "N2EXMIDP"], "span": "2d"}, PRICE)
+
+
+def test_prices_are_of_the_end_of_their_half_hour_and_no_trade_is_no_price(tmp_path: Path) -> None:
+    with provider(lambda asked, _: reply({"metadata": {"datasets": ["MID"]}, "data": index(asked)})) as p:
+        found = landed(elexon(p), tmp_path)
+        assert (p.asked[0].query["from"], p.asked[0].query["to"]) == ("2026-01-01T00:00Z", "2026-01-02T23:30Z")
+        assert p.asked[0].query["format"] == "json"
+    first = found[0]
+    apx = np.array([first.node_ids[n] == "APXMIDP" for n in first.node])
+    assert sorted(first.valid_time[apx].tolist()) == [at(f"2026-01-01T{t}") for t in ("00:30", "01:00", "01:30", "02:00")]
+    assert set(first.values["price"][apx].tolist()) == {-3.5}
+    assert np.isnan(first.values["price"][~apx]).all()
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({"metadata": {}}, "key 'data'"),
+        ({"data": {}}, "list of records"),
+        ({"data": [{"startTime": "2026-01-01T00:00:00Z", "dataProvider": "APXMIDP", "Price": 1, "volume": 1}]}, "column 'price'"),
+        ("<html>", "key 'data'"),
+    ],
+)
+def test_elexons_drift_is_refused_with_file_and_key(tmp_path: Path, content: Any, words: str) -> None:
+    with provider([reply(content)]) as p, pytest.raises(ContractError, match=words) as caught:
+        landed(elexon(p), tmp_path)
+    assert "20260101-20260102.json" in caught.value.asked
+
+
+@pytest.mark.parametrize("fault", [Answer(status=429), Answer(status=503), Answer(body=b'{"data":', declared=5000)])
+def test_what_came_before_a_fault_is_kept_and_not_asked_for_again(tmp_path: Path, fault: Answer) -> None:
+    def answer(asked: Asked, _: int) -> Answer:
+        return fault if asked.query["from"].startswith("2026-01-15") else reply({"data": index(asked)})
+
+    moment = datetime(2026, 1, 16, tzinfo=UTC)
+    with provider(answer) as p:
+        with pytest.raises(NotYetAvailable):
+            landed(elexon(p), tmp_path, moment)
+        before = len(p.asked)
+        with pytest.raises(NotYetAvailable):
+            landed(elexon(p), tmp_path, moment)
+        assert p.asked[before].query["from"] == "2026-01-09T00:00Z"
+
+
+# ---- All -----------------------------------------------------------------------------------------------------------
+
+
+def at_home(p: Provider) -> World:
+    """World london with its providers replaced by this one."""
+    content = load_world("london").model_dump(mode="json")
+    for made in content["sources"].values():
+        made["locations"] = [p.url("/" + location.split("/", 3)[3]) for location in made["locations"]]
+        made["allowed_hosts"] = [p.host]
+    return World.model_validate(content)
+
+
+def test_a_probe_says_what_the_provider_sent() -> None:
+    with provider(lambda asked, _: reply({"data": index(asked)})) as p:
+        found = probe(at_home(p), "electricity", Settings(store="", data=None, dask=None), NOW)
+    text = "\n".join(probe_lines(found))
+    assert "rows 4: readings 4, rejected 0" in text
+    assert "nodes 1: APXMIDP" in text
+    assert "price: -3.5 .. -3.5" in text
+    assert "/bmrs/api/v1/balancing/pricing/market-index?from=" in text
+
+
+def test_a_probe_of_a_provider_out_of_reach_says_so_and_what_to_do() -> None:
+    with provider([Answer()]) as p:
+        world = at_home(p)
+    for name in world.sources:
+        with pytest.raises(NotYetAvailable, match="ConnectError") as caught:
+            probe(world, name, Settings(store="", data=None, dask=None), NOW)
+        assert "network" in caught.value.mend
+
+
+def test_london_is_a_live_world_whose_sources_ask_their_own_hosts_only() -> None:
+    world = load_world("london")
+    check_sources(world)
+    assert world.recorded is None
+    for name, made in world.sources.items():
+        assert len(made.allowed_hosts) == 1, name
+        assert parse_instant(made.options["start"]) == world.start
