@@ -27,7 +27,7 @@ TIMES = {
         type=["null", "string"],
         format="date-time",
         title="Issue time",
-        description="The information cut-off of the forecast, with its offset: 2014-09-30T16:00:00Z. Comes with the event where an asset triggers.",
+        description="The information cut-off of the forecast, with its offset: 2014-09-30T06:00:00Z. Comes with the event where an asset triggers.",
     ),
     "now": Param(
         None,
@@ -70,7 +70,7 @@ def times(events: Mapping[Any, Iterable[Any]], params: Mapping[str, Any]) -> dic
     if not given.get("issue_time"):
         raise AirflowFailException(
             "Asked: a run of this DAG. Found: neither an asset event nor a parameter that carries an issue time. "
-            "Mend: trigger it with issue_time, such as 2014-09-30T16:00:00Z, or run the world's ingest DAG."
+            "Mend: trigger it with issue_time, such as 2014-09-30T06:00:00Z, or run the world's ingest DAG."
         )
     return {"issue_time": given["issue_time"], "now": given.get("now") or given["issue_time"]}
 

@@ -53,7 +53,7 @@ WorldName = Annotated[
     typer.Option("--world", "-w", help="A world's name, or the path of its TOML file.", autocompletion=_complete_world, metavar="WORLD"),
 ]
 _AS_OF_HELP = (
-    "Only what is known at this instant counts: ISO 8601 with a UTC offset, such as 2014-09-30T16:00Z; "
+    "Only what is known at this instant counts: ISO 8601 with a UTC offset, such as 2014-09-30T06:00Z; "
     "by default now, and in a world of ended feeds the instant that its file names."
 )
 AsOf = Annotated[str | None, typer.Option(help=_AS_OF_HELP, metavar="TIME")]
@@ -94,7 +94,7 @@ def _instant(text: str | None, option: str, default: datetime) -> datetime:
         return parse_instant(text)
     except ValueError as error:
         raise ConfigError(
-            asked=f"{option} {text}", found=str(error), mend="write an ISO 8601 instant, such as 2014-09-30T16:00Z"
+            asked=f"{option} {text}", found=str(error), mend="write an ISO 8601 instant, such as 2014-09-30T06:00Z"
         ) from error
 
 
@@ -201,7 +201,7 @@ def build_cube(world: WorldName, as_of: AsOf = None, as_json: Json = False, pare
 
 
 @app.command(
-    "train", rich_help_panel="The nine steps", epilog=_example("cubecast train --world aarhus --as-of 2014-09-30T16:00Z --set epochs=3")
+    "train", rich_help_panel="The nine steps", epilog=_example("cubecast train --world aarhus --as-of 2014-09-30T06:00Z --set epochs=3")
 )
 def train(
     world: WorldName,
@@ -234,21 +234,21 @@ def promote(world: WorldName, as_of: AsOf = None, model_id: ModelId = None, as_j
     perform(_ask(api.PromoteRequest, world=world, as_of=as_of_time, model_id=model_id), as_json=as_json, parent=parent)
 
 
-@app.command("predict", rich_help_panel="The nine steps", epilog=_example("cubecast predict --world aarhus --as-of 2014-09-30T16:00Z"))
+@app.command("predict", rich_help_panel="The nine steps", epilog=_example("cubecast predict --world aarhus --as-of 2014-09-30T06:00Z"))
 def predict(world: WorldName, as_of: AsOf = None, as_json: Json = False, parent: Parent = None) -> None:
     """Forecast from what was known at the issue time."""
     as_of_time = _issue_time(api.load_world(world), as_of)
     perform(_ask(api.PredictRequest, world=world, as_of=as_of_time), as_json=as_json, parent=parent)
 
 
-@app.command("publish", rich_help_panel="The nine steps", epilog=_example("cubecast publish --world aarhus --as-of 2014-09-30T16:00Z"))
+@app.command("publish", rich_help_panel="The nine steps", epilog=_example("cubecast publish --world aarhus --as-of 2014-09-30T06:00Z"))
 def publish(world: WorldName, as_of: AsOf = None, as_json: Json = False, parent: Parent = None) -> None:
     """Publish a forecast: Zarr, Parquet and a page."""
     as_of_time = _issue_time(api.load_world(world), as_of)
     perform(_ask(api.PublishRequest, world=world, as_of=as_of_time), as_json=as_json, parent=parent)
 
 
-@app.command("verify", rich_help_panel="The nine steps", epilog=_example("cubecast verify --world aarhus --issue-time 2014-09-30T16:00Z"))
+@app.command("verify", rich_help_panel="The nine steps", epilog=_example("cubecast verify --world aarhus --issue-time 2014-09-30T06:00Z"))
 def verify(
     world: WorldName,
     as_of: AsOf = None,

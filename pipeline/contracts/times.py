@@ -22,7 +22,7 @@ def parse_instant(text: str | datetime) -> datetime:
 
 
 def format_instant(moment: datetime) -> str:
-    """The instant as `2014-09-30T16:00:00Z`, whole seconds."""
+    """The instant as `2014-09-30T06:00:00Z`, whole seconds."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 

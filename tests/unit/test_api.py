@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from datetime import timedelta
 
 import pytest
 from hypothesis import given, settings
@@ -35,9 +36,11 @@ FIELDS = {
 
 @st.composite
 def any_request(draw):
-    kind = draw(st.sampled_from(api.STEPS))
-    fields = {name: draw(FIELDS[name]) for name in kind.model_fields if name in FIELDS}
-    return kind(world=draw(WORLDS), as_of=draw(INSTANTS), **fields)
+    kind, name = draw(st.sampled_from(api.STEPS)), draw(WORLDS)
+    fields = {field: draw(FIELDS[field]) for field in kind.model_fields if field in FIELDS}
+    world = api.load_world(name)
+    inside = st.integers(1, int((world.recorded.end - world.start).total_seconds()))
+    return kind(world=name, as_of=world.start + timedelta(seconds=draw(inside)), **fields)
 
 
 @given(any_request())
