@@ -49,7 +49,7 @@ def report(world: str, found: list[dict[str, Any]]) -> str:
     lines = [
         f"# The nine steps of `{world}`",
         "",
-        f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, {packages}",
+        f"Issue time {next(r['receipt'] for r in found if r['step'] == 'predict')['as_of']}, measured {datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, {packages}",
         "",
         "| step | wall s | processor s | peak MiB | counts |",
         "|---|---:|---:|---:|---|",
