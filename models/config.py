@@ -30,6 +30,8 @@ class ModelConfig:
         dropout, modality_dropout: Chance to drop a trunk unit, and a whole other domain, while training.
         epochs: Most epochs; the best one on the validation fold is kept per domain.
         patience: Epochs without gain after which a domain stops training.
+        least_gain: Share by which an epoch must beat the anchor on the validation fold to be taken instead of it; less is
+            chance, as with prices.
         rows: Node-windows in one step (at least one window); `batch` its most windows.
         steps, least_steps: Most and fewest steps of one domain in one epoch.
         quantile_share: Share of a step's windows on which the spread is trained.
@@ -59,6 +61,7 @@ class ModelConfig:
     modality_dropout: float = 0.2
     epochs: int = 8
     patience: int = 8
+    least_gain: float = 0.005
     rows: int = 3600
     batch: int = 64
     steps: int = 560
@@ -84,7 +87,7 @@ class ModelConfig:
         return asdict(self)
 
 
-_SHARES = ("dropout", "modality_dropout", "ema", "warmup", "quantile_share", "weight_decay", "quantile_weight")
+_SHARES = ("dropout", "modality_dropout", "ema", "warmup", "quantile_share", "least_gain", "weight_decay", "quantile_weight")
 
 
 def with_options(config: ModelConfig, options: Mapping[str, object]) -> ModelConfig:

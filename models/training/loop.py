@@ -199,7 +199,7 @@ class Trainer:
             weight = self.weight[domain].numpy()
             ratio = float(np.average(per_V, weights=weight if weight.sum() else None))
             found[domain] = {"relative_to_anchor": ratio, "per_variable": per_V}
-            if ratio < self.best[domain].ratio:
+            if ratio < min(self.best[domain].ratio, 1 - self.config.least_gain):
                 self.best[domain] = Best(epoch=self.epoch, ratio=ratio, weights=self._weights(domain, self.averaged))
         self.model.load_state_dict(raw, strict=False)
         return found

@@ -144,6 +144,13 @@ def test_without_a_validation_fold_the_end_of_training_chooses_the_epoch(city: W
     assert any("chose the epoch" in note for note in meta["notes"])
 
 
+def test_a_gain_over_the_anchor_that_may_be_chance_is_not_taken(city: WindowSet) -> None:
+    greedy = api.fit(city, QUICK, seed=5, progress=QUIET)
+    careful = api.fit(city, replace(QUICK, least_gain=0.99), seed=5, progress=QUIET)
+    assert greedy.meta["best"]["road"]["epoch"] > 0
+    assert careful.meta["best"]["road"] == {"epoch": 0, "relative_to_anchor": 1.0}
+
+
 def test_a_world_without_any_training_window_is_refused() -> None:
     d = road()
     with pytest.raises(NotYetAvailable, match="'road' is not forecast"):
