@@ -56,7 +56,7 @@ def read_columns(data: bytes, kinds: dict[str, Kind], dialect: Dialect, file: st
     if data.startswith(b"\xef\xbb\xbf"):
         data = data[3:]
     lines, longest = _measured(data)
-    if b"\0" not in data and longest <= MAX_LINE:
+    if b"\0" not in data and longest <= MAX_LINE and _well_quoted(data, dialect.separator):
         try:
             found = _fast(data, kinds, dialect, file)
         except pa.ArrowInvalid:
@@ -76,6 +76,22 @@ def _measured(data: bytes) -> tuple[int, int]:
     return int(np.count_nonzero(lengths)), int(lengths.max(initial=0))
 
 
+def _stamp_parsers(types: dict[str, pa.DataType], dialect: Dialect) -> list[Any]:
+    """The declared pattern alone; with ISO 8601 where a second column of stamps is written so."""
+    several = sum(pa.types.is_timestamp(t) for t in types.values()) > 1
+    return [*([dialect.stamp_format] if dialect.stamp_format else []), *([pv.ISO8601] if several or not dialect.stamp_format else [])]
+
+
+def _well_quoted(data: bytes, separator: str) -> bool:
+    """Whether every quote opens or closes a field, or is doubled: pyarrow reads `"x"y` as xy."""
+    if b'"' not in data:
+        return True
+    text = np.frombuffer(b"\n" + data + b"\n", np.uint8)
+    quotes = np.flatnonzero(text == 34)
+    ends = np.frombuffer(b'\r\n"' + separator.encode(), np.uint8)
+    return bool((np.isin(text[quotes - 1], ends) | np.isin(text[quotes + 1], ends)).all())
+
+
 def _parse(data: bytes, types: dict[str, pa.DataType], dialect: Dialect, bad: list[tuple[int, str]]) -> pa.Table:
     def keep(row: Any) -> str:
         bad.append((row.number - (not dialect.columns), f"{row.actual_columns} fields, not {row.expected_columns}"))
@@ -91,7 +107,7 @@ def _parse(data: bytes, types: dict[str, pa.DataType], dialect: Dialect, bad: li
             decimal_point=dialect.decimal,
             null_values=[*NULLS, *dialect.nulls],
             strings_can_be_null=True,
-            timestamp_parsers=[*([dialect.stamp_format] if dialect.stamp_format else []), pv.ISO8601],
+            timestamp_parsers=_stamp_parsers(types, dialect),
         ),
     )
 

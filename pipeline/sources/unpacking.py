@@ -34,7 +34,7 @@ def unpacked(data: bytes, file: str) -> bytes:
                 raise ContractError(asked=f"unpack {file} ({len(data)} bytes)", found=f"damaged gzip: {error}", mend=mend) from error
             rest = stream.unconsumed_tail
             size += len(out[-1])
-            if size > MAX_BYTES or (size >= _PIECE and size > _MOST_TIMES * (len(data) - len(rest))):
+            if size > MAX_BYTES or (size >= _PIECE and size > _MOST_TIMES * (len(data) - len(rest) - len(stream.unused_data))):
                 found = f"more than {MAX_BYTES} bytes" if size > MAX_BYTES else f"more than {_MOST_TIMES} bytes for each one: a bomb"
                 raise ContractError(asked=f"unpack {file} ({len(data)} bytes)", found=found, mend="split the file")
             if not rest and not stream.eof and not out[-1]:

@@ -1,0 +1,75 @@
+"""The recipe for a new source (docs/new-source.md), run as it stands there."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.api import BuildCubeRequest, LandRequest, ObserveRequest
+from pipeline.contracts.worlds import load_world
+from pipeline.settings import Settings, read_settings
+from pipeline.sources.adapter import Adapter
+from pipeline.sources.probe import probe, probe_lines
+from pipeline.sources.registry import check_sources
+from pipeline.steps import build_cube, land, observe
+from pipeline.stores.objects import ObjectStore
+from pipeline.stores.observations import ObservationStore
+from pipeline.telemetry import QUIET
+from tests.unit.sources.made import source
+
+RECIPE = (Path(__file__).resolve().parents[3] / "docs" / "new-source.md").read_text(encoding="utf-8")
+END = datetime(2012, 3, 8, 8, tzinfo=UTC)
+
+
+def block(language: str) -> str:
+    [found] = re.findall(rf"```{language}\n(.*?)```", RECIPE, re.DOTALL)
+    return str(found)
+
+
+def test_the_world_of_the_recipe_is_right(tmp_path: Path) -> None:
+    (tmp_path / "los.toml").write_text(block("toml"))
+    check_sources(load_world(str(tmp_path / "los.toml")))
+
+
+@pytest.mark.shared
+def test_the_recipe_brings_a_week_of_los_angeles_from_files_to_a_cube(tmp_path: Path) -> None:
+    data = read_settings().data
+    if data is None:
+        pytest.skip("no shared data")
+    path = tmp_path / "los.toml"
+    path.write_text(block("toml"))
+    settings = Settings(store=str(tmp_path / "store"), data=data, dask=None)
+    world = load_world(str(path))
+    text = "\n".join(probe_lines(probe(world, "speed", settings, END)))
+    assert "rows 417,312: readings 417,312, rejected 0" in text
+    assert "valid_time 2012-03-01T08:00:00Z .. 2012-03-08T07:55:00Z" in text
+    land.run(LandRequest(world=str(path), as_of=END, received_time=END), settings, QUIET)
+    receipt = observe.run(ObserveRequest(world=str(path), as_of=END), settings, QUIET)
+    assert receipt.counts == {"speed.raw": 417_312, "speed.observations": 417_312, "speed.duplicates": 0, "speed.rejected": 0}
+    nodes = ObservationStore(ObjectStore(settings.store), world, "speed").nodes()
+    assert len(nodes) == 207
+    assert np.isfinite(nodes.latitude).all()
+    assert build_cube.run(BuildCubeRequest(world=str(path), as_of=END), settings, QUIET).outcome == "done"
+
+
+def test_the_adapter_of_the_recipe_reads_its_format(tmp_path: Path) -> None:
+    path = tmp_path / "pipes.py"
+    path.write_text(block("python"))
+    spec = importlib.util.spec_from_file_location("pipes", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    adapter: Adapter = module.PipesAdapter()
+    made = source("pipes", {}, {"a": {"column": "value", "unit": "count"}})
+    adapter.check(made)
+    found = adapter.parse(made, {"x.pipes": b"1406851200|north|3.5\n1406851260|south|-\n1406851320|south|fast\n"})
+    assert [found.node_ids[n] for n in found.node] == ["north", "south"]
+    assert found.values["a"][0] == 3.5
+    assert np.isnan(found.values["a"][1])
+    assert found.rejected.row == (3,)
