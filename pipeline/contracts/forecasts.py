@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -121,7 +121,10 @@ class Verdict(BaseModel):
 
 
 class Promotion(BaseModel):
-    """One entry of the champion's log; the newest entry with `as_of` at or before T names the champion as of T."""
+    """One entry of the champion's log; the newest entry with `as_of` at or before T names the champion as of T.
+
+    `how` it came about: by the evidence alone, by hand, or as a rollback that names an earlier champion again.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -131,3 +134,4 @@ class Promotion(BaseModel):
     previous: str | None
     verdicts: tuple[Verdict, ...]
     reason: str
+    how: Literal["evidence", "hand", "rollback"] = "evidence"
