@@ -9,16 +9,19 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any, Protocol
 
 import typer
-from pydantic import ValidationError
 from typer.exceptions import TyperException
 
 from pipeline import api
-from pipeline.contracts.times import format_instant, parse_instant
+from pipeline.command_models import models_app
+from pipeline.command_options import AsOf, Instants, Json, ModelId, Source, WorldName
+from pipeline.command_options import ask as _ask
+from pipeline.command_options import example as _example
+from pipeline.command_options import instant as _instant
+from pipeline.contracts.times import format_instant
 from pipeline.errors import ConfigError, CubecastError, StoreError
 from pipeline.process_tree import die_with_parent
 from pipeline.settings import Settings, read_settings, share_processors
@@ -41,27 +44,10 @@ sources_app = typer.Typer(help="The feeds of a world.", no_args_is_help=True)
 airflow_app = typer.Typer(help="A real Airflow of your own, that ends with the command.", no_args_is_help=True)
 app.add_typer(worlds_app, name="worlds", rich_help_panel="Look")
 app.add_typer(sources_app, name="sources", rich_help_panel="Look")
+app.add_typer(models_app, name="models", rich_help_panel="Look")
 app.add_typer(airflow_app, name="airflow", rich_help_panel="Run")
 
 
-def _complete_world(incomplete: str) -> list[str]:
-    return [name for name in api.world_names() if name.startswith(incomplete)]
-
-
-WorldName = Annotated[
-    str,
-    typer.Option("--world", "-w", help="A world's name, or the path of its TOML file.", autocompletion=_complete_world, metavar="WORLD"),
-]
-_AS_OF_HELP = (
-    "Only what is known at this instant counts: ISO 8601 with a UTC offset, such as 2014-09-30T06:00Z; "
-    "by default now, and in a world of ended feeds the instant that its file names."
-)
-AsOf = Annotated[str | None, typer.Option(help=_AS_OF_HELP, metavar="TIME")]
-Source = Annotated[str | None, typer.Option(help="The name of one source of the world, instead of all.")]
-ModelId = Annotated[str | None, typer.Option(help="A candidate; by default the newest as of that instant.")]
-Json = Annotated[
-    bool, typer.Option("--json", help="One JSON line per step on stdout, its receipt; progress and errors as JSON lines on stderr.")
-]
 Parent = Annotated[int | None, typer.Option("--die-with-parent", hidden=True, help="End when the process of this id, our parent, ends.")]
 
 
@@ -85,17 +71,6 @@ def clock_of(world: api.World) -> datetime:
 def issue_time_of(world: api.World) -> datetime:
     """The issue time that is meant where none is given."""
     return world.recorded.as_of if world.recorded else now()
-
-
-def _instant(text: str | None, option: str, default: datetime) -> datetime:
-    if text is None:
-        return default
-    try:
-        return parse_instant(text)
-    except ValueError as error:
-        raise ConfigError(
-            asked=f"{option} {text}", found=str(error), mend="write an ISO 8601 instant, such as 2014-09-30T06:00Z"
-        ) from error
 
 
 def _issue_time(world: api.World, text: str | None) -> datetime:
@@ -156,18 +131,6 @@ def perform(request: api.Request, *, as_json: bool, parent: int | None = None) -
 
         print(receipt_line(receipt, seconds), flush=True)
     return receipt
-
-
-def _ask(kind: Callable[..., api.Request], **fields: Any) -> api.Request:
-    try:
-        return kind(**fields)
-    except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
-        raise ConfigError(asked="a request for a step", found=faults, mend="correct these options") from error
-
-
-def _example(text: str) -> str:
-    return f"Example: [bold]{text}[/bold]"
 
 
 @app.command("land", rich_help_panel="The nine steps", epilog=_example("cubecast land --world aarhus --source traffic"))
@@ -375,7 +338,8 @@ def _terminate(*_: object) -> None:
 def _guarded(arguments: list[str]) -> int:
     """The command's exit code; raises what no one planned for."""
     try:
-        code = app(arguments or ["--help"], standalone_mode=False, prog_name="cubecast")
+        instants = Instants(clock=clock_of, issue_time=issue_time_of)
+        code = app(arguments or ["--help"], standalone_mode=False, prog_name="cubecast", obj=instants)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 
 from pipeline.api import PromoteRequest, Receipt
 from pipeline.contracts.forecasts import JOINT, Promotion
-from pipeline.contracts.times import format_instant, parse_instant
+from pipeline.contracts.times import format_instant
 from pipeline.contracts.worlds import load_world
 from pipeline.errors import ContractError, LookaheadError, NotYetAvailable
 from pipeline.settings import Settings
 from pipeline.stores.objects import ObjectStore
-from pipeline.stores.registry import Registry
+from pipeline.stores.registry import Candidate, Registry
 from pipeline.telemetry import Progress
 from pipeline.verification.promotion import verdicts
 from pipeline.verification.statistics import Statistics
@@ -27,22 +28,11 @@ def run(request: PromoteRequest, settings: Settings, progress: Progress) -> Rece
     """
     world = load_world(request.world)
     registry = Registry(ObjectStore(settings.store), world.name)
-    candidate = registry.candidate(request.model_id or registry.newest_candidate(request.as_of))
-    if candidate.as_of > request.as_of:
-        raise LookaheadError(
-            asked=f"promote model {candidate.model_id} as of {format_instant(request.as_of)}",
-            found=f"it was trained on data until {format_instant(candidate.as_of)}",
-            mend="ask with a later --as-of",
-        )
-    evidence = registry.evidence(candidate.model_id)
-    content = evidence.read("statistics.json")
-    if content is None:
-        raise ContractError(
-            asked=f"promote model {candidate.model_id}", found="a scorecard without statistics", mend="run cubecast evaluate again"
-        )
-    previous = _previous(registry, request)
+    candidate = trained_by(registry, request.model_id or registry.newest_candidate(request.as_of), request.as_of)
+    statistics = statistics_of(registry, candidate.model_id)
+    previous = champion_as_of(registry, request.as_of)
     with progress.stage("promote", None) as stage:
-        decided = verdicts(Statistics.from_json(json.loads(content)))
+        decided = verdicts(statistics)
         stage.advance(len(decided), "targets decided")
     won = sum(verdict.published == JOINT for verdict in decided)
     promotion = Promotion(
@@ -53,7 +43,7 @@ def run(request: PromoteRequest, settings: Settings, progress: Progress) -> Rece
         verdicts=decided,
         reason=f"on windows that no model has seen, the joint model beats every baseline for {won} of {len(decided)} targets",
     )
-    created = registry.promote(promotion)
+    created = not _rolled_back(previous, candidate.model_id) and registry.promote(promotion)
     current = registry.champion(request.as_of)
     return Receipt(
         step=request.step,
@@ -67,9 +57,44 @@ def run(request: PromoteRequest, settings: Settings, progress: Progress) -> Rece
     )
 
 
-def _previous(registry: Registry, request: PromoteRequest) -> Promotion | None:
+def trained_by(registry: Registry, model_id: str, as_of: datetime) -> Candidate:
+    """A candidate whose training cut-off is not later than `as_of`.
+
+    Raises:
+        NotYetAvailable: There is no such candidate.
+        LookaheadError: It was trained on data later than `as_of`.
+    """
+    candidate = registry.candidate(model_id)
+    if candidate.as_of > as_of:
+        raise LookaheadError(
+            asked=f"promote model {candidate.model_id} as of {format_instant(as_of)}",
+            found=f"it was trained on data until {format_instant(candidate.as_of)}",
+            mend="ask with a later --as-of",
+        )
+    return candidate
+
+
+def statistics_of(registry: Registry, model_id: str) -> Statistics:
+    """The statistics that the newest evaluation of a candidate left.
+
+    Raises:
+        NotYetAvailable: It was never evaluated.
+        ContractError: The evaluation left no statistics.
+    """
+    content = registry.evidence(model_id).read("statistics.json")
+    if content is None:
+        raise ContractError(asked=f"judge model {model_id}", found="a scorecard without statistics", mend="run cubecast evaluate again")
+    return Statistics.from_json(json.loads(content))
+
+
+def champion_as_of(registry: Registry, as_of: datetime) -> Promotion | None:
+    """The entry of the champion's log in force at an instant, or None where nothing was promoted by then."""
     try:
-        found = registry.champion(request.as_of)
+        return registry.champion(as_of)
     except NotYetAvailable:
         return None
-    return None if parse_instant(found.as_of) > request.as_of else found
+
+
+def _rolled_back(champion: Promotion | None, model_id: str) -> bool:
+    """Whether the champion stands because a person moved back from this very model: only a person undoes that."""
+    return champion is not None and champion.how == "rollback" and champion.previous == model_id

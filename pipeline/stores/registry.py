@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -99,16 +100,25 @@ class Registry:
         Raises:
             NotYetAvailable: There is none.
         """
-        found = [r for r in self._candidates.read() if r["model_id"].startswith(model_id)]
+        records = self._candidates.read()
+        found = [r for r in records if r["model_id"].startswith(model_id)]
         exact = [r for r in found if r["model_id"] == model_id] or found
         if len(exact) != 1:
-            known = ", ".join(r["model_id"] for r in self._candidates.read()) or "none"
+            known = [str(r["model_id"]) for r in (found or records)]
+            close = [] if found else difflib.get_close_matches(model_id, known, n=1, cutoff=0.4)
             raise NotYetAvailable(
                 asked=f"model {model_id} of world {self._world}",
-                found=f"{len(exact)} such models; there are: {known}",
-                mend="train it first",
+                found=f"{len(exact)} such models; there are: {_some(known)}",
+                mend=(f"did you mean '{close[0]}'? " if close else "")
+                + (f"cubecast models list --world {self._world}" if known else "train it first"),
             )
         return Candidate(model_id=exact[0]["model_id"], card=exact[0]["card"], _objects=self._objects, _files=exact[0]["files"])
+
+    def candidates(self) -> list[Candidate]:
+        """All candidates in the order in which they were registered."""
+        return [
+            Candidate(model_id=r["model_id"], card=r["card"], _objects=self._objects, _files=r["files"]) for r in self._candidates.read()
+        ]
 
     def newest_candidate(self, as_of: datetime) -> str:
         """The id of the candidate with the latest cut-off at or before `as_of` (of equals, the one registered last).
@@ -211,3 +221,9 @@ class Registry:
             key = self._objects.put_addressed(f"{self._base}/files", files[name], f"-{name}")
             placed[name] = {"key": key, "sha256": key.rsplit("/", 1)[1][:64]}
         return placed
+
+
+def _some(names: list[str], most: int = 10) -> str:
+    """The newest names, and how many more there are."""
+    more = len(names) - most
+    return (", ".join(names[-most:]) or "none") + (f" and {more} older ones" if more > 0 else "")

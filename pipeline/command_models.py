@@ -1,0 +1,136 @@
+"""`cubecast models`: the candidates of a world, what speaks for each, and the champion changed by hand, one command back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipeline import api
+from pipeline.command_options import AsOf, Instants, JsonObject, WorldName, example, instant
+from pipeline.contracts.times import format_instant
+from pipeline.errors import ConfigError
+from pipeline.settings import read_settings
+from pipeline.stores.objects import ObjectStore
+
+if TYPE_CHECKING:
+    from pipeline.steps.champions import Change
+    from pipeline.stores.registry import Registry
+
+models_app = typer.Typer(help="The models of a world, and which of them is the champion.", no_args_is_help=True)
+
+Model = Annotated[str, typer.Argument(help="A model's id, or an unambiguous beginning of it.", metavar="MODEL")]
+Reason = Annotated[str, typer.Option(help="Why; kept in the log of champions for good.", metavar="TEXT")]
+SinceWhen = Annotated[
+    str | None,
+    typer.Option(
+        "--as-of",
+        help="The instant from which the change holds; earlier instants keep their champion. "
+        "By default now, and in a world of ended feeds the instant that its file names.",
+        metavar="TIME",
+    ),
+]
+
+
+@models_app.command("list", epilog=example("cubecast models list --world aarhus"))
+def models_list(context: typer.Context, world: WorldName, as_of: AsOf = None, as_json: JsonObject = False) -> None:
+    """Every candidate with its cut-off and scores, the champion now, and what is published per target."""
+    from pipeline.command_models_text import list_lines
+    from pipeline.steps.candidates import list_candidates
+
+    loaded = api.load_world(world)
+    moment = instant(as_of, "--as-of", _instants(context).clock(loaded))
+    _say(list_candidates(_registry(loaded), loaded.name, moment), as_json, list_lines)
+
+
+@models_app.command("show", epilog=example("cubecast models show 3f2a91c0 --world aarhus"))
+def models_show(model: Model, world: WorldName, as_json: JsonObject = False) -> None:
+    """A model's card, its scorecard, and the verdict on each target with every reason."""
+    from pipeline.command_models_text import show_lines
+    from pipeline.steps.candidates import show_candidate
+
+    loaded = api.load_world(world)
+    _say(show_candidate(_registry(loaded), loaded.name, model), as_json, show_lines)
+
+
+@models_app.command("compare", epilog=example("cubecast models compare 3f2a91c0 77b0e4d1 --world aarhus"))
+def models_compare(
+    first: Annotated[str, typer.Argument(help="A model's id.", metavar="A")],
+    second: Annotated[str, typer.Argument(help="Its rival's id.", metavar="B")],
+    world: WorldName,
+    as_json: JsonObject = False,
+) -> None:
+    """The errors of two models on the held-out windows that both were scored on, and how sure the difference is."""
+    from pipeline.command_models_text import compare_lines
+    from pipeline.steps.candidates import compare_candidates
+
+    loaded = api.load_world(world)
+    _say(compare_candidates(_registry(loaded), loaded.name, first, second), as_json, compare_lines)
+
+
+@models_app.command(
+    "promote",
+    epilog=example('cubecast models promote 3f2a91c0 --world aarhus --as-of 2014-09-30T06:00Z --reason "agreed with the city"'),
+)
+def models_promote(
+    context: typer.Context, model: Model, world: WorldName, reason: Reason, as_of: SinceWhen = None, as_json: JsonObject = False
+) -> None:
+    """Name a model the champion by hand; per target its own scorecard decides what is published."""
+    from pipeline.steps.champions import promote_by_hand
+
+    loaded = api.load_world(world)
+    moment = _since_when(context, loaded, as_of)
+    _tell(promote_by_hand(_registry(loaded), loaded.name, model, as_of=moment, reason=reason), as_json)
+
+
+@models_app.command(
+    "rollback", epilog=example('cubecast models rollback --world aarhus --as-of 2014-09-30T06:00Z --reason "wrong at the harbour"')
+)
+def models_rollback(context: typer.Context, world: WorldName, reason: Reason, as_of: SinceWhen = None, as_json: JsonObject = False) -> None:
+    """Name the previous champion again, with what was published then; the daily promotion does not undo it."""
+    from pipeline.steps.champions import roll_back
+
+    loaded = api.load_world(world)
+    moment = _since_when(context, loaded, as_of)
+    _tell(roll_back(_registry(loaded), loaded.name, as_of=moment, reason=reason), as_json)
+
+
+def _registry(world: api.World) -> Registry:
+    from pipeline.stores.registry import Registry
+
+    return Registry(ObjectStore(read_settings().store), world.name)
+
+
+def _instants(context: typer.Context) -> Instants:
+    found = context.find_object(Instants)
+    if found is None:
+        raise ConfigError(asked="what time it is", found="no clock", mend="enter by pipeline.__main__.main")
+    return found
+
+
+def _since_when(context: typer.Context, world: api.World, text: str | None) -> datetime:
+    """The instant from which a change holds, in whole seconds, within the world's time."""
+    instants = _instants(context)
+    moment = instant(text, "--as-of", instants.issue_time(world)).replace(microsecond=0)
+    first, last = world.start, instants.clock(world)
+    if not first < moment <= last:
+        raise ConfigError(
+            asked=f"world {world.name} as of {format_instant(moment)}",
+            found=f"{'later than it reaches' if moment > last else 'before it begins'}: {format_instant(first)} .. {format_instant(last)}",
+            mend=f"give an --as-of in between, such as {format_instant(instants.issue_time(world))}",
+        )
+    return moment
+
+
+def _say(content: dict[str, Any], as_json: bool, lines: Callable[[dict[str, Any]], str]) -> None:
+    print(json.dumps(content, ensure_ascii=False) if as_json else lines(content), flush=True)
+
+
+def _tell(change: Change, as_json: bool) -> None:
+    from pipeline.command_models_text import change_lines
+
+    outcome = "done" if change.created else "unchanged"
+    _say({"outcome": outcome, "promotion": change.promotion.model_dump(mode="json")}, as_json, change_lines)

@@ -1,0 +1,118 @@
+"""What `cubecast models` says to people: the same content that programs get, as tables."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import sys
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pipeline.contracts.forecasts import JOINT
+
+Content = Mapping[str, Any]
+_NUMERIC = {"MAE", "RMSE", "bias", "pinball", "80 %", "90 %", "n", "missing", "A", "B", "A - B", "days", "left out"}
+_WIDTH = 180
+
+
+def list_lines(content: Content) -> str:
+    """The candidates, what is published, and how the champions followed one another."""
+    world = content["world"]
+    if not content["models"]:
+        return f"no model of {world} by {content['as_of']}; try: cubecast train --world {world}"
+    models = _table(("", "model", "cut-off", "recipe", "held-out MAE (best baseline)"), map(_model_row, content["models"]))
+    champion = content["champion"] or f"none yet; try: cubecast promote --world {world}"
+    parts = [f"{world} as of {content['as_of']}: champion {champion}", models]
+    if content["published"]:
+        parts.append(_table(("target", "published"), [(f"{v['domain']} {v['variable']}", v["published"]) for v in content["published"]]))
+    return "\n\n".join(parts + _history(content))
+
+
+def show_lines(content: Content) -> str:
+    """The card, the scorecard over all leads, the verdicts with their reasons, and the promotions."""
+    card, score = content["card"], content["scorecard"]
+    plain = [(name, value if isinstance(value, str) else json.dumps(value)) for name, value in card.items()]
+    parts = [f"model {content['model_id']} of {content['world']}", _table(("card", ""), [(n, v) for n, v in plain if len(v) <= 120])]
+    if score is None:
+        again = f"cubecast evaluate --world {content['world']} --model-id {content['model_id']}"
+        return "\n\n".join([*parts, f"never evaluated; try: {again}", *_history(content)])
+    periods = ", ".join(f"{name} {first} to {last}" for name, (first, last) in score["periods"].items())
+    titles = ("all leads", "by", "MAE", "RMSE", "bias", "pinball", "80 %", "90 %", "n", "missing")
+    parts += [f"scored on the {score['fold']} fold: {periods}; each lead with --json"]
+    parts += [_table(titles, [_score_row(row) for row in score["rows"] if row["lead"] == 0])]
+    for verdict in content["verdicts"]:
+        reasons = "".join(f"\n  - {reason}" for reason in verdict["reasons"])
+        parts.append(f"{verdict['domain']} {verdict['variable']}: {verdict['published']} is published{reasons}")
+    return "\n\n".join(parts + _history(content))
+
+
+def compare_lines(content: Content) -> str:
+    """Per target both errors, and whether the difference is sure."""
+    titles = ("target", "A", "B", "A - B", "95 % interval", "days", "left out", "")
+    notes = [f"note: {note}" for note in content["notes"]]
+    head = f"MAE of the joint models on the held-out windows of both\nA {content['first']}\nB {content['second']}"
+    return "\n\n".join([head, _table(titles, map(_target_row, content["targets"])), *notes])
+
+
+def change_lines(content: Content) -> str:
+    """The entry in force, and whether it was made just now."""
+    entry = content["promotion"]
+    joint = sum(verdict["published"] == JOINT for verdict in entry["verdicts"])
+    before = f" after {entry['previous']}" if entry["previous"] else ""
+    done = "is the champion" if content["outcome"] == "done" else "is the champion already, nothing changed:"
+    return f"{entry['model_id']} {done} from {entry['as_of']} on{before}, published for {joint} of {len(entry['verdicts'])} targets: {entry['reason']}"
+
+
+def _history(content: Content) -> list[str]:
+    rows = [(p["as_of"], p["model_id"], p["previous"] or "-", p["how"], p["reason"]) for p in content["promotions"]]
+    return [_table(("champion from", "model", "before it", "how", "reason"), rows)] if rows else []
+
+
+def _model_row(model: Content) -> tuple[str, ...]:
+    scores = "; ".join(_headline(row) for row in model["headline"]) or ("nothing scored" if model["evaluated"] else "never evaluated")
+    return ("*" if model["champion"] else "", model["model_id"], model["as_of"], str(model["recipe"] or "-"), scores)
+
+
+def _headline(row: Content) -> str:
+    rivals = [mae for mae in row["baselines"].values() if mae is not None]
+    return f"{row['domain']} {row['variable']} {_figure(row['mae'])}" + (f" ({_figure(min(rivals))})" if rivals else "")
+
+
+def _score_row(row: Content) -> tuple[str, ...]:
+    figures = (_figure(row[name]) for name in ("mae", "rmse", "bias", "pinball"))
+    shares = ("-" if row[name] is None else f"{100 * row[name]:.1f} %" for name in ("coverage_80", "coverage_90"))
+    return (f"{row['domain']} {row['variable']}", row["model"], *figures, *shares, f"{row['n']:,}", f"{row['missing']:,}")
+
+
+def _target_row(row: Content) -> tuple[str, ...]:
+    target, left_out = f"{row['domain']} {row['variable']} ({row['unit']})", str(row["left_out"])
+    sure = row["difference"]
+    if sure is None:
+        return (target, "-", "-", "-", "-", str(row["days"]), left_out, row["reason"])
+    known = sure["low"] is not None
+    interval = f"{sure['low']:+.3g} to {sure['high']:+.3g}" if known else "fewer than 3 days"
+    word = "too few days to say" if not known else "A is better" if sure["high"] < 0 else "B is better" if sure["low"] > 0 else "not sure"
+    return (target, _figure(row["first"]), _figure(row["second"]), f"{sure['value']:+.3g}", interval, str(row["days"]), left_out, word)
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
+
+
+def _table(titles: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    """A table as text, as wide as the terminal, or as its content where there is none."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False)
+    for title in titles:
+        table.add_column(title, justify="right" if title in _NUMERIC else "left", overflow="fold", no_wrap=title in ("model", "target"))
+    for row in rows:
+        table.add_row(*map(Text, row))
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _WIDTH
+    console = Console(file=io.StringIO(), width=width, highlight=False, color_system=None)
+    with console.capture() as captured:
+        console.print(table)
+    return "\n".join(line.rstrip() for line in captured.get().splitlines())

@@ -1,0 +1,99 @@
+"""What a world's registry says of its models, as JSON-able content: all of them, one, or one against another."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from pipeline.contracts.forecasts import JOINT, Promotion, Scorecard
+from pipeline.contracts.times import format_instant, parse_instant, to_seconds
+from pipeline.errors import NotYetAvailable
+from pipeline.steps.evaluate import headline
+from pipeline.steps.promote import champion_as_of, statistics_of
+from pipeline.stores.registry import Candidate, Registry
+from pipeline.verification.compare import Scored, versus
+from pipeline.verification.promotion import verdicts
+
+
+def list_candidates(registry: Registry, world_name: str, as_of: datetime) -> dict[str, Any]:
+    """Every model trained by an instant, the champion then, what is published per target, and how it came to be."""
+    champion = champion_as_of(registry, as_of)
+    models = [_summary(registry, c, champion) for c in registry.candidates() if c.as_of <= as_of]
+    entries = [p for p in registry.promotions() if parse_instant(p.as_of) <= as_of]
+    return {
+        "world": world_name,
+        "as_of": format_instant(as_of),
+        "champion": champion.model_id if champion else None,
+        "published": [{k: v for k, v in verdict.model_dump().items() if k != "reasons"} for verdict in champion.verdicts]
+        if champion
+        else [],
+        "models": models,
+        "promotions": [_entry(p) for p in entries],
+    }
+
+
+def show_candidate(registry: Registry, world_name: str, model_id: str) -> dict[str, Any]:
+    """The card of a model, its scorecard, the verdicts that its statistics give, and the promotions that name it."""
+    candidate = registry.candidate(model_id)
+    card = _scorecard(registry, candidate.model_id)
+    decided = verdicts(statistics_of(registry, candidate.model_id)) if card else ()
+    return {
+        "world": world_name,
+        "model_id": candidate.model_id,
+        "card": candidate.card,
+        "files": list(candidate.file_names),
+        "scorecard": card.model_dump(mode="json") if card else None,
+        "verdicts": [verdict.model_dump(mode="json") for verdict in decided],
+        "promotions": [_entry(p) for p in registry.promotions() if p.model_id == candidate.model_id],
+    }
+
+
+def compare_candidates(registry: Registry, world_name: str, first: str, second: str) -> dict[str, Any]:
+    """Per target the MAE of two joint models on the held-out windows that both were scored on, with a 95 % interval.
+
+    Raises:
+        NotYetAvailable: One is not there, or was never evaluated.
+    """
+    ids = [registry.candidate(name).model_id for name in (first, second)]
+    cards = [registry.scorecard(name) for name in ids]
+    scored = [Scored(statistics=statistics_of(registry, name), periods=_periods(card)) for name, card in zip(ids, cards, strict=True)]
+    notes = [] if cards[0].snapshot == cards[1].snapshot else ["they were scored on different snapshots of the cube: revisions differ"]
+    return {
+        "world": world_name,
+        "first": ids[0],
+        "second": ids[1],
+        "periods": {"first": cards[0].periods, "second": cards[1].periods},
+        "targets": [asdict(row) for row in versus(scored[0], scored[1], JOINT)],
+        "notes": notes,
+    }
+
+
+def _summary(registry: Registry, candidate: Candidate, champion: Promotion | None) -> dict[str, Any]:
+    card = _scorecard(registry, candidate.model_id)
+    return {
+        "model_id": candidate.model_id,
+        "as_of": format_instant(candidate.as_of),
+        "recipe": candidate.card.get("recipe"),
+        "champion": champion is not None and champion.model_id == candidate.model_id,
+        "evaluated": card is not None,
+        "headline": headline(card.rows) if card else [],
+    }
+
+
+def _scorecard(registry: Registry, model_id: str) -> Scorecard | None:
+    try:
+        return registry.scorecard(model_id)
+    except NotYetAvailable:
+        return None
+
+
+def _periods(card: Scorecard) -> dict[str, tuple[int, int]]:
+    return {name: (to_seconds(parse_instant(first)), to_seconds(parse_instant(last))) for name, (first, last) in card.periods.items()}
+
+
+def _entry(promotion: Promotion) -> dict[str, Any]:
+    """An entry of the champion's log without the reasons of each verdict."""
+    published = {f"{v.domain}.{v.variable}": v.published for v in promotion.verdicts}
+    fields = ("as_of", "model_id", "previous", "how", "reason")
+    return {name: getattr(promotion, name) for name in fields} | {"published": published}
