@@ -80,6 +80,22 @@ def test_without_promotion_or_scorecard_the_mend_is_named(registry: Registry) ->
         registry.candidate("m1")
 
 
+def test_an_unknown_model_is_answered_with_the_nearest_id_and_what_there_is(registry: Registry) -> None:
+    for number in range(12):
+        registry.add_candidate(f"ab{number:02d}ff", {}, {"as_of": "2024-03-04T00:00:00Z"})
+    assert [c.model_id for c in registry.candidates()][:2] == ["ab00ff", "ab01ff"]
+    with pytest.raises(NotYetAvailable, match="did you mean 'ab07ff'") as caught:
+        registry.candidate("ab07fe")
+    assert "ab11ff and 2 older ones" in caught.value.found
+    with pytest.raises(NotYetAvailable, match="2 such models; there are: ab10ff, ab11ff"):
+        registry.candidate("ab1")
+
+
+def test_an_entry_written_before_entries_said_how_they_came_about_is_read(registry: Registry) -> None:
+    old = {name: value for name, value in _promotion("2024-03-04T00:00:00Z", "m1").model_dump().items() if name != "how"}
+    assert Promotion.model_validate(old).how == "evidence"
+
+
 def test_the_newest_scorecard_counts_and_equal_ones_are_kept_once(registry: Registry) -> None:
     assert registry.add_scorecard(_scorecard("m1"), {"statistics.json": b"{}"})
     assert not registry.add_scorecard(_scorecard("m1"), {"statistics.json": b"{}"})
