@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipeline.__main__ import main
 from pipeline.contracts.times import parse_instant
 from pipeline.contracts.worlds import Source, World, load_world
 from pipeline.errors import ConfigError, ContractError, NotYetAvailable
@@ -348,6 +349,38 @@ def test_a_probe_of_a_provider_out_of_reach_says_so_and_what_to_do() -> None:
         with pytest.raises(NotYetAvailable, match="ConnectError") as caught:
             probe(world, name, Settings(store="", data=None, dask=None), NOW)
         assert "network" in caught.value.mend
+
+
+def test_the_command_prints_what_came_and_exits_with_75_where_nobody_answers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = """
+name = "here"
+title = "Here"
+start = "2026-01-01T00:00Z"
+[sources.electricity]
+adapter = "elexon"
+locations = ["{url}"]
+allowed_hosts = ["{host}"]
+options = {{ start = "2026-01-01T00:00Z" }}
+[sources.electricity.variables]
+price = {{ unit = "GBP/MWh" }}
+[domains.electricity]
+title = "Electricity"
+clock = {{ step = "30min" }}
+context = 1
+horizon = 1
+[domains.electricity.variables]
+price = {{ source = "electricity" }}
+"""
+    path = tmp_path / "here.toml"
+    command = ["sources", "probe", "electricity", "--world", str(path), "--as-of", "2026-01-02T06:00Z"]
+    with provider(lambda asked, _: reply({"data": index(asked)})) as p:
+        path.write_text(text.format(url=p.url("/x"), host=p.host))
+        assert main(command) == 0
+        assert "rows 4: readings 4" in capsys.readouterr().out
+    assert main(command) == 75
+    assert "ConnectError" in capsys.readouterr().err
+    assert main([*command[:2], "electrcity", *command[3:]]) == 78
+    assert "did you mean 'electricity'" in capsys.readouterr().err
 
 
 def test_london_is_a_live_world_whose_sources_ask_their_own_hosts_only() -> None:
