@@ -8,7 +8,6 @@ import os
 import signal
 import sys
 import time
-import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any, Protocol
@@ -19,6 +18,7 @@ from typer.exceptions import TyperException
 
 from pipeline import api
 from pipeline.contracts.times import format_instant, parse_instant
+from pipeline.endings import INTERRUPTED, TERMINATED, Terminated, report, report_end, report_unplanned, terminate
 from pipeline.errors import ConfigError, CubecastError, StoreError
 from pipeline.process_tree import die_with_parent
 from pipeline.settings import Settings, read_settings, share_processors
@@ -26,8 +26,6 @@ from pipeline.stores.objects import ObjectStore
 from pipeline.stores.receipts import Receipts
 from pipeline.telemetry import Progress, progress_on
 
-INTERRUPTED = 128 + signal.SIGINT
-TERMINATED = 128 + signal.SIGTERM
 app = typer.Typer(
     name="cubecast",
     help="Raw weather, traffic and market feeds to published, verified forecasts.",
@@ -65,6 +63,9 @@ Json = Annotated[
 Parent = Annotated[int | None, typer.Option("--die-with-parent", hidden=True, help="End when the process of this id, our parent, ends.")]
 
 
+_BY_THE_CLOCK = (api.LandRequest, api.ObserveRequest, api.BuildCubeRequest, api.VerifyRequest)
+
+
 class Step(Protocol):
     """A step of the flow."""
 
@@ -98,17 +99,19 @@ def _instant(text: str | None, option: str, default: datetime) -> datetime:
         ) from error
 
 
-def _issue_time(world: api.World, text: str | None) -> datetime:
-    """The instant of learning and forecasting that an option names, within the world's time."""
-    moment = _instant(text, "--as-of", issue_time_of(world))
+def check_issue_time(world: api.World, moment: datetime) -> None:
+    """Refuse an instant of learning and forecasting outside the world's time.
+
+    Raises:
+        ConfigError: Naming the time there is.
+    """
     first, last = world.start, clock_of(world)
     if not first < moment <= last:
         raise ConfigError(
-            asked=f"--as-of {text} of world {world.name}",
-            found=f"{'later than the world reaches' if moment > last else 'before the world begins'}: {format_instant(first)} .. {format_instant(last)}",
-            mend=f"ask for an instant in between, such as {format_instant(issue_time_of(world))}",
+            asked=f"world {world.name} as of {format_instant(moment)}",
+            found=f"{'later than it reaches' if moment > last else 'before it begins'}: {format_instant(first)} .. {format_instant(last)}",
+            mend=f"give an --as-of in between, such as {format_instant(issue_time_of(world))}",
         )
-    return moment
 
 
 def _settings_of(pairs: list[str]) -> dict[str, Any]:
@@ -134,6 +137,8 @@ def perform(request: api.Request, *, as_json: bool, parent: int | None = None) -
     """Run one step, record its receipt and show it."""
     if parent is not None:
         die_with_parent(parent)
+    if not isinstance(request, _BY_THE_CLOCK):
+        check_issue_time(api.load_world(request.world), request.as_of)
     settings = read_settings()
     step = find_step(request.step)
     began = time.monotonic()
@@ -215,7 +220,7 @@ def train(
     parent: Parent = None,
 ) -> None:
     """Train a candidate model, and the baselines it must beat, on what was known at an instant."""
-    as_of_time = _issue_time(api.load_world(world), as_of)
+    as_of_time = _instant(as_of, "--as-of", issue_time_of(api.load_world(world)))
     request = _ask(api.TrainRequest, world=world, as_of=as_of_time, recipe=recipe, options=_settings_of(options or []), seed=seed)
     perform(request, as_json=as_json, parent=parent)
 
@@ -223,28 +228,28 @@ def train(
 @app.command("evaluate", rich_help_panel="The nine steps", epilog=_example("cubecast evaluate --world aarhus"))
 def evaluate(world: WorldName, as_of: AsOf = None, model_id: ModelId = None, as_json: Json = False, parent: Parent = None) -> None:
     """Score a candidate and the baselines on held-out time."""
-    as_of_time = _issue_time(api.load_world(world), as_of)
+    as_of_time = _instant(as_of, "--as-of", issue_time_of(api.load_world(world)))
     perform(_ask(api.EvaluateRequest, world=world, as_of=as_of_time, model_id=model_id), as_json=as_json, parent=parent)
 
 
 @app.command("promote", rich_help_panel="The nine steps", epilog=_example("cubecast promote --world aarhus"))
 def promote(world: WorldName, as_of: AsOf = None, model_id: ModelId = None, as_json: Json = False, parent: Parent = None) -> None:
     """Decide, per target, what is published: only what beats its baselines."""
-    as_of_time = _issue_time(api.load_world(world), as_of)
+    as_of_time = _instant(as_of, "--as-of", issue_time_of(api.load_world(world)))
     perform(_ask(api.PromoteRequest, world=world, as_of=as_of_time, model_id=model_id), as_json=as_json, parent=parent)
 
 
 @app.command("predict", rich_help_panel="The nine steps", epilog=_example("cubecast predict --world aarhus --as-of 2014-09-30T06:00Z"))
 def predict(world: WorldName, as_of: AsOf = None, as_json: Json = False, parent: Parent = None) -> None:
     """Forecast from what was known at the issue time."""
-    as_of_time = _issue_time(api.load_world(world), as_of)
+    as_of_time = _instant(as_of, "--as-of", issue_time_of(api.load_world(world)))
     perform(_ask(api.PredictRequest, world=world, as_of=as_of_time), as_json=as_json, parent=parent)
 
 
 @app.command("publish", rich_help_panel="The nine steps", epilog=_example("cubecast publish --world aarhus --as-of 2014-09-30T06:00Z"))
 def publish(world: WorldName, as_of: AsOf = None, as_json: Json = False, parent: Parent = None) -> None:
     """Publish a forecast: Zarr, Parquet and a page."""
-    as_of_time = _issue_time(api.load_world(world), as_of)
+    as_of_time = _instant(as_of, "--as-of", issue_time_of(api.load_world(world)))
     perform(_ask(api.PublishRequest, world=world, as_of=as_of_time), as_json=as_json, parent=parent)
 
 
@@ -270,7 +275,8 @@ def run(world: WorldName, as_of: AsOf = None, as_json: Json = False, parent: Par
     from pipeline.steps.checks import check_world
 
     loaded = api.load_world(world)
-    issue_time = _issue_time(loaded, as_of)
+    issue_time = _instant(as_of, "--as-of", issue_time_of(loaded))
+    check_issue_time(loaded, issue_time)
     check_world(loaded)
     for request in api.flow(world, issue_time=issue_time, now=clock_of(loaded)):
         perform(request, as_json=as_json, parent=parent)
@@ -329,7 +335,8 @@ def airflow_forecast(world: WorldName = "synthetic", as_of: AsOf = None) -> None
     from pipeline.steps.checks import check_world
 
     loaded = api.load_world(world)
-    issue_time = _issue_time(loaded, as_of)
+    issue_time = _instant(as_of, "--as-of", issue_time_of(loaded))
+    check_issue_time(loaded, issue_time)
     check_world(loaded)
     code = forecast(loaded, issue_time=issue_time, now=clock_of(loaded), settings=read_settings())
     if code == 0:
@@ -343,33 +350,6 @@ def airflow_ui(world: WorldName = "synthetic") -> None:
     from pipeline.local_airflow.launch import serve
 
     raise typer.Exit(serve(api.load_world(world), settings=read_settings()))
-
-
-def _report(error: CubecastError, *, as_json: bool) -> int:
-    if as_json:
-        fault = {"asked": error.asked, "found": error.found, "mend": error.mend, "exit_code": error.exit_code}
-        print(json.dumps({"event": "error", "error": type(error).__name__, **fault}, ensure_ascii=False), file=sys.stderr, flush=True)
-    else:
-        from rich.console import Console
-        from rich.text import Text
-
-        parts = ((f"{type(error).__name__}: ", "bold red"), (f"{error.asked}\n", "red"), ("  found: ", "bold"), f"{error.found}\n")
-        Console(stderr=True, soft_wrap=True).print(Text.assemble(*parts, ("  mend:  ", "bold"), error.mend))
-    return error.exit_code
-
-
-def _report_end(how: str, code: int, *, as_json: bool) -> None:
-    found, mend = "the state is whole", "run the same command to go on"
-    said = {"event": "error", "error": how.title(), "asked": f"end: {how}", "found": found, "mend": mend, "exit_code": code}
-    print(json.dumps(said) if as_json else f"{how}: {found}; {mend}", file=sys.stderr, flush=True)
-
-
-class _Terminated(SystemExit):
-    """SIGTERM arrived."""
-
-
-def _terminate(*_: object) -> None:
-    raise _Terminated(TERMINATED)
 
 
 def _guarded(arguments: list[str]) -> int:
@@ -392,26 +372,19 @@ def main(arguments: list[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     as_json = "--json" in given
     share_processors()
-    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGTERM, terminate)
     try:
         code = _guarded(given)
     except KeyboardInterrupt:
         code = INTERRUPTED
-    except _Terminated:
+    except Terminated:
         code = TERMINATED
     except CubecastError as error:
-        return _report(error, as_json=as_json)
+        return report(error, as_json=as_json)
     except Exception as error:
-        traceback.print_exc()
-        if as_json:
-            print(
-                json.dumps({"event": "error", "error": type(error).__name__, "found": str(error), "exit_code": 70}),
-                file=sys.stderr,
-                flush=True,
-            )
-        return 70
+        return report_unplanned(error, as_json=as_json)
     if code in (INTERRUPTED, TERMINATED):
-        _report_end("interrupted" if code == INTERRUPTED else "terminated", code, as_json=as_json)
+        report_end(code, as_json=as_json)
     return code
 
 
