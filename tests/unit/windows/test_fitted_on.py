@@ -26,7 +26,7 @@ def test_no_value_after_the_training_fold_reaches_a_scaler(tmp_path, domain):
     )
     build(place, END)
     cube = CubeStore(place.settings.store, "little").open(from_seconds(END), domain)
-    later = cube.valid_time > fold_boundaries(place.world, END)[0]
+    later = cube.valid_time > fold_boundaries(place.world, domain, END)[0]
     assert 0 < later.sum() < len(later)
     changed = replace(cube, values_TNV=np.where(later[:, None, None], cube.values_TNV * 9 + 1000, cube.values_TNV).astype(np.float32))
     windows = [build_windows(place.world, {domain: c}, as_of=END, scalers=None, live=False).domains[domain] for c in (cube, changed)]
