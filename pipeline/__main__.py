@@ -8,29 +8,26 @@ import os
 import signal
 import sys
 import time
-import traceback
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any, Protocol
 
 import typer
+from pydantic import ValidationError
 from typer.exceptions import TyperException
 
 from pipeline import api
-from pipeline.command_models import models_app
-from pipeline.command_options import AsOf, Instants, Json, ModelId, Source, WorldName
-from pipeline.command_options import ask as _ask
-from pipeline.command_options import example as _example
-from pipeline.command_options import instant as _instant
+from pipeline.command_options import AsOf, Instants, Json, JsonObject, ModelId, Parent, Source, WorldName, example, read_instant
 from pipeline.contracts.times import format_instant
+from pipeline.endings import INTERRUPTED, TERMINATED, Terminated, report, report_end, report_unplanned, terminate
 from pipeline.errors import ConfigError, CubecastError, StoreError
+from pipeline.model_commands import models_app
 from pipeline.process_tree import die_with_parent
 from pipeline.settings import Settings, read_settings, share_processors
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.receipts import Receipts
 from pipeline.telemetry import Progress, progress_on
 
-INTERRUPTED = 128 + signal.SIGINT
-TERMINATED = 128 + signal.SIGTERM
 app = typer.Typer(
     name="cubecast",
     help="Raw weather, traffic and market feeds to published, verified forecasts.",
@@ -48,7 +45,7 @@ app.add_typer(models_app, name="models", rich_help_panel="Look")
 app.add_typer(airflow_app, name="airflow", rich_help_panel="Run")
 
 
-Parent = Annotated[int | None, typer.Option("--die-with-parent", hidden=True, help="End when the process of this id, our parent, ends.")]
+_BY_THE_CLOCK = (api.LandRequest, api.ObserveRequest, api.BuildCubeRequest, api.VerifyRequest)
 
 
 class Step(Protocol):
@@ -73,17 +70,19 @@ def issue_time_of(world: api.World) -> datetime:
     return world.recorded.as_of if world.recorded else now()
 
 
-def _issue_time(world: api.World, text: str | None) -> datetime:
-    """The instant of learning and forecasting that an option names, within the world's time."""
-    moment = _instant(text, "--as-of", issue_time_of(world))
+def check_issue_time(world: api.World, moment: datetime) -> None:
+    """Refuse an instant of learning and forecasting outside the world's time.
+
+    Raises:
+        ConfigError: Naming the time there is.
+    """
     first, last = world.start, clock_of(world)
     if not first < moment <= last:
         raise ConfigError(
-            asked=f"--as-of {text} of world {world.name}",
-            found=f"{'later than the world reaches' if moment > last else 'before the world begins'}: {format_instant(first)} .. {format_instant(last)}",
-            mend=f"ask for an instant in between, such as {format_instant(issue_time_of(world))}",
+            asked=f"world {world.name} as of {format_instant(moment)}",
+            found=f"{'later than it reaches' if moment > last else 'before it begins'}: {format_instant(first)} .. {format_instant(last)}",
+            mend=f"give an --as-of in between, such as {format_instant(issue_time_of(world))}",
         )
-    return moment
 
 
 def _settings_of(pairs: list[str]) -> dict[str, Any]:
@@ -109,6 +108,8 @@ def perform(request: api.Request, *, as_json: bool, parent: int | None = None) -
     """Run one step, record its receipt and show it."""
     if parent is not None:
         die_with_parent(parent)
+    if not isinstance(request, _BY_THE_CLOCK):
+        check_issue_time(api.load_world(request.world), request.as_of)
     settings = read_settings()
     step = find_step(request.step)
     began = time.monotonic()
@@ -133,7 +134,15 @@ def perform(request: api.Request, *, as_json: bool, parent: int | None = None) -
     return receipt
 
 
-@app.command("land", rich_help_panel="The nine steps", epilog=_example("cubecast land --world aarhus --source traffic"))
+def _ask(kind: Callable[..., api.Request], **fields: Any) -> api.Request:
+    try:
+        return kind(**fields)
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+        raise ConfigError(asked="a request for a step", found=faults, mend="correct these options") from error
+
+
+@app.command("land", rich_help_panel="The nine steps", epilog=example("cubecast land --world aarhus --source traffic"))
 def land(
     world: WorldName,
     as_of: AsOf = None,
@@ -144,27 +153,27 @@ def land(
 ) -> None:
     """Fetch what the sources have delivered, and keep it byte for byte."""
     clock = clock_of(api.load_world(world))
-    received = _instant(received_time, "--received-time", clock)
-    as_of_time = _instant(as_of, "--as-of", clock)
+    received = read_instant(received_time, "--received-time", clock)
+    as_of_time = read_instant(as_of, "--as-of", clock)
     perform(_ask(api.LandRequest, world=world, as_of=as_of_time, source=source, received_time=received), as_json=as_json, parent=parent)
 
 
-@app.command("observe", rich_help_panel="The nine steps", epilog=_example("cubecast observe --world aarhus"))
+@app.command("observe", rich_help_panel="The nine steps", epilog=example("cubecast observe --world aarhus"))
 def observe(world: WorldName, as_of: AsOf = None, source: Source = None, as_json: Json = False, parent: Parent = None) -> None:
     """Parse what has landed: units, UTC, quality flags; rejected rows are kept with their reason."""
-    as_of_time = _instant(as_of, "--as-of", clock_of(api.load_world(world)))
+    as_of_time = read_instant(as_of, "--as-of", clock_of(api.load_world(world)))
     perform(_ask(api.ObserveRequest, world=world, as_of=as_of_time, source=source), as_json=as_json, parent=parent)
 
 
-@app.command("build-cube", rich_help_panel="The nine steps", epilog=_example("cubecast build-cube --world aarhus"))
+@app.command("build-cube", rich_help_panel="The nine steps", epilog=example("cubecast build-cube --world aarhus"))
 def build_cube(world: WorldName, as_of: AsOf = None, as_json: Json = False, parent: Parent = None) -> None:
     """Bring every domain's cube up to the observations, in one commit."""
-    as_of_time = _instant(as_of, "--as-of", clock_of(api.load_world(world)))
+    as_of_time = read_instant(as_of, "--as-of", clock_of(api.load_world(world)))
     perform(_ask(api.BuildCubeRequest, world=world, as_of=as_of_time), as_json=as_json, parent=parent)
 
 
 @app.command(
-    "train", rich_help_panel="The nine steps", epilog=_example("cubecast train --world aarhus --as-of 2014-09-30T06:00Z --set epochs=3")
+    "train", rich_help_panel="The nine steps", epilog=example("cubecast train --world aarhus --as-of 2014-09-30T06:00Z --set epochs=3")
 )
 def train(
     world: WorldName,
@@ -178,40 +187,40 @@ def train(
     parent: Parent = None,
 ) -> None:
     """Train a candidate model, and the baselines it must beat, on what was known at an instant."""
-    as_of_time = _issue_time(api.load_world(world), as_of)
+    as_of_time = read_instant(as_of, "--as-of", issue_time_of(api.load_world(world)))
     request = _ask(api.TrainRequest, world=world, as_of=as_of_time, recipe=recipe, options=_settings_of(options or []), seed=seed)
     perform(request, as_json=as_json, parent=parent)
 
 
-@app.command("evaluate", rich_help_panel="The nine steps", epilog=_example("cubecast evaluate --world aarhus"))
+@app.command("evaluate", rich_help_panel="The nine steps", epilog=example("cubecast evaluate --world aarhus"))
 def evaluate(world: WorldName, as_of: AsOf = None, model_id: ModelId = None, as_json: Json = False, parent: Parent = None) -> None:
     """Score a candidate and the baselines on held-out time."""
-    as_of_time = _issue_time(api.load_world(world), as_of)
+    as_of_time = read_instant(as_of, "--as-of", issue_time_of(api.load_world(world)))
     perform(_ask(api.EvaluateRequest, world=world, as_of=as_of_time, model_id=model_id), as_json=as_json, parent=parent)
 
 
-@app.command("promote", rich_help_panel="The nine steps", epilog=_example("cubecast promote --world aarhus"))
+@app.command("promote", rich_help_panel="The nine steps", epilog=example("cubecast promote --world aarhus"))
 def promote(world: WorldName, as_of: AsOf = None, model_id: ModelId = None, as_json: Json = False, parent: Parent = None) -> None:
     """Decide, per target, what is published: only what beats its baselines."""
-    as_of_time = _issue_time(api.load_world(world), as_of)
+    as_of_time = read_instant(as_of, "--as-of", issue_time_of(api.load_world(world)))
     perform(_ask(api.PromoteRequest, world=world, as_of=as_of_time, model_id=model_id), as_json=as_json, parent=parent)
 
 
-@app.command("predict", rich_help_panel="The nine steps", epilog=_example("cubecast predict --world aarhus --as-of 2014-09-30T06:00Z"))
+@app.command("predict", rich_help_panel="The nine steps", epilog=example("cubecast predict --world aarhus --as-of 2014-09-30T06:00Z"))
 def predict(world: WorldName, as_of: AsOf = None, as_json: Json = False, parent: Parent = None) -> None:
     """Forecast from what was known at the issue time."""
-    as_of_time = _issue_time(api.load_world(world), as_of)
+    as_of_time = read_instant(as_of, "--as-of", issue_time_of(api.load_world(world)))
     perform(_ask(api.PredictRequest, world=world, as_of=as_of_time), as_json=as_json, parent=parent)
 
 
-@app.command("publish", rich_help_panel="The nine steps", epilog=_example("cubecast publish --world aarhus --as-of 2014-09-30T06:00Z"))
+@app.command("publish", rich_help_panel="The nine steps", epilog=example("cubecast publish --world aarhus --as-of 2014-09-30T06:00Z"))
 def publish(world: WorldName, as_of: AsOf = None, as_json: Json = False, parent: Parent = None) -> None:
     """Publish a forecast: Zarr, Parquet and a page."""
-    as_of_time = _issue_time(api.load_world(world), as_of)
+    as_of_time = read_instant(as_of, "--as-of", issue_time_of(api.load_world(world)))
     perform(_ask(api.PublishRequest, world=world, as_of=as_of_time), as_json=as_json, parent=parent)
 
 
-@app.command("verify", rich_help_panel="The nine steps", epilog=_example("cubecast verify --world aarhus --issue-time 2014-09-30T06:00Z"))
+@app.command("verify", rich_help_panel="The nine steps", epilog=example("cubecast verify --world aarhus --issue-time 2014-09-30T06:00Z"))
 def verify(
     world: WorldName,
     as_of: AsOf = None,
@@ -221,19 +230,20 @@ def verify(
 ) -> None:
     """Compare published forecasts with what happened since."""
     clock = clock_of(api.load_world(world))
-    issued = _instant(issue_time, "--issue-time", clock) if issue_time else None
+    issued = read_instant(issue_time, "--issue-time", clock) if issue_time else None
     perform(
-        _ask(api.VerifyRequest, world=world, as_of=_instant(as_of, "--as-of", clock), issue_time=issued), as_json=as_json, parent=parent
+        _ask(api.VerifyRequest, world=world, as_of=read_instant(as_of, "--as-of", clock), issue_time=issued), as_json=as_json, parent=parent
     )
 
 
-@app.command("run", rich_help_panel="Run", epilog=_example("cubecast run --world synthetic"))
+@app.command("run", rich_help_panel="Run", epilog=example("cubecast run --world synthetic"))
 def run(world: WorldName, as_of: AsOf = None, as_json: Json = False, parent: Parent = None) -> None:
     """All nine steps, from raw feeds to a verified forecast, in this process."""
     from pipeline.steps.checks import check_world
 
     loaded = api.load_world(world)
-    issue_time = _issue_time(loaded, as_of)
+    issue_time = read_instant(as_of, "--as-of", issue_time_of(loaded))
+    check_issue_time(loaded, issue_time)
     check_world(loaded)
     for request in api.flow(world, issue_time=issue_time, now=clock_of(loaded)):
         perform(request, as_json=as_json, parent=parent)
@@ -241,8 +251,8 @@ def run(world: WorldName, as_of: AsOf = None, as_json: Json = False, parent: Par
         status(world, as_json=False)
 
 
-@app.command("status", rich_help_panel="Look", epilog=_example("cubecast status --world aarhus --json"))
-def status(world: WorldName, as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False) -> None:
+@app.command("status", rich_help_panel="Look", epilog=example("cubecast status --world aarhus --json"))
+def status(world: WorldName, as_json: JsonObject = False) -> None:
     """The latest issue time, what each step did, and where the forecast lies."""
     from pipeline.status import collect, show
 
@@ -255,14 +265,14 @@ def status(world: WorldName, as_json: Annotated[bool, typer.Option("--json", hel
         show(state, sys.stdout)
 
 
-@worlds_app.command("list", epilog=_example("cubecast worlds list"))
+@worlds_app.command("list", epilog=example("cubecast worlds list"))
 def worlds_list() -> None:
     """The worlds at hand."""
     for name in api.world_names():
         print(f"{name:20} {api.load_world(name).title}")
 
 
-@worlds_app.command("check", epilog=_example("cubecast worlds check worlds/my_city.toml"))
+@worlds_app.command("check", epilog=example("cubecast worlds check worlds/my_city.toml"))
 def worlds_check(file: Annotated[str, typer.Argument(help="A world file, or a world's name.", metavar="FILE")]) -> None:
     """Whether a world file is right; every fault is named with its key."""
     from pipeline.steps.checks import check_world
@@ -274,7 +284,7 @@ def worlds_check(file: Annotated[str, typer.Argument(help="A world file, or a wo
     )
 
 
-@sources_app.command("probe", epilog=_example("cubecast sources probe electricity --world london"))
+@sources_app.command("probe", epilog=example("cubecast sources probe electricity --world london"))
 def sources_probe(
     name: Annotated[str, typer.Argument(help="The source's name in the world file.", metavar="NAME")], world: WorldName, as_of: AsOf = None
 ) -> None:
@@ -282,17 +292,18 @@ def sources_probe(
     from pipeline.sources.probe import probe, probe_lines
 
     loaded = api.load_world(world)
-    print("\n".join(probe_lines(probe(loaded, name, read_settings(), _instant(as_of, "--as-of", clock_of(loaded))))))
+    print("\n".join(probe_lines(probe(loaded, name, read_settings(), read_instant(as_of, "--as-of", clock_of(loaded))))))
 
 
-@airflow_app.command("forecast", epilog=_example("cubecast airflow forecast --world synthetic"))
+@airflow_app.command("forecast", epilog=example("cubecast airflow forecast --world synthetic"))
 def airflow_forecast(world: WorldName = "synthetic", as_of: AsOf = None) -> None:
     """Run a world's DAGs from ingest to verify for one issue time, then end Airflow."""
     from pipeline.local_airflow.launch import forecast
     from pipeline.steps.checks import check_world
 
     loaded = api.load_world(world)
-    issue_time = _issue_time(loaded, as_of)
+    issue_time = read_instant(as_of, "--as-of", issue_time_of(loaded))
+    check_issue_time(loaded, issue_time)
     check_world(loaded)
     code = forecast(loaded, issue_time=issue_time, now=clock_of(loaded), settings=read_settings())
     if code == 0:
@@ -300,39 +311,12 @@ def airflow_forecast(world: WorldName = "synthetic", as_of: AsOf = None) -> None
     raise typer.Exit(code)
 
 
-@airflow_app.command("ui", epilog=_example("cubecast airflow ui --world synthetic"))
+@airflow_app.command("ui", epilog=example("cubecast airflow ui --world synthetic"))
 def airflow_ui(world: WorldName = "synthetic") -> None:
     """Leave Airflow running, its address and password shown, until Ctrl-C ends all of it."""
     from pipeline.local_airflow.launch import serve
 
     raise typer.Exit(serve(api.load_world(world), settings=read_settings()))
-
-
-def _report(error: CubecastError, *, as_json: bool) -> int:
-    if as_json:
-        fault = {"asked": error.asked, "found": error.found, "mend": error.mend, "exit_code": error.exit_code}
-        print(json.dumps({"event": "error", "error": type(error).__name__, **fault}, ensure_ascii=False), file=sys.stderr, flush=True)
-    else:
-        from rich.console import Console
-        from rich.text import Text
-
-        parts = ((f"{type(error).__name__}: ", "bold red"), (f"{error.asked}\n", "red"), ("  found: ", "bold"), f"{error.found}\n")
-        Console(stderr=True, soft_wrap=True).print(Text.assemble(*parts, ("  mend:  ", "bold"), error.mend))
-    return error.exit_code
-
-
-def _report_end(how: str, code: int, *, as_json: bool) -> None:
-    found, mend = "the state is whole", "run the same command to go on"
-    said = {"event": "error", "error": how.title(), "asked": f"end: {how}", "found": found, "mend": mend, "exit_code": code}
-    print(json.dumps(said) if as_json else f"{how}: {found}; {mend}", file=sys.stderr, flush=True)
-
-
-class _Terminated(SystemExit):
-    """SIGTERM arrived."""
-
-
-def _terminate(*_: object) -> None:
-    raise _Terminated(TERMINATED)
 
 
 def _guarded(arguments: list[str]) -> int:
@@ -356,26 +340,19 @@ def main(arguments: list[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     as_json = "--json" in given
     share_processors()
-    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGTERM, terminate)
     try:
         code = _guarded(given)
     except KeyboardInterrupt:
         code = INTERRUPTED
-    except _Terminated:
+    except Terminated:
         code = TERMINATED
     except CubecastError as error:
-        return _report(error, as_json=as_json)
+        return report(error, as_json=as_json)
     except Exception as error:
-        traceback.print_exc()
-        if as_json:
-            print(
-                json.dumps({"event": "error", "error": type(error).__name__, "found": str(error), "exit_code": 70}),
-                file=sys.stderr,
-                flush=True,
-            )
-        return 70
+        return report_unplanned(error, as_json=as_json)
     if code in (INTERRUPTED, TERMINATED):
-        _report_end("interrupted" if code == INTERRUPTED else "terminated", code, as_json=as_json)
+        report_end(code, as_json=as_json)
     return code
 
 

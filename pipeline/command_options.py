@@ -1,14 +1,13 @@
-"""What the commands share: the options that mean the same everywhere, and the reading of their values."""
+"""Options that several commands share, and how their texts are read."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from pydantic import ValidationError
 
 from pipeline import api
 from pipeline.contracts.times import parse_instant
@@ -33,22 +32,15 @@ ModelId = Annotated[str | None, typer.Option(help="A candidate; by default the n
 Json = Annotated[
     bool, typer.Option("--json", help="One JSON line per step on stdout, its receipt; progress and errors as JSON lines on stderr.")
 ]
-JsonObject = Annotated[bool, typer.Option("--json", help="One JSON object on stdout; errors as JSON lines on stderr.")]
+JsonObject = Annotated[bool, typer.Option("--json", help="One JSON object on stdout; progress and errors as JSON lines on stderr.")]
+Parent = Annotated[int | None, typer.Option("--die-with-parent", hidden=True, help="End when the process of this id, our parent, ends.")]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Instants:
-    """What time it is in a world, and the issue time meant where none is given; handed to the commands as the context's object."""
-
-    clock: Callable[[api.World], datetime]
-    issue_time: Callable[[api.World], datetime]
-
-
-def instant(text: str | None, option: str, default: datetime) -> datetime:
+def read_instant(text: str | None, option: str, default: datetime) -> datetime:
     """The instant that an option names.
 
     Raises:
-        ConfigError: It is no ISO 8601 instant with a UTC offset.
+        ConfigError: The text is no ISO 8601 instant with a UTC offset.
     """
     if text is None:
         return default
@@ -60,19 +52,14 @@ def instant(text: str | None, option: str, default: datetime) -> datetime:
         ) from error
 
 
-def ask(kind: Callable[..., api.Request], **fields: Any) -> api.Request:
-    """A request for a step from the values of options.
-
-    Raises:
-        ConfigError: Naming every value that does not fit.
-    """
-    try:
-        return kind(**fields)
-    except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
-        raise ConfigError(asked="a request for a step", found=faults, mend="correct these options") from error
-
-
 def example(text: str) -> str:
-    """The line below a command's help that shows how to use it."""
+    """The line below a command's help."""
     return f"Example: [bold]{text}[/bold]"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Instants:
+    """What time it is in a world, and the issue time meant where none is given; the context's object of every command."""
+
+    clock: Callable[[api.World], datetime]
+    issue_time: Callable[[api.World], datetime]

@@ -129,15 +129,25 @@ def _instant(date: int, clock: int) -> int:
 
 def _cells(message: _Message, options: GridOptions, file: str) -> Cells:
     codes = eccodes_module()
+
+    def get(key: str) -> Any:
+        return codes.codes_get(message.handle, key)
+
     with _damage(message.where):
-        kind = codes.codes_get_string(message.handle, "gridType")
-        rows, columns = (int(codes.codes_get_long(message.handle, key)) for key in ("Nj", "Ni"))
-        latitude, longitude = (np.asarray(codes.codes_get_array(message.handle, k), np.float64) for k in ("latitudes", "longitudes"))
-    if kind != "regular_ll" or codes.codes_get_long(message.handle, "jPointsAreConsecutive"):
-        raise ContractError(asked=f"grid of {message.where}", found=f"'{kind}'", mend="regrid it to latitude and longitude first")
-    if len(latitude) != rows * columns or len(longitude) != len(latitude):
-        raise ContractError(asked=f"grid of {message.where}", found=f"{len(latitude)} places for {rows} x {columns} cells", mend=MEND)
-    return cells_of(latitude[::columns], longitude[:columns], options, file)
+        kind, rows, columns = get("gridType"), get("Nj"), get("Ni")
+        odd = kind == "regular_ll" and (get("jPointsAreConsecutive") or get("alternativeRowScanning"))
+        if kind != "regular_ll" or odd:
+            mend = "regrid it to latitude and longitude, rows from west to east, first"
+            raise ContractError(asked=f"grid of {message.where}", found=f"'{kind}'{', odd scanning' if odd else ''}", mend=mend)
+        top, bottom = (float(get(f"latitudeOf{end}GridPointInDegrees")) for end in ("First", "Last"))
+        first, last = (float(get(f"longitudeOf{end}GridPointInDegrees")) for end in ("First", "Last"))
+        westward = bool(get("iScansNegatively"))
+    if not (0 < rows <= MAX_CELLS and 0 < columns <= MAX_CELLS):
+        raise ContractError(asked=f"grid of {message.where}", found=f"{rows} x {columns} cells", mend=MEND)
+    if (last < first) != westward and rows * columns > 1:
+        last += -360.0 if westward else 360.0
+    longitude = np.linspace(first, last, columns)
+    return cells_of(np.linspace(top, bottom, rows), np.where(longitude < 0, longitude + 360, longitude) % 360, options, file)
 
 
 def decoded(data: bytes, file: str, columns: list[str], options: GridOptions) -> dict[str, NDArray[Any]]:

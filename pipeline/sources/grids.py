@@ -17,6 +17,8 @@ from pipeline.sources.node_tables import east
 
 MAX_CELLS = 2**27
 """Values of one variable in one file: 1 GiB of float64."""
+MAX_NODES = 2**21
+"""Cells of one grid that become nodes of a source."""
 _EARLIEST, _LATEST = 0, 4_102_444_800
 
 
@@ -65,6 +67,9 @@ def cells_of(latitude: NDArray[np.float64], longitude: NDArray[np.float64], opti
     columns = np.flatnonzero((around >= west) & (around <= east_end))
     if not len(rows) or not len(columns):
         raise ContractError(asked=f"cells of {file} within area {options.area}", found="none", mend="correct options.area")
+    if len(rows) * len(columns) > MAX_NODES:
+        found = f"{len(rows)} x {len(columns)} cells, more than {MAX_NODES}"
+        raise ContractError(asked=f"cells of {file}", found=found, mend="take a part: options.area = [south, west, north, east]")
     digits = max(3, len(str(max(len(latitude), len(longitude)) - 1)))
     y, x = (a.ravel() for a in np.meshgrid(rows, columns, indexing="ij"))
     nodes = NodeSet(

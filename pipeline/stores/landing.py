@@ -74,8 +74,7 @@ class LandingStore:
 
     def manifest(self) -> list[Landed]:
         """All deliveries in the order in which they came."""
-        lines = [line for record in self._log.read() for line in record["deliveries"]]
-        return [_landed(number, line) for number, line in enumerate(lines)]
+        return _manifest(self._log.read())
 
     def land(self, offered: Iterable[Delivery], received_time: int) -> list[Landed]:
         """Keep what is new among the deliveries offered; returns that. One atomic commit; nothing new, no commit.
@@ -88,8 +87,8 @@ class LandingStore:
             NotYetAvailable: A provider hands over no more for now.
             StoreError: Storage refused.
         """
-        manifest = self.manifest()
-        expected = len(self._log.read())
+        records = self._log.read()
+        manifest, expected = _manifest(records), len(records)
         newest = {(landed.name, landed.role): landed for landed in manifest}
         fresh: list[Landed] = []
         try:
@@ -195,6 +194,11 @@ class LandingStore:
         if digest_bytes(data) != part.sha256:
             raise StoreError(asked=asked, found=f"{len(data)} bytes that are not those received (sha256 differs)", mend=mend)
         return data
+
+
+def _manifest(records: list[dict[str, Any]]) -> list[Landed]:
+    lines = [line for record in records for line in record["deliveries"]]
+    return [_landed(number, line) for number, line in enumerate(lines)]
 
 
 def _line(landed: Landed) -> dict[str, Any]:

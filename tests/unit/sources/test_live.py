@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipeline.__main__ import main
+from pipeline.api import LandRequest, ObserveRequest
 from pipeline.contracts.times import parse_instant
 from pipeline.contracts.worlds import Source, World, load_world
 from pipeline.errors import ConfigError, ContractError, NotYetAvailable
@@ -18,8 +20,11 @@ from pipeline.sources.adapter import Readings
 from pipeline.sources.probe import probe, probe_lines
 from pipeline.sources.registry import adapter_named, check_sources
 from pipeline.sources.web import Policy
+from pipeline.steps import land, observe
 from pipeline.stores.landing import LandingStore
 from pipeline.stores.objects import ObjectStore
+from pipeline.stores.observations import ObservationStore
+from pipeline.telemetry import QUIET
 from tests.unit.sources.made import at, source
 from tests.unit.sources.server import Answer, Asked, Provider, provider
 
@@ -123,6 +128,53 @@ def test_a_run_that_is_late_is_no_fault_and_an_old_one_that_is_refused_is(tmp_pa
         refused = "2026-01-01T00:00"
         with pytest.raises(ConfigError, match="run not available"):
             landed(made, tmp_path / "other")
+
+
+OUTLOOK = """
+name = "outlook"
+title = "Outlook"
+start = "2026-01-01T00:00Z"
+[sources.outlook]
+adapter = "open_meteo"
+locations = ["{url}"]
+allowed_hosts = ["{host}"]
+latency = "7h"
+ahead = "1d"
+options = {{ kind = "forecast", model = "ecmwf_ifs", start = "2026-01-01T00:00Z", cycle = "12h", days = 1 }}
+nodes = {{ rows = [["a", 51.5, -0.1], ["b", 51.25, 0.5]] }}
+[sources.outlook.variables]
+temperature = {{ column = "temperature_2m", unit = "degC" }}
+[domains.weather]
+title = "Weather"
+clock = {{ step = "1h" }}
+context = 1
+horizon = 1
+[domains.weather.variables]
+temperature = {{ source = "outlook" }}
+"""
+
+
+def test_each_run_becomes_a_vintage_in_the_observations_and_its_hours_ahead_are_no_fault(tmp_path: Path) -> None:
+    def run(asked: Asked, _: int) -> Answer:
+        answers = hourly(asked)
+        for one in answers:  # a later run of the day knows better
+            one["hourly"]["temperature_2m"] = [20.0 + int(asked.query["run"][11:13]) for _ in range(24)]
+        return reply(answers)
+
+    settings = Settings(store=str(tmp_path / "store"), data=None, dask=None)
+    moment = datetime(2026, 1, 1, 20, tzinfo=UTC)
+    with provider(run) as p:
+        path = tmp_path / "outlook.toml"
+        path.write_text(OUTLOOK.format(url=p.url("/v1/forecast"), host=p.host))
+        land.run(LandRequest(world=str(path), as_of=moment, received_time=moment), settings, QUIET)
+    assert observe.run(ObserveRequest(world=str(path), as_of=moment), settings, QUIET).counts["outlook.observations"] == 96
+    store = ObservationStore(ObjectStore(settings.store), load_world(str(path)), "outlook")
+    last = at("2026-01-01T23:00")
+    rows = store.read(last - 1, last).to_pylist()
+    known = {(r["node"], int(r["available_time"].timestamp())): (r["temperature"], r["temperature_flag"]) for r in rows}
+    assert known["a", at("2026-01-01T07:00")] == (20.0, 0)
+    assert known["a", at("2026-01-01T19:00")] == (32.0, 0)
+    assert len(known) == 4
 
 
 @pytest.mark.parametrize(
@@ -348,6 +400,38 @@ def test_a_probe_of_a_provider_out_of_reach_says_so_and_what_to_do() -> None:
         with pytest.raises(NotYetAvailable, match="ConnectError") as caught:
             probe(world, name, Settings(store="", data=None, dask=None), NOW)
         assert "network" in caught.value.mend
+
+
+def test_the_command_prints_what_came_and_exits_with_75_where_nobody_answers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = """
+name = "here"
+title = "Here"
+start = "2026-01-01T00:00Z"
+[sources.electricity]
+adapter = "elexon"
+locations = ["{url}"]
+allowed_hosts = ["{host}"]
+options = {{ start = "2026-01-01T00:00Z" }}
+[sources.electricity.variables]
+price = {{ unit = "GBP/MWh" }}
+[domains.electricity]
+title = "Electricity"
+clock = {{ step = "30min" }}
+context = 1
+horizon = 1
+[domains.electricity.variables]
+price = {{ source = "electricity" }}
+"""
+    path = tmp_path / "here.toml"
+    command = ["sources", "probe", "electricity", "--world", str(path), "--as-of", "2026-01-02T06:00Z"]
+    with provider(lambda asked, _: reply({"data": index(asked)})) as p:
+        path.write_text(text.format(url=p.url("/x"), host=p.host))
+        assert main(command) == 0
+        assert "rows 4: readings 4" in capsys.readouterr().out
+    assert main(command) == 75
+    assert "ConnectError" in capsys.readouterr().err
+    assert main([*command[:2], "electrcity", *command[3:]]) == 78
+    assert "did you mean 'electricity'" in capsys.readouterr().err
 
 
 def test_london_is_a_live_world_whose_sources_ask_their_own_hosts_only() -> None:

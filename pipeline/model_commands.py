@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipeline import api
-from pipeline.command_options import AsOf, Instants, JsonObject, WorldName, example, instant
+from pipeline.command_options import AsOf, Instants, JsonObject, WorldName, example, read_instant
 from pipeline.contracts.times import format_instant
 from pipeline.errors import ConfigError
 from pipeline.settings import read_settings
@@ -38,18 +38,18 @@ SinceWhen = Annotated[
 @models_app.command("list", epilog=example("cubecast models list --world aarhus"))
 def models_list(context: typer.Context, world: WorldName, as_of: AsOf = None, as_json: JsonObject = False) -> None:
     """Every candidate with its cut-off and scores, the champion now, and what is published per target."""
-    from pipeline.command_models_text import list_lines
+    from pipeline.model_lines import list_lines
     from pipeline.steps.candidates import list_candidates
 
     loaded = api.load_world(world)
-    moment = instant(as_of, "--as-of", _instants(context).clock(loaded))
+    moment = read_instant(as_of, "--as-of", _instants(context).clock(loaded))
     _say(list_candidates(_registry(loaded), loaded.name, moment), as_json, list_lines)
 
 
 @models_app.command("show", epilog=example("cubecast models show 3f2a91c0 --world aarhus"))
 def models_show(model: Model, world: WorldName, as_json: JsonObject = False) -> None:
     """A model's card, its scorecard, and the verdict on each target with every reason."""
-    from pipeline.command_models_text import show_lines
+    from pipeline.model_lines import show_lines
     from pipeline.steps.candidates import show_candidate
 
     loaded = api.load_world(world)
@@ -64,7 +64,7 @@ def models_compare(
     as_json: JsonObject = False,
 ) -> None:
     """The errors of two models on the held-out windows that both were scored on, and how sure the difference is."""
-    from pipeline.command_models_text import compare_lines
+    from pipeline.model_lines import compare_lines
     from pipeline.steps.candidates import compare_candidates
 
     loaded = api.load_world(world)
@@ -114,7 +114,7 @@ def _instants(context: typer.Context) -> Instants:
 def _since_when(context: typer.Context, world: api.World, text: str | None) -> datetime:
     """The instant from which a change holds, in whole seconds, within the world's time."""
     instants = _instants(context)
-    moment = instant(text, "--as-of", instants.issue_time(world)).replace(microsecond=0)
+    moment = read_instant(text, "--as-of", instants.issue_time(world)).replace(microsecond=0)
     first, last = world.start, instants.clock(world)
     if not first < moment <= last:
         raise ConfigError(
@@ -130,7 +130,7 @@ def _say(content: dict[str, Any], as_json: bool, lines: Callable[[dict[str, Any]
 
 
 def _tell(change: Change, as_json: bool) -> None:
-    from pipeline.command_models_text import change_lines
+    from pipeline.model_lines import change_lines
 
     outcome = "done" if change.created else "unchanged"
     _say({"outcome": outcome, "promotion": change.promotion.model_dump(mode="json")}, as_json, change_lines)
