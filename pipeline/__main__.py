@@ -18,7 +18,9 @@ from pydantic import ValidationError
 from typer.exceptions import TyperException
 
 from pipeline import api
-from pipeline.contracts.times import format_instant, parse_instant
+from pipeline.command_options import AsOf, Json, JsonObject, ModelId, Parent, Source, WorldName, example, read_instant
+from pipeline.contracts.times import format_instant
+from pipeline.cube_commands import cube_app
 from pipeline.errors import ConfigError, CubecastError, StoreError
 from pipeline.process_tree import die_with_parent
 from pipeline.settings import Settings, read_settings, share_processors
@@ -41,28 +43,8 @@ sources_app = typer.Typer(help="The feeds of a world.", no_args_is_help=True)
 airflow_app = typer.Typer(help="A real Airflow of your own, that ends with the command.", no_args_is_help=True)
 app.add_typer(worlds_app, name="worlds", rich_help_panel="Look")
 app.add_typer(sources_app, name="sources", rich_help_panel="Look")
+app.add_typer(cube_app, name="cube", rich_help_panel="Look")
 app.add_typer(airflow_app, name="airflow", rich_help_panel="Run")
-
-
-def _complete_world(incomplete: str) -> list[str]:
-    return [name for name in api.world_names() if name.startswith(incomplete)]
-
-
-WorldName = Annotated[
-    str,
-    typer.Option("--world", "-w", help="A world's name, or the path of its TOML file.", autocompletion=_complete_world, metavar="WORLD"),
-]
-_AS_OF_HELP = (
-    "Only what is known at this instant counts: ISO 8601 with a UTC offset, such as 2014-09-30T06:00Z; "
-    "by default now, and in a world of ended feeds the instant that its file names."
-)
-AsOf = Annotated[str | None, typer.Option(help=_AS_OF_HELP, metavar="TIME")]
-Source = Annotated[str | None, typer.Option(help="The name of one source of the world, instead of all.")]
-ModelId = Annotated[str | None, typer.Option(help="A candidate; by default the newest as of that instant.")]
-Json = Annotated[
-    bool, typer.Option("--json", help="One JSON line per step on stdout, its receipt; progress and errors as JSON lines on stderr.")
-]
-Parent = Annotated[int | None, typer.Option("--die-with-parent", hidden=True, help="End when the process of this id, our parent, ends.")]
 
 
 class Step(Protocol):
@@ -87,20 +69,9 @@ def issue_time_of(world: api.World) -> datetime:
     return world.recorded.as_of if world.recorded else now()
 
 
-def _instant(text: str | None, option: str, default: datetime) -> datetime:
-    if text is None:
-        return default
-    try:
-        return parse_instant(text)
-    except ValueError as error:
-        raise ConfigError(
-            asked=f"{option} {text}", found=str(error), mend="write an ISO 8601 instant, such as 2014-09-30T06:00Z"
-        ) from error
-
-
 def _issue_time(world: api.World, text: str | None) -> datetime:
     """The instant of learning and forecasting that an option names, within the world's time."""
-    moment = _instant(text, "--as-of", issue_time_of(world))
+    moment = read_instant(text, "--as-of", issue_time_of(world))
     first, last = world.start, clock_of(world)
     if not first < moment <= last:
         raise ConfigError(
@@ -166,11 +137,7 @@ def _ask(kind: Callable[..., api.Request], **fields: Any) -> api.Request:
         raise ConfigError(asked="a request for a step", found=faults, mend="correct these options") from error
 
 
-def _example(text: str) -> str:
-    return f"Example: [bold]{text}[/bold]"
-
-
-@app.command("land", rich_help_panel="The nine steps", epilog=_example("cubecast land --world aarhus --source traffic"))
+@app.command("land", rich_help_panel="The nine steps", epilog=example("cubecast land --world aarhus --source traffic"))
 def land(
     world: WorldName,
     as_of: AsOf = None,
@@ -181,27 +148,27 @@ def land(
 ) -> None:
     """Fetch what the sources have delivered, and keep it byte for byte."""
     clock = clock_of(api.load_world(world))
-    received = _instant(received_time, "--received-time", clock)
-    as_of_time = _instant(as_of, "--as-of", clock)
+    received = read_instant(received_time, "--received-time", clock)
+    as_of_time = read_instant(as_of, "--as-of", clock)
     perform(_ask(api.LandRequest, world=world, as_of=as_of_time, source=source, received_time=received), as_json=as_json, parent=parent)
 
 
-@app.command("observe", rich_help_panel="The nine steps", epilog=_example("cubecast observe --world aarhus"))
+@app.command("observe", rich_help_panel="The nine steps", epilog=example("cubecast observe --world aarhus"))
 def observe(world: WorldName, as_of: AsOf = None, source: Source = None, as_json: Json = False, parent: Parent = None) -> None:
     """Parse what has landed: units, UTC, quality flags; rejected rows are kept with their reason."""
-    as_of_time = _instant(as_of, "--as-of", clock_of(api.load_world(world)))
+    as_of_time = read_instant(as_of, "--as-of", clock_of(api.load_world(world)))
     perform(_ask(api.ObserveRequest, world=world, as_of=as_of_time, source=source), as_json=as_json, parent=parent)
 
 
-@app.command("build-cube", rich_help_panel="The nine steps", epilog=_example("cubecast build-cube --world aarhus"))
+@app.command("build-cube", rich_help_panel="The nine steps", epilog=example("cubecast build-cube --world aarhus"))
 def build_cube(world: WorldName, as_of: AsOf = None, as_json: Json = False, parent: Parent = None) -> None:
     """Bring every domain's cube up to the observations, in one commit."""
-    as_of_time = _instant(as_of, "--as-of", clock_of(api.load_world(world)))
+    as_of_time = read_instant(as_of, "--as-of", clock_of(api.load_world(world)))
     perform(_ask(api.BuildCubeRequest, world=world, as_of=as_of_time), as_json=as_json, parent=parent)
 
 
 @app.command(
-    "train", rich_help_panel="The nine steps", epilog=_example("cubecast train --world aarhus --as-of 2014-09-30T06:00Z --set epochs=3")
+    "train", rich_help_panel="The nine steps", epilog=example("cubecast train --world aarhus --as-of 2014-09-30T06:00Z --set epochs=3")
 )
 def train(
     world: WorldName,
@@ -220,35 +187,35 @@ def train(
     perform(request, as_json=as_json, parent=parent)
 
 
-@app.command("evaluate", rich_help_panel="The nine steps", epilog=_example("cubecast evaluate --world aarhus"))
+@app.command("evaluate", rich_help_panel="The nine steps", epilog=example("cubecast evaluate --world aarhus"))
 def evaluate(world: WorldName, as_of: AsOf = None, model_id: ModelId = None, as_json: Json = False, parent: Parent = None) -> None:
     """Score a candidate and the baselines on held-out time."""
     as_of_time = _issue_time(api.load_world(world), as_of)
     perform(_ask(api.EvaluateRequest, world=world, as_of=as_of_time, model_id=model_id), as_json=as_json, parent=parent)
 
 
-@app.command("promote", rich_help_panel="The nine steps", epilog=_example("cubecast promote --world aarhus"))
+@app.command("promote", rich_help_panel="The nine steps", epilog=example("cubecast promote --world aarhus"))
 def promote(world: WorldName, as_of: AsOf = None, model_id: ModelId = None, as_json: Json = False, parent: Parent = None) -> None:
     """Decide, per target, what is published: only what beats its baselines."""
     as_of_time = _issue_time(api.load_world(world), as_of)
     perform(_ask(api.PromoteRequest, world=world, as_of=as_of_time, model_id=model_id), as_json=as_json, parent=parent)
 
 
-@app.command("predict", rich_help_panel="The nine steps", epilog=_example("cubecast predict --world aarhus --as-of 2014-09-30T06:00Z"))
+@app.command("predict", rich_help_panel="The nine steps", epilog=example("cubecast predict --world aarhus --as-of 2014-09-30T06:00Z"))
 def predict(world: WorldName, as_of: AsOf = None, as_json: Json = False, parent: Parent = None) -> None:
     """Forecast from what was known at the issue time."""
     as_of_time = _issue_time(api.load_world(world), as_of)
     perform(_ask(api.PredictRequest, world=world, as_of=as_of_time), as_json=as_json, parent=parent)
 
 
-@app.command("publish", rich_help_panel="The nine steps", epilog=_example("cubecast publish --world aarhus --as-of 2014-09-30T06:00Z"))
+@app.command("publish", rich_help_panel="The nine steps", epilog=example("cubecast publish --world aarhus --as-of 2014-09-30T06:00Z"))
 def publish(world: WorldName, as_of: AsOf = None, as_json: Json = False, parent: Parent = None) -> None:
     """Publish a forecast: Zarr, Parquet and a page."""
     as_of_time = _issue_time(api.load_world(world), as_of)
     perform(_ask(api.PublishRequest, world=world, as_of=as_of_time), as_json=as_json, parent=parent)
 
 
-@app.command("verify", rich_help_panel="The nine steps", epilog=_example("cubecast verify --world aarhus --issue-time 2014-09-30T06:00Z"))
+@app.command("verify", rich_help_panel="The nine steps", epilog=example("cubecast verify --world aarhus --issue-time 2014-09-30T06:00Z"))
 def verify(
     world: WorldName,
     as_of: AsOf = None,
@@ -258,13 +225,13 @@ def verify(
 ) -> None:
     """Compare published forecasts with what happened since."""
     clock = clock_of(api.load_world(world))
-    issued = _instant(issue_time, "--issue-time", clock) if issue_time else None
+    issued = read_instant(issue_time, "--issue-time", clock) if issue_time else None
     perform(
-        _ask(api.VerifyRequest, world=world, as_of=_instant(as_of, "--as-of", clock), issue_time=issued), as_json=as_json, parent=parent
+        _ask(api.VerifyRequest, world=world, as_of=read_instant(as_of, "--as-of", clock), issue_time=issued), as_json=as_json, parent=parent
     )
 
 
-@app.command("run", rich_help_panel="Run", epilog=_example("cubecast run --world synthetic"))
+@app.command("run", rich_help_panel="Run", epilog=example("cubecast run --world synthetic"))
 def run(world: WorldName, as_of: AsOf = None, as_json: Json = False, parent: Parent = None) -> None:
     """All nine steps, from raw feeds to a verified forecast, in this process."""
     from pipeline.steps.checks import check_world
@@ -278,8 +245,8 @@ def run(world: WorldName, as_of: AsOf = None, as_json: Json = False, parent: Par
         status(world, as_json=False)
 
 
-@app.command("status", rich_help_panel="Look", epilog=_example("cubecast status --world aarhus --json"))
-def status(world: WorldName, as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False) -> None:
+@app.command("status", rich_help_panel="Look", epilog=example("cubecast status --world aarhus --json"))
+def status(world: WorldName, as_json: JsonObject = False) -> None:
     """The latest issue time, what each step did, and where the forecast lies."""
     from pipeline.status import collect, show
 
@@ -292,14 +259,14 @@ def status(world: WorldName, as_json: Annotated[bool, typer.Option("--json", hel
         show(state, sys.stdout)
 
 
-@worlds_app.command("list", epilog=_example("cubecast worlds list"))
+@worlds_app.command("list", epilog=example("cubecast worlds list"))
 def worlds_list() -> None:
     """The worlds at hand."""
     for name in api.world_names():
         print(f"{name:20} {api.load_world(name).title}")
 
 
-@worlds_app.command("check", epilog=_example("cubecast worlds check worlds/my_city.toml"))
+@worlds_app.command("check", epilog=example("cubecast worlds check worlds/my_city.toml"))
 def worlds_check(file: Annotated[str, typer.Argument(help="A world file, or a world's name.", metavar="FILE")]) -> None:
     """Whether a world file is right; every fault is named with its key."""
     from pipeline.steps.checks import check_world
@@ -311,7 +278,7 @@ def worlds_check(file: Annotated[str, typer.Argument(help="A world file, or a wo
     )
 
 
-@sources_app.command("probe", epilog=_example("cubecast sources probe electricity --world london"))
+@sources_app.command("probe", epilog=example("cubecast sources probe electricity --world london"))
 def sources_probe(
     name: Annotated[str, typer.Argument(help="The source's name in the world file.", metavar="NAME")], world: WorldName, as_of: AsOf = None
 ) -> None:
@@ -319,10 +286,10 @@ def sources_probe(
     from pipeline.sources.probe import probe, probe_lines
 
     loaded = api.load_world(world)
-    print("\n".join(probe_lines(probe(loaded, name, read_settings(), _instant(as_of, "--as-of", clock_of(loaded))))))
+    print("\n".join(probe_lines(probe(loaded, name, read_settings(), read_instant(as_of, "--as-of", clock_of(loaded))))))
 
 
-@airflow_app.command("forecast", epilog=_example("cubecast airflow forecast --world synthetic"))
+@airflow_app.command("forecast", epilog=example("cubecast airflow forecast --world synthetic"))
 def airflow_forecast(world: WorldName = "synthetic", as_of: AsOf = None) -> None:
     """Run a world's DAGs from ingest to verify for one issue time, then end Airflow."""
     from pipeline.local_airflow.launch import forecast
@@ -337,7 +304,7 @@ def airflow_forecast(world: WorldName = "synthetic", as_of: AsOf = None) -> None
     raise typer.Exit(code)
 
 
-@airflow_app.command("ui", epilog=_example("cubecast airflow ui --world synthetic"))
+@airflow_app.command("ui", epilog=example("cubecast airflow ui --world synthetic"))
 def airflow_ui(world: WorldName = "synthetic") -> None:
     """Leave Airflow running, its address and password shown, until Ctrl-C ends all of it."""
     from pipeline.local_airflow.launch import serve

@@ -1,0 +1,55 @@
+"""Options that several commands share, and how their texts are read."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+import typer
+
+from pipeline import api
+from pipeline.contracts.times import parse_instant
+from pipeline.errors import ConfigError
+
+
+def _complete_world(incomplete: str) -> list[str]:
+    return [name for name in api.world_names() if name.startswith(incomplete)]
+
+
+WorldName = Annotated[
+    str,
+    typer.Option("--world", "-w", help="A world's name, or the path of its TOML file.", autocompletion=_complete_world, metavar="WORLD"),
+]
+_AS_OF_HELP = (
+    "Only what is known at this instant counts: ISO 8601 with a UTC offset, such as 2014-09-30T06:00Z; "
+    "by default now, and in a world of ended feeds the instant that its file names."
+)
+AsOf = Annotated[str | None, typer.Option(help=_AS_OF_HELP, metavar="TIME")]
+Source = Annotated[str | None, typer.Option(help="The name of one source of the world, instead of all.")]
+ModelId = Annotated[str | None, typer.Option(help="A candidate; by default the newest as of that instant.")]
+Json = Annotated[
+    bool, typer.Option("--json", help="One JSON line per step on stdout, its receipt; progress and errors as JSON lines on stderr.")
+]
+JsonObject = Annotated[bool, typer.Option("--json", help="One JSON object on stdout; progress and errors as JSON lines on stderr.")]
+Parent = Annotated[int | None, typer.Option("--die-with-parent", hidden=True, help="End when the process of this id, our parent, ends.")]
+
+
+def read_instant(text: str | None, option: str, default: datetime) -> datetime:
+    """The instant that an option names.
+
+    Raises:
+        ConfigError: The text is no ISO 8601 instant with a UTC offset.
+    """
+    if text is None:
+        return default
+    try:
+        return parse_instant(text)
+    except ValueError as error:
+        raise ConfigError(
+            asked=f"{option} {text}", found=str(error), mend="write an ISO 8601 instant, such as 2014-09-30T06:00Z"
+        ) from error
+
+
+def example(text: str) -> str:
+    """The line below a command's help."""
+    return f"Example: [bold]{text}[/bold]"
