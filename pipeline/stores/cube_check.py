@@ -41,7 +41,10 @@ def check_domains(session: Any, groups: Mapping[str, Any], url: str, progress: P
     Raises:
         StoreError: Naming each damaged place.
     """
-    checks = {name: _DomainCheck(session, group, name) for name, group in sorted(groups.items())}
+    try:
+        checks = {name: _DomainCheck(session, group, name) for name, group in sorted(groups.items())}
+    except (KeyError, TypeError) as error:
+        raise _damaged(url, [f"the attributes of a domain: {type(error).__name__}: {error}"]) from error
     total = sum(check.size for check in checks.values())
     found: dict[str, DomainCheck] = {}
     with progress.stage("verify", total, "chunk") as stage:
@@ -49,13 +52,17 @@ def check_domains(session: Any, groups: Mapping[str, Any], url: str, progress: P
             found[name] = check.run(stage)
     faults = [fault for check in checks.values() for fault in check.faults]
     if faults:
-        more = f"; and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
-        raise StoreError(
-            asked=f"verify cube {url}",
-            found=f"{len(faults)} damaged: {'; '.join(faults[:_SHOWN])}{more}",
-            mend="restore the store from a backup, or remove the cube and run build-cube to make it anew from the observations",
-        )
+        raise _damaged(url, faults)
     return found
+
+
+def _damaged(url: str, faults: list[str]) -> StoreError:
+    more = f"; and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
+    return StoreError(
+        asked=f"verify cube {url}",
+        found=f"{len(faults)} damaged: {'; '.join(faults[:_SHOWN])}{more}",
+        mend="restore the store from a backup, or remove the cube and run build-cube to make it anew from the observations",
+    )
 
 
 class _DomainCheck:
@@ -65,6 +72,7 @@ class _DomainCheck:
         self.session, self.group, self.domain = session, group, domain
         self.faults: list[str] = []
         self.book = dict(group.attrs["cubecast"])
+        self.digest = str(self.book["digest"])
         self.variables, self.chunk_steps = list(self.book["variables"]), int(self.book["chunk_steps"])
         self.small = [*_SMALL, *(["ends"] if "ends" in group else []), *_BOOKS]
         self.size = -(-group["valid_time"].shape[0] // self.chunk_steps) * len(self.variables) * len(_SUFFIXES)
@@ -86,7 +94,7 @@ class _DomainCheck:
         if heard is not None and (heard > earliest).any():
             self.faults.append(f"{self.domain}/node_known_time: later than a value of the node")
         arrays = len(values) + len(self.small) + len(revisions)
-        return DomainCheck(arrays=arrays, chunks=self._chunks, bytes=self._bytes, digest=self.book["digest"])
+        return DomainCheck(arrays=arrays, chunks=self._chunks, bytes=self._bytes, digest=self.digest)
 
     def _present(self, path: str) -> None:
         """Every chunk of an array is in the snapshot's index; one that is not would read as empty cells."""
@@ -119,9 +127,9 @@ class _DomainCheck:
         axis, digests, starts = small["valid_time"], small["chunks/digest"], small["chunks/revision_start"]
         if len(columns) < len(revisions) or axis is None or digests is None or starts is None or any(a is None for a in small.values()):
             return  # the place is named already
-        words = [[name, str(self.group[name].attrs["units"]), aggregate_of(self.group[name].attrs)] for name in self.variables]
+        words = [[name, str(self.group[name].attrs.get("units")), aggregate_of(self.group[name].attrs)] for name in self.variables]
         found = content_digest(self.domain, self.chunk_steps, words, read_nodes(self.group), axis, digests, columns)
-        if found != self.book["digest"]:
+        if found != self.digest:
             self.faults.append(f"{self.domain}: the digest over coordinates, chunk digests and revisions differs from the one written")
         edges = np.arange(len(digests) + 1) * self.chunk_steps
         if not np.array_equal(np.searchsorted(columns["step"], edges, side="left"), starts):

@@ -146,6 +146,15 @@ def erase(path):
     return change
 
 
+def forget(key):
+    def change(root, session):
+        book = dict(root["traffic"].attrs["cubecast"])
+        del book[key]
+        root["traffic"].attrs["cubecast"] = book
+
+    return change
+
+
 @pytest.mark.parametrize(
     ("change", "place"),
     [
@@ -159,6 +168,7 @@ def erase(path):
         (write("traffic/chunks/missing", (0, 1), 5), "chunks/missing"),
         (write("traffic/chunks/revision_start", 1, 5), "revision_start"),
         (write("traffic/node_known_time", 0, 10**11), "node_known_time"),
+        (forget("digest"), "the attributes of a domain: KeyError: 'digest'"),
         (erase("traffic/speed/c/1/0"), "traffic/speed: chunk 1.0 is absent"),
         (erase("traffic/node_id/c/0"), "traffic/node_id: chunk 0 is absent"),
     ],
