@@ -19,6 +19,7 @@ from typer.exceptions import TyperException
 from pipeline import api
 from pipeline.command_options import AsOf, Instants, Json, JsonObject, ModelId, Parent, Source, WorldName, example, read_instant
 from pipeline.contracts.times import format_instant
+from pipeline.cube_commands import cube_app
 from pipeline.endings import INTERRUPTED, TERMINATED, Terminated, report, report_end, report_unplanned, terminate
 from pipeline.errors import ConfigError, CubecastError, StoreError
 from pipeline.model_commands import models_app
@@ -42,6 +43,7 @@ airflow_app = typer.Typer(help="A real Airflow of your own, that ends with the c
 app.add_typer(worlds_app, name="worlds", rich_help_panel="Look")
 app.add_typer(sources_app, name="sources", rich_help_panel="Look")
 app.add_typer(models_app, name="models", rich_help_panel="Look")
+app.add_typer(cube_app, name="cube", rich_help_panel="Look")
 app.add_typer(airflow_app, name="airflow", rich_help_panel="Run")
 
 

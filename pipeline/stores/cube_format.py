@@ -6,6 +6,8 @@ Beside the coordinates: `chunks/*`, one entry per time chunk, and `revisions/*`,
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +17,7 @@ from numpy.typing import NDArray
 from pipeline.contracts.cubes import NEVER
 from pipeline.contracts.flags import FLAG_MEANINGS, Flag
 from pipeline.contracts.nodes import NodeSet
+from pipeline.contracts.provenance import canonical_json
 from pipeline.errors import ContractError
 
 FORMAT = 1
@@ -158,6 +161,38 @@ def check_aligned(template: GroupTemplate, start: int, stop: int) -> None:
         found=f"chunks of {step} steps on an axis of {end}: the region cuts a chunk or lies outside",
         mend=f"write whole chunks, here {low}:{high}; two writers in one chunk would lose each other's cells",
     )
+
+
+def content_digest(
+    domain: str,
+    chunk_steps: int,
+    variables: Sequence[Sequence[str]],
+    nodes: NodeSet,
+    axis_T: NDArray[np.int64],
+    chunks: NDArray[np.uint8],
+    revisions: Mapping[str, NDArray[Any]],
+) -> str:
+    """sha256 of a domain's content: coordinates, chunk digests in order of time, revisions.
+
+    Args:
+        domain: Name of the domain.
+        chunk_steps: Steps of a time chunk.
+        variables: Name, units and aggregate of each variable.
+        nodes: All nodes.
+        axis_T: The labels of the steps.
+        chunks: (chunk, 32) digests of the chunks.
+        revisions: The columns of REVISION_TYPES.
+    """
+    state = hashlib.sha256(canonical_json([domain, chunk_steps, variables, nodes.digest]))
+    for array in (axis_T, chunks, *(revisions[name] for name in REVISION_TYPES)):
+        state.update(np.ascontiguousarray(array).data)
+    return state.hexdigest()
+
+
+def aggregate_of(attributes: Mapping[str, Any]) -> str:
+    """How readings met the clock, as the stored attributes of a variable tell it; empty where they do not."""
+    method = str(attributes.get("cell_methods", "")).removeprefix("valid_time: ")
+    return next((name for name, word in _CELL_METHODS.items() if word == method), "")
 
 
 def _line(path: str, dtype: str, size: int, fill: Any, dim: str, attributes: dict[str, Any], width: int | None = None) -> ArrayTemplate:

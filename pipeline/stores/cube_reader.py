@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pipeline.contracts.cubes import NEVER, DomainCube, Revisions
 from pipeline.contracts.flags import Flag
 from pipeline.contracts.nodes import NodeSet
+from pipeline.cube.differences import DomainBook
 from pipeline.errors import StoreError
 from pipeline.stores.cube_format import REVISION_TYPES
 
@@ -24,6 +25,22 @@ def read_nodes(group: Any) -> NodeSet:
         longitude=group["longitude"][:],
         shape=None if shape is None else (shape[0], shape[1]),
         ends=group["ends"][:] if "ends" in group else None,
+    )
+
+
+def read_book(group: Any) -> DomainBook:
+    """Everything but the values of a group."""
+    book = group.attrs["cubecast"]
+    return DomainBook(
+        title=group.attrs["title"],
+        valid_time=group["valid_time"][:],
+        nodes=read_nodes(group),
+        variables=tuple(book["variables"]),
+        chunk_steps=book["chunk_steps"],
+        recipe=book["recipe"],
+        chunk_digests=group["chunks/digest"][:],
+        revisions=Revisions(**{name: group[f"revisions/{name}"][:] for name in REVISION_TYPES}),
+        attributes={name: dict(array.attrs) for name, array in group.arrays()},
     )
 
 

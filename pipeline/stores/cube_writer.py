@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.contracts.cubes import Revisions
-from pipeline.contracts.provenance import canonical_json
 from pipeline.errors import ConflictError, ContractError
 from pipeline.stores.cube_format import (
     REVISION_TYPES,
     ArrayTemplate,
     GroupTemplate,
     check_aligned,
+    content_digest,
     revision_arrays,
     small_arrays,
     value_arrays,
@@ -140,7 +139,15 @@ class CubeWriter:
             group: Any = zarr.open_group(self._session.store, mode="r+", path=domain)
             _coordinates(group, template, books)
             columns, starts = _merged_revisions(group, template, books)
-            digest = _digest(template, group["chunks/digest"][:], columns)
+            digest = content_digest(
+                template.domain,
+                template.chunk_steps,
+                [[v.name, v.units, v.aggregate] for v in template.variables],
+                template.nodes,
+                template.axis_T,
+                group["chunks/digest"][:],
+                columns,
+            )
             group.attrs.update(
                 {
                     "title": template.title,
@@ -268,12 +275,3 @@ def _merged_revisions(
         if len(column) > same:
             array[same:] = column[same:]
     return merged, starts
-
-
-def _digest(template: GroupTemplate, chunks: NDArray[np.uint8], revisions: Mapping[str, NDArray[Any]]) -> str:
-    """sha256 of a domain's content: coordinates, chunk digests in order of time, revisions."""
-    words = [template.domain, template.chunk_steps, [[v.name, v.units, v.aggregate] for v in template.variables], template.nodes.digest]
-    state = hashlib.sha256(canonical_json(words))
-    for array in (template.axis_T, chunks, *(revisions[name] for name in REVISION_TYPES)):
-        state.update(np.ascontiguousarray(array).data)
-    return state.hexdigest()

@@ -16,7 +16,10 @@ from numpy.typing import NDArray
 from pipeline.contracts.cubes import DomainCube
 from pipeline.contracts.nodes import NodeSet
 from pipeline.contracts.times import to_seconds
+from pipeline.cube.differences import DomainBook
 from pipeline.errors import ConfigError, ConflictError, NotYetAvailable, StoreError
+from pipeline.stores.cube_check import DomainCheck, check_domains
+from pipeline.telemetry import Progress
 
 BRANCH = "main"
 _MEND_WRITING = "mend the storage (space, access, a damaged object); then run the same command again, the last snapshot is whole"
@@ -58,10 +61,11 @@ class CubeStore:
     Args:
         root: The store's root, a local folder or `s3://bucket/prefix`.
         world: Name of the world.
+        at: Identity of a snapshot to read instead of the newest.
     """
 
-    def __init__(self, root: str, world: str) -> None:
-        self.root, self.world = root.rstrip("/"), world
+    def __init__(self, root: str, world: str, *, at: str | None = None) -> None:
+        self.root, self.world, self._at = root.rstrip("/"), world, at
         self.url = f"{self.root}/cubes/{world}"
 
     def open(self, as_of: datetime, domain: str, *, start: int | None = None) -> DomainCube:
@@ -117,6 +121,41 @@ class CubeStore:
         with self._reading(f"{self.url}/{domain}"):
             return read_nodes(self._group(domain))
 
+    def domains(self) -> list[str]:
+        """Names of the domains that were built.
+
+        Raises:
+            NotYetAvailable: The cube was never built.
+        """
+        with self._reading(self.url):
+            return sorted(self._root)
+
+    def book(self, domain: str) -> DomainBook:
+        """What one domain holds, without its values: coordinates, digests, revisions, attributes.
+
+        Raises:
+            NotYetAvailable: The domain was never built.
+        """
+        from pipeline.stores.cube_reader import read_book
+
+        with self._reading(f"{self.url}/{domain}"):
+            return read_book(self._group(domain))
+
+    def bytes_at_rest(self) -> int:
+        """Bytes of the chunks of all snapshots together."""
+        with self._reading(self.url):
+            return int(self._repository.chunk_storage_stats().non_virtual_bytes())
+
+    def verify(self, progress: Progress) -> dict[str, DomainCheck]:
+        """Read everything that the snapshot holds, and hold it against its checksums and digests.
+
+        Raises:
+            NotYetAvailable: The cube was never built.
+            StoreError: Something is damaged or absent; every place is named.
+        """
+        with self._reading(self.url):
+            return check_domains(self._session, self._root, self.url, progress)
+
     def _reading(self, place: str) -> contextlib.AbstractContextManager[None]:
         mend = f"mend access to it; where it is damaged, restore it from a backup, or delete {self.url} and run build-cube: it is made anew"
         return storage_errors(f"read {place}", mend)
@@ -135,7 +174,7 @@ class CubeStore:
 
     @cached_property
     def _session(self) -> Any:
-        return self._repository.readonly_session(BRANCH)
+        return self._repository.readonly_session(BRANCH) if self._at is None else self._repository.readonly_session(snapshot_id=self._at)
 
     @cached_property
     def _root(self) -> dict[str, Any]:

@@ -149,7 +149,8 @@ def test_no_words_at_all_show_the_help(capsys):
 @pytest.mark.parametrize(
     "words",
     [[kind.step.replace("_", "-")] for kind in api.STEPS]
-    + [["run"], ["status"], ["worlds", "list"], ["worlds", "check"], ["models", "list"], ["airflow", "forecast"], ["airflow", "ui"]],
+    + [["run"], ["status"], ["worlds", "list"], ["worlds", "check"], ["models", "list"], ["airflow", "forecast"], ["airflow", "ui"]]
+    + [["cube", word] for word in ("info", "verify", "history", "diff", "export")],
 )
 def test_the_help_of_every_command_has_an_example(capsys, words):
     code, out, _ = run(capsys, *words, "--help")

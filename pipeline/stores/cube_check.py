@@ -1,0 +1,171 @@
+"""Verification of a cube at rest: every chunk present, readable and what was written. K counts time chunks."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.contracts.cubes import NEVER
+from pipeline.contracts.times import format_instant, from_seconds
+from pipeline.errors import StoreError
+from pipeline.stores.cube_format import REVISION_TYPES, aggregate_of, content_digest
+from pipeline.stores.cube_reader import read_nodes
+from pipeline.telemetry import Progress, Stage
+
+_SHOWN = 20
+_SUFFIXES = ("", "_flag", "_latency")
+_SMALL = ("valid_time", "node_id", "latitude", "longitude", "node_known_time")
+_BOOKS = ("chunks/known_time", "chunks/digest", "chunks/missing", "chunks/revision_start")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DomainCheck:
+    """What a verified domain holds: `chunks` at rest that were read, their `bytes` unpacked, the recomputed digest."""
+
+    arrays: int
+    chunks: int
+    bytes: int
+    digest: str
+
+
+def check_domains(session: Any, groups: Mapping[str, Any], url: str, progress: Progress) -> dict[str, DomainCheck]:
+    """Check every domain of a snapshot.
+
+    Raises:
+        StoreError: Naming each damaged place.
+    """
+    try:
+        checks = {name: _DomainCheck(session, group, name) for name, group in sorted(groups.items())}
+    except (KeyError, TypeError) as error:
+        raise _damaged(url, [f"the attributes of a domain: {type(error).__name__}: {error}"]) from error
+    total = sum(check.size for check in checks.values())
+    found: dict[str, DomainCheck] = {}
+    with progress.stage("verify", total, "chunk") as stage:
+        for name, check in checks.items():
+            found[name] = check.run(stage)
+    faults = [fault for check in checks.values() for fault in check.faults]
+    if faults:
+        raise _damaged(url, faults)
+    return found
+
+
+def _damaged(url: str, faults: list[str]) -> StoreError:
+    more = f"; and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
+    return StoreError(
+        asked=f"verify cube {url}",
+        found=f"{len(faults)} damaged: {'; '.join(faults[:_SHOWN])}{more}",
+        mend="restore the store from a backup, or remove the cube and run build-cube to make it anew from the observations",
+    )
+
+
+class _DomainCheck:
+    """The check of one domain; `faults` fills with what is wrong, each with its place."""
+
+    def __init__(self, session: Any, group: Any, domain: str) -> None:
+        self.session, self.group, self.domain = session, group, domain
+        self.faults: list[str] = []
+        self.book = dict(group.attrs["cubecast"])
+        self.digest = str(self.book["digest"])
+        self.variables, self.chunk_steps = list(self.book["variables"]), int(self.book["chunk_steps"])
+        self.small = [*_SMALL, *(["ends"] if "ends" in group else []), *_BOOKS]
+        self.size = -(-group["valid_time"].shape[0] // self.chunk_steps) * len(self.variables) * len(_SUFFIXES)
+        self._bytes = self._chunks = 0
+
+    def run(self, stage: Stage) -> DomainCheck:
+        """Check presence, then the books, then every time chunk."""
+        values = [name + suffix for name in self.variables for suffix in _SUFFIXES]
+        for path in (*values, *self.small):
+            self._present(path)
+        small = {path: self._read(path) for path in self.small}
+        revisions = {name: self._read(f"revisions/{name}") for name in REVISION_TYPES}
+        self._check_books(small, revisions)
+        earliest = np.full(self.group["latitude"].shape[0], np.iinfo(np.int64).max)
+        for k in range(self.size // (len(self.variables) * len(_SUFFIXES))):
+            self._check_chunk(k, small, earliest)
+            stage.advance(len(self.variables) * len(_SUFFIXES), f"{self.domain}, {len(self.faults)} damaged")
+        heard = small["node_known_time"]
+        if heard is not None and (heard > earliest).any():
+            self.faults.append(f"{self.domain}/node_known_time: later than a value of the node")
+        arrays = len(values) + len(self.small) + len(revisions)
+        return DomainCheck(arrays=arrays, chunks=self._chunks, bytes=self._bytes, digest=self.digest)
+
+    def _present(self, path: str) -> None:
+        """Every chunk of an array is in the snapshot's index; one that is not would read as empty cells."""
+        try:
+            array = self.group[path]
+            wanted = set(itertools.product(*(range(-(-n // c)) for n, c in zip(array.shape, array.chunks, strict=True))))
+            stored = asyncio.run(_coordinates(self.session, f"/{self.domain}/{path}"))
+        except Exception as error:  # whatever a damaged object makes a library raise is the finding
+            self._fault(path, error)
+            return
+        self._chunks += len(wanted & stored)
+        self.faults += [f"{self.domain}/{path}: chunk {'.'.join(map(str, c))} is absent" for c in sorted(wanted - stored)]
+
+    def _read(self, path: str, start: int = 0, stop: int | None = None) -> NDArray[Any] | None:
+        try:
+            array: NDArray[Any] = self.group[path][start:stop]
+        except Exception as error:  # as above
+            place = path if stop is None else f"{path}, steps {start}:{stop} (time chunk {start // self.chunk_steps})"
+            self._fault(place, error)
+            return None
+        self._bytes += array.nbytes
+        return array
+
+    def _fault(self, place: str, error: Exception) -> None:
+        self.faults.append(f"{self.domain}/{place}: {type(error).__name__}: {' '.join(str(error).split())[:200]}")
+
+    def _check_books(self, small: Mapping[str, NDArray[Any] | None], revisions: Mapping[str, NDArray[Any] | None]) -> None:
+        """The content digest, and where each chunk's revisions begin."""
+        columns = {name: column for name, column in revisions.items() if column is not None}
+        axis, digests, starts = small["valid_time"], small["chunks/digest"], small["chunks/revision_start"]
+        if len(columns) < len(revisions) or axis is None or digests is None or starts is None or any(a is None for a in small.values()):
+            return  # the place is named already
+        words = [[name, str(self.group[name].attrs.get("units")), aggregate_of(self.group[name].attrs)] for name in self.variables]
+        found = content_digest(self.domain, self.chunk_steps, words, read_nodes(self.group), axis, digests, columns)
+        if found != self.digest:
+            self.faults.append(f"{self.domain}: the digest over coordinates, chunk digests and revisions differs from the one written")
+        edges = np.arange(len(digests) + 1) * self.chunk_steps
+        if not np.array_equal(np.searchsorted(columns["step"], edges, side="left"), starts):
+            self.faults.append(f"{self.domain}/chunks/revision_start: differs from the revisions")
+
+    def _check_chunk(self, k: int, small: Mapping[str, NDArray[Any] | None], earliest: NDArray[np.int64]) -> None:
+        """One time chunk of every array against its digest and its entry in the books."""
+        start, stop = k * self.chunk_steps, min((k + 1) * self.chunk_steps, self.group["valid_time"].shape[0])
+        state, missing, latest, axis, whole = hashlib.sha256(), [], 0, small["valid_time"], True
+        for name in self.variables:
+            parts = [self._read(name + suffix, start, stop) for suffix in _SUFFIXES]
+            for part in parts:
+                whole = whole and part is not None
+                if part is not None:
+                    state.update(np.ascontiguousarray(part).data)
+            values, latency = parts[0], parts[2]
+            if values is None or latency is None or axis is None:
+                continue
+            missing.append(int(np.count_nonzero(np.isnan(values))))
+            flat = latency.reshape(len(latency), -1).astype(np.int64)
+            known = np.where(flat == NEVER, 0, axis[start:stop, None] + flat)
+            latest = max(latest, int(known.max(initial=0)))
+            np.minimum(earliest, np.where(known == 0, np.iinfo(np.int64).max, known).min(axis=0), out=earliest)
+        if not whole or axis is None:
+            return
+        span = f"time chunk {k} ({_span(axis, start, stop)})"
+        expected = {"digest": np.frombuffer(state.digest(), np.uint8), "missing": np.array(missing), "known_time": np.array(latest)}
+        for name, value in expected.items():
+            stored = small[f"chunks/{name}"]
+            if stored is not None and not np.array_equal(stored[k], value):
+                self.faults.append(f"{self.domain}, {span}: its content differs from chunks/{name}")
+
+
+def _span(axis: NDArray[np.int64], start: int, stop: int) -> str:
+    return f"{format_instant(from_seconds(axis[start]))} .. {format_instant(from_seconds(axis[stop - 1]))}"
+
+
+async def _coordinates(session: Any, path: str) -> set[tuple[int, ...]]:
+    return {tuple(int(n) for n in place) async for place in session.chunk_coordinates(path)}

@@ -1,0 +1,133 @@
+"""A domain's cube as a labelled dataset in a folder (Zarr) or file (NetCDF) of its own, for readers without Cubecast."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+from uuid import uuid4
+
+import numpy as np
+
+from pipeline.contracts.cubes import NEVER, DomainCube
+from pipeline.contracts.times import format_instant, from_seconds
+from pipeline.cube.differences import DomainBook
+from pipeline.errors import ConfigError, NotYetAvailable, StoreError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+Format = Literal["zarr", "netcdf"]
+_CURRENCY = re.compile(r"\b[A-Z]{3}\b")
+
+
+def to_dataset(cube: DomainCube, book: DomainBook, facts: Mapping[str, str]) -> xr.Dataset:
+    """The cube as a CF dataset: values, flags and latencies by `valid_time` and `node`, or by `valid_time`, `y` and `x`.
+
+    Nothing is decoded: `valid_time` is in seconds since 1970, a latency that never was is the fill value.
+
+    Args:
+        cube: What was known at its `as_of`; its superseded versions are left out.
+        book: Titles and attributes.
+        facts: Further attributes of the whole, such as its provenance.
+    """
+    import xarray as xr
+
+    shape = cube.nodes.shape
+    space, sizes = (("node",), (len(cube.nodes),)) if shape is None else (("y", "x"), shape)
+    placed = bool(len(cube.nodes)) and not (np.isnan(cube.nodes.latitude).all() or np.isnan(cube.nodes.longitude).all())
+    series = shape is None and placed
+    node_id = np.array(cube.nodes.ids, dtype=object).reshape(sizes)
+    named = {"long_name": "identity of the node"} | ({"cf_role": "timeseries_id"} if series else {})
+    coords: dict[str, Any] = {
+        "valid_time": (
+            "valid_time",
+            cube.valid_time,
+            {**book.attributes["valid_time"], "axis": "T", "units_metadata": "leap_seconds: none"},
+        ),
+        "node_id": (space, node_id, named),
+    }
+    if placed:
+        for name in ("latitude", "longitude"):
+            coords[name] = (space, getattr(cube.nodes, name).reshape(sizes), dict(book.attributes[name]))
+    data: dict[str, Any] = {}
+    for v, name in enumerate(cube.variables):
+        for suffix, array in (("", cube.values_TNV), ("_flag", cube.flags_TNV), ("_latency", cube.latency_TNV)):
+            attributes = _attributes(suffix, book.attributes[name + suffix])
+            data[name + suffix] = (("valid_time", *space), array[..., v].reshape(len(array), *sizes), attributes)
+    whole = {
+        "Conventions": "CF-1.11",
+        "title": book.title or cube.domain,
+        "source": "cubecast",
+        "history": f"exported from snapshot {cube.snapshot} as of {format_instant(from_seconds(cube.as_of))}",
+        "as_of": format_instant(from_seconds(cube.as_of)),
+        "snapshot": cube.snapshot,
+        **({"featureType": "timeSeries"} if series else {}),
+    }
+    return xr.Dataset(data, coords, {**facts, **whole})
+
+
+def export(dataset: xr.Dataset, to: Path, form: Format, *, chunk_steps: int) -> None:
+    """Write a dataset to a path where there is nothing yet; it appears there whole or not at all.
+
+    Raises:
+        ConfigError: Something is there already, or its folder is not.
+        NotYetAvailable: The dataset has no step or no node.
+        StoreError: The disk refused.
+    """
+    if not to.parent.is_dir():
+        raise ConfigError(asked=f"export to {to}", found=f"no folder {to.parent}", mend="make it, or name another path")
+    if not dataset.sizes["valid_time"] or not all(dataset.sizes.values()):
+        raise NotYetAvailable(
+            asked=f"export {dataset.attrs['title']} as of {dataset.attrs['as_of']}",
+            found="no step or no node was known then",
+            mend="ask for a later --as-of",
+        )
+    _refuse_if_there(to)
+    part = to.with_name(f".{to.name}.{uuid4().hex}.part")
+    try:
+        if form == "zarr":
+            dataset.to_zarr(part, mode="w-", zarr_format=3, consolidated=False, encoding=_encodings(dataset, chunk_steps, "chunks"))
+        else:
+            encoding = _encodings(dataset, chunk_steps, "chunksizes")
+            dataset.to_netcdf(part, mode="w", format="NETCDF4", engine="h5netcdf", encoding=encoding)
+        _refuse_if_there(to)
+        part.rename(to)
+    except OSError as error:
+        raise StoreError(
+            asked=f"export to {to}", found=str(error.strerror or error), mend="free space or mend access; nothing was left there"
+        ) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True) if part.is_dir() else part.unlink(missing_ok=True)
+
+
+def _refuse_if_there(to: Path) -> None:
+    if to.exists() or to.is_symlink():
+        raise ConfigError(asked=f"export to {to}", found="something is there already", mend="name another path, or remove it first")
+
+
+def _attributes(suffix: str, stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Attributes as CF wants them in a file; those that xarray writes itself are left out."""
+    kept = {key: value for key, value in stored.items() if key not in ("coordinates", "never")}
+    if suffix == "_flag":
+        return kept | {"flag_masks": np.array(stored["flag_masks"], np.uint16)}
+    if suffix == "_latency":
+        return kept | {"units": "s"}
+    if _CURRENCY.search(str(stored["units"])):
+        # UDUNITS knows no money.
+        return kept | {"units": "1", "currency_units": stored["units"]}
+    return kept
+
+
+def _encodings(dataset: xr.Dataset, chunk_steps: int, word: str) -> dict[str, dict[str, Any]]:
+    steps = dataset.sizes["valid_time"]
+    found: dict[str, dict[str, Any]] = {}
+    for name, variable in dataset.variables.items():
+        fill = None if variable.dtype.kind in "uiO" or name == "valid_time" else np.array(np.nan, variable.dtype)[()]
+        found[str(name)] = {} if variable.dtype.kind == "O" else {"_FillValue": NEVER if str(name).endswith("_latency") else fill}
+        if name in dataset.data_vars:
+            found[str(name)][word] = (min(chunk_steps, steps), *variable.shape[1:])
+            found[str(name)] |= {"zlib": True, "complevel": 1} if word == "chunksizes" else {}
+    return found

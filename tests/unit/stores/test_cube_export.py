@@ -1,0 +1,81 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from pipeline.contracts.cubes import NEVER, DomainCube, Revisions
+from pipeline.contracts.nodes import NodeSet
+from pipeline.cube.differences import DomainBook
+from pipeline.stores.cube_export import Format, export, to_dataset
+from pipeline.stores.cube_format import GroupTemplate, VariableTemplate, small_arrays, value_arrays
+
+STEPS, NODES = 5, 6
+
+
+def dataset(*, shape: tuple[int, int] | None = None, placed: bool = True) -> tuple[DomainCube, xr.Dataset]:
+    place = np.arange(NODES) + 1.0 if placed else np.full(NODES, np.nan)
+    nodes = NodeSet(ids=tuple(f"n{i}" for i in range(NODES)), latitude=place + 50, longitude=place, shape=shape)
+    variables = (
+        VariableTemplate(name="temperature", units="degC", aggregate="mean", standard_name="air_temperature"),
+        VariableTemplate(name="price", units="GBP/MWh", aggregate="last"),
+    )
+    template = GroupTemplate(
+        domain="a", title="A", axis_T=np.arange(STEPS) * 3600, nodes=nodes, variables=variables, chunk_steps=3, recipe=""
+    )
+    book = DomainBook(
+        title="A",
+        valid_time=template.axis_T,
+        nodes=nodes,
+        variables=("temperature", "price"),
+        chunk_steps=3,
+        recipe="",
+        chunk_digests=np.zeros((2, 32), np.uint8),
+        revisions=Revisions.empty(),
+        attributes={a.path: a.attributes for a in (*value_arrays(template), *small_arrays(template))},
+    )
+    values = np.random.default_rng(0).normal(size=(STEPS, NODES, 2)).astype(np.float32)
+    cube = DomainCube(
+        domain="a",
+        as_of=10**6,
+        snapshot="S",
+        valid_time=template.axis_T,
+        nodes=nodes,
+        variables=book.variables,
+        units=("degC", "GBP/MWh"),
+        values_TNV=values,
+        flags_TNV=np.zeros(values.shape, np.uint16),
+        latency_TNV=np.full(values.shape, NEVER),
+        revisions=Revisions.empty(),
+    )
+    return cube, to_dataset(cube, book, {})
+
+
+@pytest.mark.parametrize(("form", "name"), [("zarr", "a.zarr"), ("netcdf", "a.nc")])
+def test_a_grid_is_exported_as_rows_and_columns_with_its_places(tmp_path: Path, form: Format, name: str) -> None:
+    cube, made = dataset(shape=(2, 3))
+    export(made, tmp_path / name, form, chunk_steps=3)
+    read = xr.open_zarr(tmp_path / name, consolidated=False) if form == "zarr" else xr.open_dataset(tmp_path / name, engine="h5netcdf")
+    with read as found:
+        assert found["price"].dims == ("valid_time", "y", "x")
+        assert found["price"].encoding["chunks" if form == "zarr" else "chunksizes"] == (3, 2, 3)
+        np.testing.assert_array_equal(found["price"].values.reshape(STEPS, NODES), cube.values_TNV[..., 1])
+        np.testing.assert_array_equal(found["latitude"].values.ravel(), cube.nodes.latitude)
+        assert np.isnan(found["price_latency"].values).all()
+
+
+def test_series_at_known_places_say_so_and_others_do_not() -> None:
+    _, placed = dataset()
+    _, unplaced = dataset(placed=False)
+    assert placed.attrs["featureType"] == "timeSeries"
+    assert placed["node_id"].attrs["cf_role"] == "timeseries_id"
+    assert "featureType" not in unplaced.attrs
+    assert "latitude" not in unplaced.coords
+
+
+def test_money_is_no_unit_of_cf_and_is_kept_beside() -> None:
+    _, made = dataset()
+    assert made["price"].attrs["units"] == "1"
+    assert made["price"].attrs["currency_units"] == "GBP/MWh"
+    assert made["temperature"].attrs["units"] == "degC"
+    assert made["temperature"].attrs["standard_name"] == "air_temperature"
