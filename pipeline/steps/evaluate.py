@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -73,9 +74,10 @@ def _made(
 ) -> tuple[Scorecard, tuple[str, ...]]:
     cubes = reading.open_cubes(world, settings, candidate.as_of, absent_is_fine=True)
     windows = reading.windows_of(world, candidate, cubes, as_of=to_seconds(candidate.as_of), live=False)
+    observed = {name: cubes[name].values_TNV for name in windows.domains}
     del cubes
     models = reading.load_models(candidate)
-    statistics = _evaluate(windows, models, progress)
+    statistics = _evaluate(windows, models, observed, progress)
     card = _scorecard(candidate, windows, statistics)
     explanation = models.predictors[JOINT].explain()
     files = {"statistics.json": canonical_json(statistics.to_json()), "explanation.json": canonical_json(explanation)}
@@ -83,7 +85,7 @@ def _made(
     return card, _notes(candidate, windows, card)
 
 
-def _evaluate(windows: WindowSet, models: reading.Models, progress: Progress) -> Statistics:
+def _evaluate(windows: WindowSet, models: reading.Models, observed: Mapping[str, NDArray[np.float32]], progress: Progress) -> Statistics:
     chosen = {name: view.windows_of("test") for name, view in windows.domains.items()}
     if not any(len(index) for index in chosen.values()):
         raise ContractError(asked="evaluate on the test fold", found="no window in it", mend="train with a later cut-off: more data")
@@ -91,7 +93,7 @@ def _evaluate(windows: WindowSet, models: reading.Models, progress: Progress) ->
     for name, index_W in chosen.items():
         forecasters = {model: _forecaster(predictor) for model, predictor in models.of(name).items()}
         with progress.stage(f"evaluate {name}", len(index_W), "windows") as stage:
-            found = found + evaluate_domain(windows, name, forecasters, index_W, stage.advance)
+            found = found + evaluate_domain(windows, name, forecasters, observed[name], index_W, stage.advance)
     return found
 
 

@@ -39,13 +39,15 @@ def target_axis(windows: DomainWindows) -> Axis:
     )
 
 
-def truth_of(windows: DomainWindows, index_W: NDArray[np.int64]) -> Truth:
-    """The targets of some windows in physical units."""
+def truth_of(windows: DomainWindows, observed_TNV: NDArray[np.float32], index_W: NDArray[np.int64]) -> Truth:
+    """The targets of some windows, from the observed values in physical units.
+
+    Scaled values, scaled back, are off by a rounding: a zero would miss an interval that begins at zero.
+    """
     steps_WL = windows.end_W[index_W].astype(np.int64)[:, None] + 1 + np.arange(windows.horizon)
     targets = list(windows.targets)
-    return Truth(
-        values_WLNV=windows.unscale(windows.values_TNV[steps_WL])[..., targets], good_WLNV=windows.good_TNV[steps_WL][..., targets]
-    )
+    held_WL = np.minimum(steps_WL, len(observed_TNV) - 1)
+    return Truth(values_WLNV=observed_TNV[held_WL][..., targets], good_WLNV=windows.good_TNV[steps_WL][..., targets])
 
 
 def batches_of(windows: DomainWindows, index_W: NDArray[np.int64]) -> list[NDArray[np.int64]]:
@@ -58,10 +60,13 @@ def evaluate_domain(
     windows: WindowSet,
     domain: str,
     models: Mapping[str, Forecaster],
+    observed_TNV: NDArray[np.float32],
     index_W: NDArray[np.int64],
     advance: Callable[[int], None],
 ) -> Statistics:
     """The statistics of all models on the same windows of one domain; `advance` is told of windows done.
+
+    `observed_TNV` are the domain's values in physical units on the windows' axis, without the horizon after the cut-off.
 
     Raises:
         ContractError: A model's forecast has another shape than the targets.
@@ -70,7 +75,7 @@ def evaluate_domain(
     view = windows.domains[domain]
     axis = target_axis(view)
     for batch_W in batches_of(view, index_W):
-        truth = truth_of(view, batch_W)
+        truth = truth_of(view, observed_TNV, batch_W)
         for name, model in models.items():
             quantiles = model(windows, domain, batch_W)
             if quantiles.shape[:-1] != truth.good_WLNV.shape:

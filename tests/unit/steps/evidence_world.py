@@ -100,7 +100,7 @@ class Stub:
 
     def predict(self, windows: WindowSet, domain: str, index_W: np.ndarray, *, split: bool = True) -> Prediction:
         view = windows.domains[domain]
-        truth = truth_of(view, index_W)
+        truth = truth_of(view, view.unscale(view.values_TNV), index_W)
         median = np.where(truth.good_WLNV, truth.values_WLNV, np.float32(20)) + np.float32(self.error)
         terms = np.zeros((*median.shape, 3), np.float32)
         terms[..., 0], terms[..., 1] = median - np.float32(0.5), 0.5
