@@ -4,43 +4,17 @@ from datetime import datetime
 from importlib import import_module
 from pathlib import Path
 
-from pipeline.api import (
-    BuildCubeRequest,
-    EvaluateRequest,
-    LandRequest,
-    ObserveRequest,
-    PredictRequest,
-    PromoteRequest,
-    PublishRequest,
-    Receipt,
-    Request,
-    TrainRequest,
-    VerifyRequest,
-)
-from pipeline.contracts.times import parse_instant
+from pipeline.api import Receipt, Request, flow
 from pipeline.contracts.worlds import load_world
 from pipeline.settings import Settings
 from pipeline.telemetry import QUIET
-
-RECEIVED = parse_instant("2026-01-01T00:00:00Z")
 
 
 def requests(world_file: Path, as_of: datetime | None = None) -> list[Request]:
     """The nine requests for one issue time (default: the world's own)."""
     world = load_world(str(world_file))
     assert world.recorded is not None
-    name, now, at = str(world_file), world.recorded.end, as_of or world.recorded.as_of
-    return [
-        LandRequest(world=name, as_of=now, received_time=RECEIVED),
-        ObserveRequest(world=name, as_of=now),
-        BuildCubeRequest(world=name, as_of=now),
-        TrainRequest(world=name, as_of=at),
-        EvaluateRequest(world=name, as_of=at),
-        PromoteRequest(world=name, as_of=at),
-        PredictRequest(world=name, as_of=at),
-        PublishRequest(world=name, as_of=at),
-        VerifyRequest(world=name, as_of=now),
-    ]
+    return list(flow(str(world_file), issue_time=as_of or world.recorded.as_of, now=world.recorded.end))
 
 
 def run_step(request: Request, settings: Settings) -> Receipt:
