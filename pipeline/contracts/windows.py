@@ -1,14 +1,15 @@
 """WindowSet: everything a model may see, as plain arrays, so that it also runs where no storage is at hand.
 
-Shape suffixes: T axis steps, W windows, N node, V variable, K history summary, E edge.
+Shape suffixes: T axis steps, W windows, N node, V variable, K history summary, E edge, I run, H step of a run,
+F forecast variable, D document, P place.
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,60 @@ class Scaler:
     center_NV: NDArray[np.float32]
     scale_NV: NDArray[np.float32]
     relative_NV: NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Future:
+    """What others had forecast for a domain's nodes (weather models, timetables): known-future covariates by vintage.
+
+    Run i speaks of the axis steps first_step_I[i] .. first_step_I[i] + H - 1 and was known from available_time_I[i] on;
+    steps before the axis or after its end are allowed. A window uses one run, the one with the newest `init_time` among
+    those available at its issue time, for all its targets.
+
+    Attributes:
+        variables, units: F names and units.
+        init_time_I, available_time_I: int64 seconds UTC, sorted by (available_time, init_time).
+        first_step_I: int32 index on the domain's axis of the run's first step.
+        values_IHNF: float32, scaled by the training fold's mean and spread, 0 where not good.
+        good_IHNF: bool.
+        run_W: int32 run of each window of the domain, -1 where none was available.
+    """
+
+    variables: tuple[str, ...]
+    units: tuple[str, ...]
+    init_time_I: NDArray[np.int64]
+    available_time_I: NDArray[np.int64]
+    first_step_I: NDArray[np.int32]
+    values_IHNF: NDArray[np.float32]
+    good_IHNF: NDArray[np.bool_]
+    run_W: NDArray[np.int32]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Texts:
+    """Documents in the order in which they became known; a window at t sees those with t - reach < available_time <= t.
+
+    Attributes:
+        reach: Seconds for which a document is seen.
+        buckets: Size of the hash space of `token`.
+        place_ids: P names of what documents are about (a symbol, a venue), or one for all.
+        available_time_D, valid_time_D: int64 seconds UTC, sorted by available_time.
+        place_D: int32 index in place_ids.
+        token_start_D: (D+1,) int64; the tokens of document d are token[token_start_D[d]:token_start_D[d + 1]].
+        token: int32 hashed words and n-grams, 0 .. buckets-1.
+        links: Per domain the nodes that each place speaks of: int32 (node, place) pairs (2, E) and float32 weights (E,)
+            that add up to 1 per node; a domain that is not named sees the mean of all documents at every node.
+    """
+
+    reach: int
+    buckets: int
+    place_ids: tuple[str, ...]
+    available_time_D: NDArray[np.int64]
+    valid_time_D: NDArray[np.int64]
+    place_D: NDArray[np.int32]
+    token_start_D: NDArray[np.int64]
+    token: NDArray[np.int32]
+    links: dict[str, tuple[NDArray[np.int32], NDArray[np.float32]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -58,6 +113,7 @@ class DomainWindows:
         issue_time_W, end_W, fold_W: int64 seconds UTC, int32 index of the last step at or before it, int8 FOLD_CODES.
         patch_start_W: (W+1,) int64; patches of window w are [patch_start_W[w], patch_start_W[w+1]).
         patch_step, patch_node, patch_variable, patch_value, patch_good: axis step, node, variable, scaled value, mask.
+        future: Forecasts by others, None where the world has none for this domain.
     """
 
     domain: str
@@ -101,6 +157,7 @@ class DomainWindows:
     patch_variable: NDArray[np.int16]
     patch_value: NDArray[np.float32]
     patch_good: NDArray[np.bool_]
+    future: Future | None = None
 
     def windows_of(self, fold: Fold) -> NDArray[np.int64]:
         """Indices into the W windows that belong to a fold, in time order."""
@@ -122,6 +179,7 @@ class WindowSet:
         as_of: The cut-off, int64 seconds UTC.
         snapshot: Identity of the cube state that was read.
         zone: IANA zone of the calendar features.
+        texts: Streams of documents by name, which every domain may see.
     """
 
     world: str
@@ -130,15 +188,29 @@ class WindowSet:
     as_of: int
     snapshot: str
     domains: dict[str, DomainWindows]
+    texts: dict[str, Texts] = field(default_factory=dict)
 
     @cached_property
     def digest(self) -> str:
         """sha256 over every array and setting, the identity of what a model was given."""
         state = hashlib.sha256(f"{self.world_digest} {self.as_of}".encode())
-        for name in sorted(self.domains):
-            for field in fields(DomainWindows):
-                content = getattr(self.domains[name], field.name)
-                arrays = [getattr(content, f.name) for f in fields(Scaler)] if isinstance(content, Scaler) else [content]
-                for array in arrays:
-                    state.update(np.ascontiguousarray(array).data if isinstance(array, np.ndarray) else repr(array).encode())
+        for part in (self.domains, self.texts):
+            for name in sorted(part):
+                _update(state, part[name])
         return state.hexdigest()
+
+
+def _update(state: Any, content: object) -> None:
+    """Feed a value, and whatever it holds, to a hash."""
+    if is_dataclass(content):
+        for each in fields(content):
+            _update(state, getattr(content, each.name))
+    elif isinstance(content, dict):
+        for key in sorted(content):
+            state.update(repr(key).encode())
+            _update(state, content[key])
+    elif isinstance(content, tuple) and any(isinstance(inner, np.ndarray) for inner in content):
+        for inner in content:
+            _update(state, inner)
+    else:
+        state.update(np.ascontiguousarray(content).data if isinstance(content, np.ndarray) else repr(content).encode())
