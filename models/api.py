@@ -18,16 +18,18 @@ from models.prediction import Prediction, Predictor
 from models.predictor import JointPredictor
 from models.progress import Progress
 from models.recipes import RECIPES
-from models.shapes import DomainShape, shape_of
-from models.state import Fitted, common_meta, pack, read_shapes, shape_arrays, unpack
+from models.shapes import DomainShape, TextShape, shape_of, text_shape_of
+from models.state import Fitted, below, common_meta, opened, pack, read_shapes, read_texts, shape_arrays
 from models.training.folds import folds_of
 from models.training.loop import Trainer, reproducible, training_precision
+from pipeline.contracts.forecasts import FUTURE, TEXT_PREFIX
 from pipeline.contracts.times import format_instant, from_seconds
 from pipeline.contracts.windows import WindowSet
 from pipeline.errors import ConfigError, ContractError, NotYetAvailable
 
 __all__ = [
     "Fitted",
+    "JointPredictor",
     "ModelConfig",
     "Prediction",
     "Predictor",
@@ -71,6 +73,8 @@ def fit(windows: WindowSet, config: ModelConfig, *, seed: int, progress: Progres
         StoreError: The checkpoint cannot be written.
     """
     shapes, notes = _usable(windows)
+    texts = {name: text_shape_of(stream) for name, stream in sorted(windows.texts.items())}
+    _check_names(shapes, texts, config)
     leading, skipped = _leading(windows, shapes)
     if not leading:
         raise NotYetAvailable(
@@ -79,13 +83,13 @@ def fit(windows: WindowSet, config: ModelConfig, *, seed: int, progress: Progres
             mend="wait for more data, ask for a later --as-of, or shorten context and horizon",
         )
     with reproducible(config.threads):
-        trainer = Trainer(windows, shapes, leading, config, seed)
+        trainer = Trainer(windows, shapes, texts, leading, config, seed)
         identity = {"window_digest": windows.digest, "config_digest": config.digest, "seed": seed}
         trainer.run(progress, checkpoint, identity)
-    arrays = shape_arrays(shapes)
+    arrays = shape_arrays(shapes, texts)
     for domain, best in trainer.best.items():
         arrays |= {f"weights/{domain}/{name}": p.numpy() for name, p in best.weights.items()}
-    meta = common_meta("joint", windows, shapes) | {
+    meta = common_meta("joint", windows, shapes, texts) | {
         "config": config.as_json(),
         "config_digest": config.digest,
         "seed": seed,
@@ -101,20 +105,19 @@ def fit(windows: WindowSet, config: ModelConfig, *, seed: int, progress: Progres
     return Fitted(state=pack(arrays), meta=meta)
 
 
-def load(state: bytes, meta: Mapping[str, Any]) -> Predictor:
+def load(state: bytes, meta: Mapping[str, Any]) -> JointPredictor:
     """The joint model that `fit` left.
 
     Raises:
         ContractError: State and meta are not those of a joint model of this version.
     """
-    arrays = unpack(state)
-    shapes = read_shapes(meta, arrays, "joint")
+    meta, arrays = opened(state, meta, "joint")
+    shapes, texts = read_shapes(meta, arrays), read_texts(meta, arrays)
     config = ModelConfig(**meta["config"])
     models = {}
     for domain in meta["leading"]:
-        model = JointModel(shapes, (domain,), config)
-        prefix = f"weights/{domain}/"
-        weights = {n.removeprefix(prefix): torch.from_numpy(a.copy()) for n, a in arrays.items() if n.startswith(prefix)}
+        model = JointModel(shapes, texts, (domain,), config)
+        weights = {name: torch.from_numpy(array.copy()) for name, array in below(arrays, f"weights/{domain}/").items()}
         try:
             missing = model.load_state_dict(weights, strict=False)
         except RuntimeError as error:
@@ -125,7 +128,20 @@ def load(state: bytes, meta: Mapping[str, Any]) -> Predictor:
                 asked=f"weights of domain '{domain}'", found=f"no match for {lacking[:3]}", mend="train again with this version"
             )
         models[domain] = model.eval()
-    return JointPredictor(models, shapes, config)
+    return JointPredictor(models, shapes, texts, config)
+
+
+def _check_names(shapes: dict[str, DomainShape], texts: dict[str, TextShape], config: ModelConfig) -> None:
+    """Refuse two modalities of one name, and a blind one that is not there."""
+    streams = [TEXT_PREFIX + name for name in texts]
+    known = [*shapes, FUTURE, *streams]
+    if len(set(known)) < len(known):
+        raise ConfigError(
+            asked=f"domains {', '.join(shapes)}", found=f"one is named as a modality is: {FUTURE} or {TEXT_PREFIX}STREAM", mend="rename it"
+        )
+    for name in config.blinded:
+        if name not in known:
+            raise ConfigError(asked=f"model option blind = '{config.blind}'", found=f"no '{name}'", mend=f"allowed: {', '.join(known)}")
 
 
 def _usable(windows: WindowSet) -> tuple[dict[str, DomainShape], list[str]]:

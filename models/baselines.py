@@ -16,7 +16,7 @@ from models.gather import Batch, Gatherer, usual_values
 from models.prediction import Prediction, Predictor, bounded, physical
 from models.ridge import Ridge
 from models.shapes import DomainShape, check_same, shape_of
-from models.state import Fitted, common_meta, pack, read_shapes, shape_arrays, unpack
+from models.state import Fitted, below, common_meta, opened, pack, read_shapes, shape_arrays
 from pipeline.contracts.forecasts import BASELINES, MEDIAN, QUANTILES
 from pipeline.contracts.windows import DomainWindows, Scaler, WindowSet
 from pipeline.errors import ContractError
@@ -104,8 +104,8 @@ def fit_baselines(windows: WindowSet) -> Fitted:
         for kind, model in _fit_points(gatherer, train).items():
             own = model.arrays() | {"residual_LGQ": _residuals(model, gatherer, train)}
             arrays |= {f"{kind}/{name}/{key}": array for key, array in own.items()}
-    meta = common_meta("baselines", windows, shapes) | {"notes": notes}
-    return Fitted(state=pack(shape_arrays(shapes) | arrays), meta=meta)
+    meta = common_meta("baselines", windows, shapes, {}) | {"kinds": list(BASELINES), "notes": notes}
+    return Fitted(state=pack(shape_arrays(shapes, {}) | arrays), meta=meta)
 
 
 def load_baselines(state: bytes, meta: Mapping[str, Any]) -> dict[str, Predictor]:
@@ -114,23 +114,20 @@ def load_baselines(state: bytes, meta: Mapping[str, Any]) -> dict[str, Predictor
     Raises:
         ContractError: State and meta are not those of baselines of this version.
     """
-    arrays = unpack(state)
-    shapes = read_shapes(meta, arrays, "baselines")
+    meta, arrays = opened(state, meta, "baselines")
+    shapes = read_shapes(meta, arrays)
     found: dict[str, Predictor] = {}
-    for kind in BASELINES:
-        own = {}
-        for domain in shapes:
-            prefix = f"{kind}/{domain}/"
-            own[domain] = {key.removeprefix(prefix): a for key, a in arrays.items() if key.startswith(prefix)}
-        found[kind] = BaselinePredictor(kind, shapes, own)
+    for kind in meta["kinds"]:
+        own = {domain: fitted for domain in shapes if (fitted := below(arrays, f"{kind}/{domain}/"))}
+        found[kind] = BaselinePredictor(kind, {domain: shapes[domain] for domain in own}, own, tuple(shapes))
     return found
 
 
 class BaselinePredictor:
     """A baseline's Predictor; its split has only the anchor filled."""
 
-    def __init__(self, kind: str, shapes: dict[str, DomainShape], arrays: dict[str, dict[str, Array]]) -> None:
-        self._kind, self._shapes = kind, shapes
+    def __init__(self, kind: str, shapes: dict[str, DomainShape], arrays: dict[str, dict[str, Array]], domains: tuple[str, ...]) -> None:
+        self._kind, self._shapes, self._domains = kind, shapes, domains
         self._points = {domain: _restore(kind, own) for domain, own in arrays.items()}
         self._residual = {domain: own["residual_LGQ"] for domain, own in arrays.items()}
         self._gatherer: tuple[DomainWindows, Gatherer] | None = None
@@ -155,7 +152,7 @@ class BaselinePredictor:
             check_same(self._shapes[domain], own)
             self._gatherer = own, Gatherer(own, self._shapes[domain].usual_NV)
         gatherer = self._gatherer[1]
-        others = tuple(k for k in sorted(self._shapes) if k != domain)
+        others = tuple(k for k in sorted(self._domains) if k != domain)
         size = max(1, _ROWS // len(own.node_ids))
         chunks = [self._chunk(own, gatherer, np.asarray(index_W[s : s + size])) for s in range(0, max(len(index_W), 1), size)]
         q = np.concatenate([c[0] for c in chunks])

@@ -26,7 +26,12 @@ class ModelConfig:
         blocks, expansion: Residual blocks of the trunk, and their inner width in units of `hidden`.
         hubs, hops: Hub tokens and diffusion hops of the spatial branch on nodes; grids use `levels` of pooling.
         modalities: False fits the w_k = 0 control, in which no domain sees another.
+        blind: Names of modalities that are left out, with commas between: other domains, `future`, `text_STREAM`.
         summary_hidden, summary_tokens, summary_context: Width, tokens and newest steps of a domain's summary for others.
+        grid_tokens: Most cells of the coarsest map that a grid's summary adds; 0 adds none.
+        future_hidden: Width of one lead of what others forecast.
+        text_rows, text_width: Size of the table of hashed tokens; larger hash spaces fold onto it.
+        text_documents: Documents that a window sees at most, the newest.
         dropout, modality_dropout: Chance to drop a trunk unit, and a whole other domain, while training.
         epochs: Most epochs; the best one on the validation fold is kept per domain.
         patience: Epochs without gain after which a domain stops training.
@@ -54,9 +59,15 @@ class ModelConfig:
     hops: int = 2
     levels: int = 2
     modalities: bool = True
+    blind: str = ""
     summary_hidden: int = 32
     summary_tokens: int = 4
     summary_context: int = 12
+    grid_tokens: int = 16
+    future_hidden: int = 8
+    text_rows: int = 4096
+    text_width: int = 16
+    text_documents: int = 512
     dropout: float = 0.0
     modality_dropout: float = 0.2
     epochs: int = 8
@@ -81,6 +92,11 @@ class ModelConfig:
     def digest(self) -> str:
         """sha256 over every choice."""
         return digest_json(self.as_json())
+
+    @property
+    def blinded(self) -> tuple[str, ...]:
+        """The names in `blind`."""
+        return tuple(name.strip() for name in self.blind.split(",") if name.strip())
 
     def as_json(self) -> dict[str, Any]:
         """Every choice by name."""
@@ -112,6 +128,8 @@ def _parsed(key: str, value: object, kind: Any) -> Any:
     if get_origin(kind) is Literal:
         return _allowed(key, value, value in get_args(kind), f"one of {', '.join(get_args(kind))}")
     text = str(value).strip()
+    if kind is str:
+        return text
     if kind is bool:
         _allowed(key, value, text.lower() in ("true", "false"), "true or false")
         return text.lower() == "true"
@@ -123,7 +141,7 @@ def _parsed(key: str, value: object, kind: Any) -> Any:
         return _allowed(
             key, number, 0 <= number < 1 or (number == 1 and key in ("quantile_share", "quantile_weight")), "at least 0, below 1"
         )
-    least = 0 if key in ("epochs", "blocks", "hops", "hubs", "levels") else 1 if kind is int else 0
+    least = 0 if key in ("epochs", "blocks", "hops", "hubs", "levels", "grid_tokens") else 1 if kind is int else 0
     return _allowed(
         key, number, least <= number < 1e9 and (kind is int or number > 0), f"{'above' if kind is float else 'at least'} {least}"
     )

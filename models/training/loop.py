@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.config import ModelConfig
-from models.gather import Batch, Context, Gatherer
+from models.feeds import Feeds
+from models.gather import Batch
 from models.joint import Change, JointModel
 from models.losses import absolute, pinball, target_change
 from models.progress import Progress
-from models.shapes import DomainShape
+from models.shapes import DomainShape, TextShape
 from models.training.checkpoint import read_checkpoint, write_checkpoint
 from models.training.folds import folds_of
 from models.training.spread import usual_steps
@@ -73,21 +74,28 @@ class Trainer:
     Args:
         windows: Everything the model may see.
         shapes: Of every domain that holds data.
+        texts: Of every stream of documents.
         leading: Domains that have training windows and targets.
         config: All choices.
         seed: Of weights, order and dropout.
     """
 
     def __init__(
-        self, windows: WindowSet, shapes: dict[str, DomainShape], leading: tuple[str, ...], config: ModelConfig, seed: int
+        self,
+        windows: WindowSet,
+        shapes: dict[str, DomainShape],
+        texts: dict[str, TextShape],
+        leading: tuple[str, ...],
+        config: ModelConfig,
+        seed: int,
     ) -> None:
         self.windows, self.shapes, self.leading, self.config, self.seed = windows, shapes, leading, config, seed
         torch.manual_seed(seed)
-        self.model = JointModel(shapes, leading, config)
-        self.gatherers = {name: Gatherer(windows.domains[name], shapes[name].usual_NV) for name in shapes}
+        self.model = JointModel(shapes, texts, leading, config)
+        self.feeds = Feeds(windows, shapes, texts, config)
         self.folds = {d: folds_of(windows.domains[d]) for d in leading}
         for d in leading:
-            self.model.net(d).start_spread(usual_steps(self.gatherers[d], shapes[d], self.folds[d].train))
+            self.model.net(d).start_spread(usual_steps(self.feeds.domains[d], shapes[d], self.folds[d].train))
         self.optimiser = torch.optim.AdamW(_groups(self.model, config), lr=config.learning_rate, fused=True)
         self.averaged = {name: p.detach().clone() for name, p in self.model.named_parameters()}
         self.dtype = training_precision(config)
@@ -159,11 +167,12 @@ class Trainer:
         return self.config.learning_rate * (0.51 + 0.49 * math.cos(math.pi * min(done, 1.0)))
 
     def _step(self, domain: str, index_W: NDArray[np.int64], chance: torch.Generator) -> float:
-        batch, contexts = gathered(self.model, self.gatherers, domain, index_W)
-        keep = {k: torch.rand(len(index_W), generator=chance) >= self.config.modality_dropout for k in contexts}
+        batch, around = self.feeds.batch(self.model, domain, index_W)
+        told = self.model.modalities(domain)
+        keep = {k: torch.rand(len(index_W), generator=chance) >= self.config.modality_dropout for k in told}
         shown = max(1, round(len(index_W) * self.config.quantile_share))
         with torch.autocast("cpu", torch.bfloat16, enabled=self.dtype == torch.bfloat16):
-            change: Change = self.model(domain, batch, contexts, keep, parts=False, spread_windows=shown)
+            change: Change = self.model(domain, batch, around, keep, parts=False, spread_windows=shown)
         came, usable = self._came(domain, batch)
         loss = absolute(change, came, usable, self.weight[domain])
         loss = loss + self.config.quantile_weight * pinball(change, came, usable, self.weight[domain])
@@ -211,9 +220,9 @@ class Trainer:
         size = self.plan[domain][0]
         error, anchor, cells = (torch.zeros(len(self.shapes[domain].targets), dtype=torch.float64) for _ in range(3))
         for start in range(0, len(index), size):
-            batch, contexts = gathered(self.model, self.gatherers, domain, index[start : start + size])
+            batch, around = self.feeds.batch(self.model, domain, index[start : start + size])
             with torch.autocast("cpu", torch.bfloat16, enabled=self.dtype == torch.bfloat16):
-                change: Change = self.model(domain, batch, contexts, {}, parts=False, spread_windows=0)
+                change: Change = self.model(domain, batch, around, {}, parts=False, spread_windows=0)
             came, usable = self._came(domain, batch)
             error += ((change.median_BLNV - came).abs() * usable).sum((0, 1, 2), dtype=torch.float64)
             anchor += (came.abs() * usable).sum((0, 1, 2), dtype=torch.float64)
@@ -221,7 +230,7 @@ class Trainer:
         return error / cells.clamp(min=1), anchor / cells.clamp(min=1)
 
     def _weights(self, domain: str, parameters: dict[str, Tensor]) -> dict[str, Tensor]:
-        own = (f"nets.{domain}.", *(f"summaries.{k}." for k in self.model.others(domain)))
+        own = self.model.parts_of(domain)
         return {name: p.clone() for name, p in parameters.items() if name.startswith(own)}
 
     def _tensors(self) -> dict[str, Tensor]:
@@ -249,15 +258,6 @@ class Trainer:
             key, _, part = name.partition("/")
             state.setdefault(int(key), {})[part] = value
         self.optimiser.load_state_dict({"state": state, "param_groups": self.optimiser.state_dict()["param_groups"]})
-
-
-def gathered(
-    model: JointModel, gatherers: dict[str, Gatherer], domain: str, index_W: NDArray[np.int64]
-) -> tuple[Batch, dict[str, Context]]:
-    """Windows of the leading domain, and the newest steps of the others at the same issue times."""
-    batch = gatherers[domain].batch(index_W)
-    others = [k for k in model.others(domain) if k in gatherers]
-    return batch, {k: gatherers[k].context_at(batch.issue_time_B, model.summary_steps(k)) for k in others}
 
 
 def _plan(windows: int, nodes: int, config: ModelConfig) -> tuple[int, int]:

@@ -225,7 +225,7 @@ def test_every_kind_of_temporal_branch_trains(temporal: str) -> None:
 def test_sparse_and_dense_diffusion_agree(monkeypatch: pytest.MonkeyPatch, city: WindowSet) -> None:
     shapes, _ = api._usable(city)
     torch.manual_seed(0)
-    space = JointModel({"road": shapes["road"]}, ("road",), TINY).nets["road"].space
+    space = JointModel({"road": shapes["road"]}, {}, ("road",), TINY).nets["road"].space
     x, seen = torch.randn(2, 5, 16), torch.ones(2, 5, dtype=torch.bool)
     dense = space(x, seen)
     monkeypatch.setattr("models.layers.spatial.DENSE_NODES", 0)
