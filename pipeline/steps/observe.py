@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from pipeline.api import ObserveRequest, Receipt
 from pipeline.contracts.nodes import NodeSet
 from pipeline.contracts.observations import REJECTION_SCHEMA, RowCounts
-from pipeline.contracts.worlds import Source, World, load_world
+from pipeline.contracts.world_files import load_world
+from pipeline.contracts.worlds import Source, World
 from pipeline.errors import ContractError
 from pipeline.quality.availability import available_times, settled
 from pipeline.quality.screen import Screened, screen
