@@ -14,6 +14,7 @@ from models.baselines import fit_baselines, load_baselines
 from models.config import ModelConfig, with_options
 from models.gather import usual_values
 from models.joint import JointModel
+from models.look import Look
 from models.prediction import Prediction, Predictor
 from models.predictor import JointPredictor
 from models.progress import Progress
@@ -30,6 +31,7 @@ from pipeline.errors import ConfigError, ContractError, NotYetAvailable
 __all__ = [
     "Fitted",
     "JointPredictor",
+    "Look",
     "ModelConfig",
     "Prediction",
     "Predictor",

@@ -13,6 +13,8 @@ from pipeline.errors import ConfigError
 
 Temporal = Literal["lstm", "gru", "rnn", "linear"]
 Precision = Literal["auto", "float32", "bfloat16"]
+TimeAttention = Literal["newest", "full"]
+SpaceAttention = Literal["hubs", "full"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +25,11 @@ class ModelConfig:
         hidden: Width D of every node's representation.
         temporal: Kind of the temporal branch; `temporal_hidden` its width; one of its inputs is `patch`
             steps, or more where the context would make more than `patches` of them.
+        time_attention: `newest` lets the newest state ask all; `full` lets all ask all before.
+        attention: Over nodes, through `hubs` tokens or in `full`, each asking each, on at most `full_nodes` nodes.
+        heads: Of full attention.
+        spatial_transformer: Grids are looked at through a learned affine map.
+        mix_tokens: What other domains tell is mixed by self-attention across them before it is read.
         blocks, expansion: Residual blocks of the trunk, and their inner width in units of `hidden`.
         hubs, hops: Hub tokens and diffusion hops of the spatial branch on nodes; grids use `levels` of pooling.
         modalities: False fits the w_k = 0 control, in which no domain sees another.
@@ -53,6 +60,12 @@ class ModelConfig:
     temporal_hidden: int = 32
     patch: int = 3
     patches: int = 4
+    time_attention: TimeAttention = "newest"
+    attention: SpaceAttention = "hubs"
+    full_nodes: int = 1024
+    heads: int = 4
+    spatial_transformer: bool = False
+    mix_tokens: bool = False
     blocks: int = 3
     expansion: int = 2
     hubs: int = 16
@@ -121,7 +134,25 @@ def with_options(config: ModelConfig, options: Mapping[str, object]) -> ModelCon
             hint = f"did you mean '{close[0]}'? " if close else ""
             raise ConfigError(asked=f"model option '{key}'", found="no such option", mend=f"{hint}allowed: {', '.join(known)}")
         changes[key] = _parsed(key, value, hints[key])
-    return replace(config, **changes)
+    return _consistent(replace(config, **changes))
+
+
+def _consistent(config: ModelConfig) -> ModelConfig:
+    """Refuse widths that the heads of full attention do not divide."""
+    asking = {
+        "hidden": config.attention == "full",
+        "temporal_hidden": config.time_attention == "full",
+        "summary_hidden": config.mix_tokens,
+    }
+    for name, asked in asking.items():
+        width = getattr(config, name)
+        if asked and width % config.heads:
+            raise ConfigError(
+                asked=f"model option {name} = {width} with heads = {config.heads}",
+                found="heads that do not divide it",
+                mend=f"give a multiple of {config.heads}, such as {-(-width // config.heads) * config.heads}",
+            )
+    return config
 
 
 def _parsed(key: str, value: object, kind: Any) -> Any:

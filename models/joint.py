@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from models.config import ModelConfig
 from models.gather import Around, Batch
 from models.inputs import context_channels, feature_count, flat_features, joined
-from models.layers.attention import TokenReader
+from models.layers.attention import SelfAttention, TokenReader
 from models.layers.fusion import Fusion, split
 from models.layers.future import FutureReader
 from models.layers.spatial import GridSpace, NodeSpace
@@ -69,12 +69,11 @@ class DomainNet(nn.Module):
         self.time_of_day, self.day_of_week = nn.Embedding(shape.slots_per_day, d), nn.Embedding(7, d)
         for table in (self.time_of_day, self.day_of_week):
             nn.init.normal_(table.weight, std=0.1)
-        patch = max(config.patch, -(-shape.context // config.patches))
-        self.temporal = TemporalBranch(config.temporal, 2 * v, shape.context, patch, config.temporal_hidden, d)
+        self.temporal = TemporalBranch(2 * v, shape.context, config)
         if shape.grid_shape is not None:
-            self.space: nn.Module = GridSpace(d, shape.grid_shape, config.levels)
+            self.space: nn.Module = GridSpace(shape.grid_shape, config)
         else:
-            self.space = NodeSpace(d, config.hubs, config.hops, n, shape.edges_2E, shape.edge_weight_E)
+            self.space = NodeSpace(n, shape.edges_2E, shape.edge_weight_E, config)
         self.readers = nn.ModuleDict({k: _reader(k, shape, texts, config) for k in modalities})
         self.fusion = Fusion(n, shape.horizon, len(modalities))
         self.trunk = nn.Sequential(*(Residual(d, config.expansion, config.dropout) for _ in range(config.blocks)))
@@ -193,6 +192,7 @@ class JointModel(nn.Module):
         self._nets = {d: DomainNet(shapes[d], self._modalities[d], texts, config) for d in leading}
         self.nets = nn.ModuleDict(self._nets)
         self.summaries = nn.ModuleDict({k: Summary(shapes[k], config) for k in needed})
+        self.mixing = SelfAttention(config.summary_hidden, config.heads) if config.mix_tokens and needed else None
         self.texts = nn.ModuleDict(
             {k: TextSummary(min(texts[k].buckets, config.text_rows), config.text_width, config.summary_hidden) for k in read}
         )
@@ -220,7 +220,7 @@ class JointModel(nn.Module):
     def parts_of(self, domain: str) -> tuple[str, ...]:
         """Prefixes of the parameters that forecasting one domain takes."""
         summaries = (f"summaries.{k}." for k in self._others[domain])
-        return (f"nets.{domain}.", *summaries, *(f"texts.{k}." for k in self._streams[domain]))
+        return (f"nets.{domain}.", "mixing.", *summaries, *(f"texts.{k}." for k in self._streams[domain]))
 
     def forward(self, domain: str, batch: Batch, around: Around, keep: Mapping[str, Tensor], *, parts: bool, spread_windows: int) -> Change:
         """The forecast change of one domain's batch.
@@ -233,13 +233,26 @@ class JointModel(nn.Module):
             parts: Whether to split the change.
             spread_windows: For how many of the first windows to give the spread.
         """
-        told: dict[str, Told] = {k: self.summaries[k](context) for k, context in around.contexts.items()}
+        told = self._mixed({k: _kept(k, self.summaries[k](context), keep) for k, context in around.contexts.items()})
         told |= {TEXT_PREFIX + k: self.texts[k](documents) for k, documents in around.documents.items()}
         if FUTURE in self._modalities[domain] and batch.ahead_BNLX is not None and batch.ahead_B is not None:
             told[FUTURE] = joined([batch.ahead_BNLX], 3), batch.ahead_B
-        told = {k: (said, present & keep[k] if k in keep else present) for k, (said, present) in told.items()}
+        told = {k: _kept(k, said, keep) for k, said in told.items()}
         change: Change = self.nets[domain](batch, told, parts=parts, spread_windows=spread_windows)
         return change
+
+    def _mixed(self, told: dict[str, Told]) -> dict[str, Told]:
+        """What other domains tell, each token knowing of the others that are there."""
+        if self.mixing is None or not told:
+            return told
+        sizes = [tokens.shape[1] for tokens, _ in told.values()]
+        there_BM = torch.cat([present[:, None].expand(-1, m) for m, (_, present) in zip(sizes, told.values(), strict=True)], 1)
+        mixed = self.mixing(torch.cat([tokens for tokens, _ in told.values()], 1), there_BM).split(sizes, 1)
+        return {k: (tokens, present) for (k, (_, present)), tokens in zip(told.items(), mixed, strict=True)}
+
+
+def _kept(name: str, told: Told, keep: Mapping[str, Tensor]) -> Told:
+    return (told[0], told[1] & keep[name]) if name in keep else told
 
 
 def modalities_of(domain: str, shapes: Mapping[str, DomainShape], texts: Mapping[str, TextShape], config: ModelConfig) -> tuple[str, ...]:

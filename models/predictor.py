@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from models.config import ModelConfig
 from models.feeds import Feeds
 from models.joint import JointModel, quantiles
+from models.look import Look, attention, patch_ends, watching
 from models.prediction import Prediction, bounded, physical
 from models.shapes import DomainShape, TextShape, check_same, check_same_texts
 from models.training.loop import reproducible
-from pipeline.contracts.forecasts import PARTS
+from pipeline.contracts.forecasts import MEDIAN, PARTS
 from pipeline.contracts.windows import Scaler, WindowSet
 from pipeline.errors import ContractError
 
@@ -81,6 +82,24 @@ class JointPredictor:
             parts=chunks[0].parts,
         )
 
+    def look(self, windows: WindowSet, domain: str, index_W: NDArray[np.int64]) -> Look:
+        """What the forecasts of a few windows rest on: attention, and what each modality's absence would change.
+
+        Raises:
+            ContractError: As `predict`.
+        """
+        told = self.modalities(domain) if domain in self._models else ()
+        median = self.predict(windows, domain, index_W, split=False).quantiles_BLNVQ[..., MEDIAN]
+        occlusion = {
+            k: self.predict(windows, domain, index_W, split=False, without=(k,)).quantiles_BLNVQ[..., MEDIAN] - median for k in told
+        }
+        model, index = self._models[domain], np.asarray(index_W, np.int64)
+        with torch.inference_mode(), watching(model, domain) as found:
+            batch, around = self._feeds_of(windows).batch(model, domain, index)
+            model(domain, batch, around, {}, parts=False, spread_windows=0)
+            fields = attention(found, model, domain, len(index), len(self._shapes[domain].node_ids))
+        return Look(occlusion=occlusion, step_seconds_P=patch_ends(model, domain), **fields)
+
     def explain(self) -> dict[str, Any]:
         """Per domain: alpha per node, beta per node and lead, w of x_fuse per modality, w of y per modality and lead."""
         found = {}
@@ -88,6 +107,7 @@ class JointPredictor:
             fusion, modalities = model.net(domain).fusion, model.modalities(domain)
             found[domain] = {
                 "node_ids": list(self._shapes[domain].node_ids),
+                "step_seconds": self._shapes[domain].step_seconds,
                 "alpha": fusion.alpha_logit.sigmoid().tolist(),
                 "beta": fusion.beta_logit.sigmoid().tolist(),
                 "w_x": dict(zip(modalities, fusion.w_x.tolist(), strict=True)),

@@ -37,6 +37,7 @@ app.add_typer(steps_app)
 app.add_typer(worlds_app, name="worlds", rich_help_panel="Look")
 app.add_typer(sources_app, name="sources", rich_help_panel="Look")
 app.add_typer(models_app, name="models", rich_help_panel="Look")
+app.add_typer(models_app, name="model", hidden=True)
 app.add_typer(cube_app, name="cube", rich_help_panel="Look")
 app.add_typer(airflow_app, name="airflow", rich_help_panel="Run")
 

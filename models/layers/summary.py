@@ -33,6 +33,14 @@ class GridTokens(nn.Module):
             layers += [nn.GELU(approximate="tanh"), nn.MaxPool2d(2, ceil_mode=True), nn.Conv2d(width, width, 3, padding=1)]
             rows, columns = -(-rows // 2), -(-columns // 2)
         self.layers = nn.Sequential(*layers)
+        self.coarse = rows, columns
+
+    def held(self) -> Tensor:
+        """(M, N): which cells each token holds, a share each."""
+        rows, columns = self.coarse
+        one = torch.eye(rows * columns).view(-1, 1, rows, columns)
+        own = nn.functional.interpolate(one, size=self.shape, mode="nearest").flatten(1)
+        return own / own.sum(1, keepdim=True).clamp(min=1)
 
     def forward(self, x_BNS: Tensor) -> Tensor:
         """(B, M, S)."""
@@ -69,6 +77,14 @@ class Summary(nn.Module):
         """(B, N, M): how much each token holds of each node; nothing of nodes of which nothing is seen."""
         asked: Tensor = self.ask(node_BNS)
         return asked.float().masked_fill(~seen_BN[..., None], _FAR).softmax(1)
+
+    def held(self, context: Context) -> Tensor:
+        """(B, M, N): how much each token holds of each node; a cell of the coarsest map holds the cells around it alike."""
+        node_BNS, seen_BN = self.nodes(context), context.has_BNV.any(-1)
+        held_BMN = self.weights(node_BNS, seen_BN).transpose(1, 2)
+        if self.grid is None:
+            return held_BMN
+        return torch.cat([held_BMN, self.grid.held().to(held_BMN.device).expand(len(held_BMN), -1, -1)], 1)
 
     def forward(self, context: Context) -> tuple[Tensor, Tensor]:
         """Tokens (B, M, S), and (B,) whether anything of the domain is seen at all."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from models.config import Temporal
-from models.layers.attention import TimeAttention
+from models.config import ModelConfig
+from models.layers.attention import SelfAttention, TimeAttention
 
 
 def patches(x_BNC: Tensor, patch: int) -> Tensor:
@@ -31,25 +31,26 @@ class TemporalBranch(nn.Module):
     """The context of every node, read in order, each node by itself.
 
     Args:
-        kind: Recurrent cell, or `linear`: one map over all lags.
         inputs: Channels of one step.
         steps: Steps of the context.
-        patch: Steps in one input of the cell.
-        width: Width of the cell.
-        hidden: Width of what is returned.
+        config: Kind of the cell (or `linear`: one map over all lags), its width, its patches, attention over time.
     """
 
-    def __init__(self, kind: Temporal, inputs: int, steps: int, patch: int, width: int, hidden: int) -> None:
+    def __init__(self, inputs: int, steps: int, config: ModelConfig) -> None:
         super().__init__()
-        self.patch = min(patch, steps)
-        self.kind = kind
-        if kind == "linear":
+        width, hidden = config.temporal_hidden, config.hidden
+        self.patch = min(max(config.patch, -(-steps // config.patches)), steps)
+        self.steps, self.kind = steps, config.temporal
+        self.mixing: SelfAttention | None = None
+        if config.temporal == "linear":
             self.lags = nn.Linear(inputs * steps, hidden)
-        else:
-            cell = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}[kind]
-            self.cell = cell(inputs * self.patch, width)
-            self.attention = TimeAttention(width)
-            self.out = nn.Linear(width, hidden)
+            return
+        cell = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}[config.temporal]
+        self.cell = cell(inputs * self.patch, width)
+        if config.time_attention == "full":
+            self.mixing = SelfAttention(width, config.heads)
+        self.attention = TimeAttention(width)
+        self.out = nn.Linear(width, hidden)
 
     def forward(self, x_BNXC: Tensor) -> Tensor:
         """(B, N, D)."""
@@ -58,6 +59,8 @@ class TemporalBranch(nn.Module):
             linear: Tensor = self.lags(x_BNXC.flatten(2))
             return linear
         state_PRD, _ = self.cell(patches(x_BNXC, self.patch))
+        if self.mixing is not None:
+            state_PRD = self.mixing(state_PRD.transpose(0, 1)).transpose(0, 1)
         found: Tensor = self.out(self.attention(state_PRD))
         return found.view(b, n, -1)
 
