@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from models.baselines import fit_baselines, load_baselines
 from models.config import ModelConfig, with_options
@@ -22,7 +23,10 @@ from models.recipes import RECIPES
 from models.shapes import DomainShape, TextShape, shape_of, text_shape_of
 from models.state import Fitted, below, common_meta, opened, pack, read_shapes, read_texts, shape_arrays
 from models.training.folds import folds_of
-from models.training.loop import Trainer, reproducible, training_precision
+from models.training.loop import Task, Trainer
+from models.training.memory import array_bytes, free_memory, is_mapped, plan_memory
+from models.training.ranks import joined_ranks
+from models.training.runtime import computing_on, training_device
 from pipeline.contracts.forecasts import FUTURE, TEXT_PREFIX
 from pipeline.contracts.times import format_instant, from_seconds
 from pipeline.contracts.windows import WindowSet
@@ -61,6 +65,7 @@ def fit(windows: WindowSet, config: ModelConfig, *, seed: int, progress: Progres
 
     The same windows, configuration and seed give the same bytes on the same kind of processor. A domain without
     training windows forecasts nothing and is named in `meta["notes"]`; the others still see it where it holds data.
+    Started by `torchrun`, several processes train one model together, and each returns it.
 
     Args:
         windows: Everything the model may see; test windows are not touched.
@@ -71,6 +76,7 @@ def fit(windows: WindowSet, config: ModelConfig, *, seed: int, progress: Progres
 
     Raises:
         NotYetAvailable: No domain has a training window.
+        ConfigError: It needs more memory than is free, or a GPU that is not there.
         ContractError: The loss is no number, or the checkpoint is of another training.
         StoreError: The checkpoint cannot be written.
     """
@@ -84,19 +90,28 @@ def fit(windows: WindowSet, config: ModelConfig, *, seed: int, progress: Progres
             found="no training window: " + ("; ".join(notes + skipped) or "no domain has a node yet"),
             mend="wait for more data, ask for a later --as-of, or shorten context and horizon",
         )
-    with reproducible(config.threads):
-        trainer = Trainer(windows, shapes, texts, leading, config, seed)
-        identity = {"window_digest": windows.digest, "config_digest": config.digest, "seed": seed}
-        trainer.run(progress, checkpoint, identity)
+    identity = {"window_digest": windows.digest, "config_digest": config.digest, "seed": seed}
+    with joined_ranks(config) as ranks:
+        device = training_device(config, ranks.index)
+        streamed = _streamed(windows, config)
+        plan = plan_memory(windows, shapes, texts, leading, config, device, streamed)
+        plan.check(f"train on world '{windows.world}' with recipe '{config.recipe}'")
+        task = Task(windows=windows, shapes=shapes, texts=texts, leading=leading, config=config, seed=seed, streamed=streamed)
+        with computing_on(device, config.threads):
+            trainer = Trainer(task, device, ranks)
+            trainer.run(progress, checkpoint, identity)
     arrays = shape_arrays(shapes, texts)
     for domain, best in trainer.best.items():
-        arrays |= {f"weights/{domain}/{name}": p.numpy() for name, p in best.weights.items()}
+        arrays |= {f"weights/{domain}/{name}": p.cpu().numpy() for name, p in best.weights.items()}
     meta = common_meta("joint", windows, shapes, texts) | {
         "config": config.as_json(),
         "config_digest": config.digest,
         "seed": seed,
         "libraries": {"torch": str(torch.__version__), "numpy": np.__version__},
-        "precision": str(training_precision(config)).removeprefix("torch."),
+        "precision": str(trainer.dtype).removeprefix("torch."),
+        "device": device.type,
+        "processes": ranks.count,
+        "memory": plan.as_json(),
         "leading": list(leading),
         "parameters": {d: sum(p.numel() for p in b.weights.values()) for d, b in trainer.best.items()},
         "best": {d: {"epoch": b.epoch, "relative_to_anchor": b.ratio} for d, b in trainer.best.items()},
@@ -104,7 +119,7 @@ def fit(windows: WindowSet, config: ModelConfig, *, seed: int, progress: Progres
         "history": trainer.history,
         "notes": notes + skipped,
     }
-    return Fitted(state=pack(arrays), meta=meta)
+    return Fitted(state=pack(arrays), meta=meta, first=ranks.index == 0)
 
 
 def load(state: bytes, meta: Mapping[str, Any]) -> JointPredictor:
@@ -116,21 +131,32 @@ def load(state: bytes, meta: Mapping[str, Any]) -> JointPredictor:
     meta, arrays = opened(state, meta, "joint")
     shapes, texts = read_shapes(meta, arrays), read_texts(meta, arrays)
     config = ModelConfig(**meta["config"])
-    models = {}
-    for domain in meta["leading"]:
-        model = JointModel(shapes, texts, (domain,), config)
-        weights = {name: torch.from_numpy(array.copy()) for name, array in below(arrays, f"weights/{domain}/").items()}
-        try:
-            missing = model.load_state_dict(weights, strict=False)
-        except RuntimeError as error:
-            raise ContractError(asked=f"weights of domain '{domain}'", found=str(error), mend="train again with this version") from error
-        lacking = [n for n in missing.missing_keys if n in dict(model.named_parameters())] + missing.unexpected_keys
-        if lacking:
-            raise ContractError(
-                asked=f"weights of domain '{domain}'", found=f"no match for {lacking[:3]}", mend="train again with this version"
-            )
-        models[domain] = model.eval()
+    weights = {d: below(arrays, f"weights/{d}/") for d in meta["leading"]}
+    models = {d: [_restored(shapes, texts, d, config, w, member) for member in range(config.members)] for d, w in weights.items()}
     return JointPredictor(models, shapes, texts, config)
+
+
+def _restored(
+    shapes: dict[str, DomainShape],
+    texts: dict[str, TextShape],
+    domain: str,
+    config: ModelConfig,
+    weights: Mapping[str, NDArray[Any]],
+    member: int,
+) -> JointModel:
+    """One member's model of one domain."""
+    model = JointModel(shapes, texts, (domain,), config)
+    own = {name: torch.from_numpy(np.array(array if config.members == 1 else array[member])) for name, array in weights.items()}
+    try:
+        missing = model.load_state_dict(own, strict=False)
+    except RuntimeError as error:
+        raise ContractError(asked=f"weights of domain '{domain}'", found=str(error), mend="train again with this version") from error
+    lacking = [n for n in missing.missing_keys if n in dict(model.named_parameters())] + missing.unexpected_keys
+    if lacking:
+        raise ContractError(
+            asked=f"weights of domain '{domain}'", found=f"no match for {lacking[:3]}", mend="train again with this version"
+        )
+    return model.eval()
 
 
 def _check_names(shapes: dict[str, DomainShape], texts: dict[str, TextShape], config: ModelConfig) -> None:
@@ -144,6 +170,14 @@ def _check_names(shapes: dict[str, DomainShape], texts: dict[str, TextShape], co
     for name in config.blinded:
         if name not in known:
             raise ConfigError(asked=f"model option blind = '{config.blind}'", found=f"no '{name}'", mend=f"allowed: {', '.join(known)}")
+
+
+def _streamed(windows: WindowSet, config: ModelConfig) -> bool:
+    """Whether to read the arrays chunk by chunk."""
+    if config.memory != "auto":
+        return config.memory == "streamed"
+    free = free_memory()
+    return is_mapped(windows) and free is not None and array_bytes(windows) > free // 2
 
 
 def _usable(windows: WindowSet) -> tuple[dict[str, DomainShape], list[str]]:

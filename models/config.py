@@ -13,6 +13,8 @@ from pipeline.errors import ConfigError
 
 Temporal = Literal["lstm", "gru", "rnn", "linear"]
 Precision = Literal["auto", "float32", "bfloat16"]
+Device = Literal["auto", "cpu", "cuda"]
+Memory = Literal["auto", "resident", "streamed"]
 TimeAttention = Literal["newest", "full"]
 SpaceAttention = Literal["hubs", "full"]
 
@@ -50,6 +52,12 @@ class ModelConfig:
         ema: Decay, per step of a domain with `steps` steps, of the averaged weights that are validated and kept; 0 keeps the raw ones.
         validation_windows: Most windows of a domain in one validation, evenly spread.
         precision: Of training; `auto` takes bfloat16 where the processor has instructions for it. Prediction is float32.
+        members: Models of different seeds that are trained as one batched model, and forecast together.
+        device: Where to train; `auto` takes a GPU where there is one. Prediction is on the processor.
+        memory: `streamed` reads the windows' arrays chunk by chunk while training, `resident` takes them as they are; `auto`
+            streams arrays that are mapped from a file and too large to be held.
+        stream_chunks, stream_together: In how many chunks time is cut then, and how many are in memory at once.
+        prefetch: Batches are gathered by a thread while the one before trains.
         threads: Threads of training; part of the result, since sums are split by them. Steps are short: on cores shared with
             other processes two threads are several times slower than one.
     """
@@ -99,6 +107,12 @@ class ModelConfig:
     quantile_share: float = 0.125
     validation_windows: int = 256
     precision: Precision = "auto"
+    members: int = 1
+    device: Device = "auto"
+    memory: Memory = "auto"
+    stream_chunks: int = 64
+    stream_together: int = 8
+    prefetch: bool = True
     threads: int = 1
 
     @cached_property

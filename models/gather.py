@@ -9,8 +9,8 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -101,6 +101,22 @@ def tensor(array: NDArray[Any]) -> Tensor:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         return torch.from_numpy(np.ascontiguousarray(array))
+
+
+T = TypeVar("T")
+
+
+def on_device(content: T, device: torch.device) -> T:
+    """A batch, or what is around it, on another device."""
+    moved: Any = content
+    if isinstance(content, Tensor):
+        moved = content.to(device)
+    elif isinstance(content, Mapping):
+        moved = {name: on_device(value, device) for name, value in content.items()}
+    elif is_dataclass(content):
+        made: Any = type(content)
+        moved = made(**{f.name: on_device(getattr(content, f.name), device) for f in fields(content)})
+    return moved  # type: ignore[no-any-return]
 
 
 class Gatherer:

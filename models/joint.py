@@ -44,6 +44,11 @@ class Change:
     parts: list[Tensor]
     spread_BLNVQ: Tensor | None
 
+    def away(self) -> Tensor:
+        """(B, L, N, V, Q): how far each quantile lies from the median; 0 where no spread was asked for."""
+        level = torch.zeros_like(self.median_BLNV)
+        return level[..., None].expand(*level.shape, len(QUANTILES)) if self.spread_BLNVQ is None else quantiles(level, self.spread_BLNVQ)
+
 
 class DomainNet(nn.Module):
     """All that forecasting one domain takes, except the summaries that several domains are told.

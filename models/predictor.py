@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from models.config import ModelConfig
 from models.feeds import Feeds
-from models.joint import JointModel, quantiles
+from models.joint import Change, JointModel
 from models.look import Look, attention, patch_ends, watching
 from models.prediction import Prediction, bounded, physical
 from models.shapes import DomainShape, TextShape, check_same, check_same_texts
-from models.training.loop import reproducible
+from models.training.runtime import reproducible
 from pipeline.contracts.forecasts import MEDIAN, PARTS
 from pipeline.contracts.windows import Scaler, WindowSet
 from pipeline.errors import ContractError
@@ -26,11 +27,34 @@ from pipeline.errors import ContractError
 _ROWS = 16384
 
 
+def mean_of(tensors: list[Tensor]) -> Tensor:
+    """The mean of equal shapes; the tensor itself where it is alone."""
+    return tensors[0] if len(tensors) == 1 else torch.stack(tensors).mean(0)
+
+
+def together(changes: list[Change]) -> Change:
+    """The mean change of several members: the mean of each quantile and of each part, which still add up."""
+    if len(changes) == 1:
+        return changes[0]
+    spreads = [c.spread_BLNVQ for c in changes if c.spread_BLNVQ is not None]
+    return Change(
+        median_BLNV=mean_of([c.median_BLNV for c in changes]),
+        parts=[
+            mean_of([torch.broadcast_to(p, c.median_BLNV.shape) for p, c in zip(part, changes, strict=True)])
+            for part in zip(*(c.parts for c in changes), strict=True)
+        ],
+        spread_BLNVQ=mean_of(spreads) if spreads else None,
+    )
+
+
 class JointPredictor:
-    """The joint model's Predictor: float32, one model per domain at its best epoch."""
+    """The joint model's Predictor: float32, one model per domain and member at the domain's best epoch.
+
+    What several members forecast is the mean of theirs, quantile by quantile and part by part.
+    """
 
     def __init__(
-        self, models: dict[str, JointModel], shapes: dict[str, DomainShape], texts: dict[str, TextShape], config: ModelConfig
+        self, models: dict[str, list[JointModel]], shapes: dict[str, DomainShape], texts: dict[str, TextShape], config: ModelConfig
     ) -> None:
         self._models, self._shapes, self._texts, self._config = models, shapes, texts, config
         self._feeds: Feeds | None = None
@@ -42,7 +66,7 @@ class JointPredictor:
 
     def modalities(self, domain: str) -> tuple[str, ...]:
         """What a domain's forecasts are told beside its own series and space, in the order of its parts."""
-        return self._models[domain].modalities(domain)
+        return self._models[domain][0].modalities(domain)
 
     def predict(
         self, windows: WindowSet, domain: str, index_W: NDArray[np.int64], *, split: bool = True, without: Collection[str] = ()
@@ -64,10 +88,10 @@ class JointPredictor:
             raise ContractError(
                 asked=f"forecast of domain '{domain}'", found=f"a model of {sorted(self._models)}", mend="train again with that domain"
             )
-        model, feeds = self._models[domain], self._feeds_of(windows)
+        members, feeds = self._models[domain], self._feeds_of(windows)
         for name in without:
-            if name not in model.modalities(domain):
-                known = ", ".join(model.modalities(domain)) or "none"
+            if name not in self.modalities(domain):
+                known = ", ".join(self.modalities(domain)) or "none"
                 raise ContractError(
                     asked=f"forecast without modality '{name}'", found=f"a model that is told: {known}", mend="name one of them"
                 )
@@ -75,7 +99,7 @@ class JointPredictor:
         chunks = []
         with torch.inference_mode(), reproducible(torch.get_num_threads()):
             for start in range(0, max(len(index_W), 1), size):
-                chunks.append(self._chunk(model, feeds, domain, np.asarray(index_W[start : start + size], np.int64), split, without))
+                chunks.append(self._chunk(members, feeds, domain, np.asarray(index_W[start : start + size], np.int64), split, without))
         return Prediction(
             quantiles_BLNVQ=np.concatenate([c.quantiles_BLNVQ for c in chunks]),
             split_BLNVP=np.concatenate([c.split_BLNVP for c in chunks]),
@@ -83,7 +107,7 @@ class JointPredictor:
         )
 
     def look(self, windows: WindowSet, domain: str, index_W: NDArray[np.int64]) -> Look:
-        """What the forecasts of a few windows rest on: attention, and what each modality's absence would change.
+        """What the forecasts of a few windows rest on: attention (of the first member), and what each absence would change.
 
         Raises:
             ContractError: As `predict`.
@@ -93,7 +117,7 @@ class JointPredictor:
         occlusion = {
             k: self.predict(windows, domain, index_W, split=False, without=(k,)).quantiles_BLNVQ[..., MEDIAN] - median for k in told
         }
-        model, index = self._models[domain], np.asarray(index_W, np.int64)
+        model, index = self._models[domain][0], np.asarray(index_W, np.int64)
         with torch.inference_mode(), watching(model, domain) as found:
             batch, around = self._feeds_of(windows).batch(model, domain, index)
             model(domain, batch, around, {}, parts=False, spread_windows=0)
@@ -103,15 +127,16 @@ class JointPredictor:
     def explain(self) -> dict[str, Any]:
         """Per domain: alpha per node, beta per node and lead, w of x_fuse per modality, w of y per modality and lead."""
         found = {}
-        for domain, model in self._models.items():
-            fusion, modalities = model.net(domain).fusion, model.modalities(domain)
+        for domain, members in self._models.items():
+            fusions, modalities = [model.net(domain).fusion for model in members], self.modalities(domain)
+            w_x, w_y = (mean_of([getattr(f, name).detach() for f in fusions]).tolist() for name in ("w_x", "w_y"))
             found[domain] = {
                 "node_ids": list(self._shapes[domain].node_ids),
                 "step_seconds": self._shapes[domain].step_seconds,
-                "alpha": fusion.alpha_logit.sigmoid().tolist(),
-                "beta": fusion.beta_logit.sigmoid().tolist(),
-                "w_x": dict(zip(modalities, fusion.w_x.tolist(), strict=True)),
-                "w_y": dict(zip(modalities, fusion.w_y.tolist(), strict=True)),
+                "alpha": mean_of([f.alpha_logit.detach().sigmoid() for f in fusions]).tolist(),
+                "beta": mean_of([f.beta_logit.detach().sigmoid() for f in fusions]).tolist(),
+                "w_x": dict(zip(modalities, w_x, strict=True)),
+                "w_y": dict(zip(modalities, w_y, strict=True)),
             }
         return found
 
@@ -127,12 +152,12 @@ class JointPredictor:
         return self._feeds
 
     def _chunk(
-        self, model: JointModel, feeds: Feeds, domain: str, index_W: NDArray[np.int64], split: bool, without: Collection[str]
+        self, members: list[JointModel], feeds: Feeds, domain: str, index_W: NDArray[np.int64], split: bool, without: Collection[str]
     ) -> Prediction:
         windows = feeds.windows.domains[domain]
-        batch, around = feeds.batch(model, domain, index_W)
+        batch, around = feeds.batch(members[0], domain, index_W)
         off = {k: torch.zeros(len(index_W), dtype=torch.bool) for k in without}
-        change = model(domain, batch, around, off, parts=split, spread_windows=len(index_W))
+        change = together([m(domain, batch, around, off, parts=split, spread_windows=len(index_W)) for m in members])
         v = list(self._shapes[domain].targets)
         unit = batch.unit_BNV[:, None][..., v]
         anchor = physical(windows, batch.anchor_BLNV[..., v, None].numpy(), True)
@@ -140,10 +165,10 @@ class JointPredictor:
         changes = physical(windows, np.stack([np.broadcast_to(p, anchor.shape[:-1]) for p in parts], -1), False)
         terms = np.concatenate([anchor, changes], -1)
         median = terms.sum(-1, dtype=np.float64).astype(np.float32)
-        away = quantiles(torch.zeros_like(change.median_BLNV), change.spread_BLNVQ) * unit[..., None]
+        away = change.away() * unit[..., None]
         q = median[..., None] + physical(windows, away.numpy(), False)
         return Prediction(
             quantiles_BLNVQ=bounded(windows, q),
             split_BLNVP=terms if split else np.zeros((*median.shape, 0), np.float32),
-            parts=(*PARTS, *model.modalities(domain)) if split else (),
+            parts=(*PARTS, *members[0].modalities(domain)) if split else (),
         )

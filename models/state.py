@@ -20,10 +20,14 @@ from pipeline.errors import ContractError
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Fitted:
-    """A fitted model: `state` is a safetensors file, `meta` is JSON-able; both together make a Predictor again."""
+    """A fitted model: `state` is a safetensors file, `meta` is JSON-able; both together make a Predictor again.
+
+    Of several processes that trained it together only the `first` should write it.
+    """
 
     state: bytes
     meta: dict[str, Any]
+    first: bool = True
 
 
 def pack(arrays: Mapping[str, NDArray[Any]]) -> bytes:
