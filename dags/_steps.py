@@ -9,70 +9,18 @@ import signal
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterable, Mapping
-from datetime import timedelta
+from collections.abc import Mapping
 from typing import IO, Any
 
-from airflow.sdk import Asset, BaseOperator, Param
+from airflow.sdk import Asset, BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-from pipeline.api import Receipt, Request, child_environment, command, die_with_parent
+from dags._house import times
+from pipeline.api import Receipt, Request, World, child_environment, command, die_with_parent
 
 IN_RECEIPT = {"step", "world", "as_of", "outcome", "ids", "counts", "paths"}
 COME_BACK = (74, 75)
 STOP = (2, 65, 70, 78)
-TIMES = {
-    "issue_time": Param(
-        None,
-        type=["null", "string"],
-        format="date-time",
-        title="Issue time",
-        description="The information cut-off of the forecast, with its offset: 2014-09-30T06:00:00Z. Comes with the event where an asset triggers.",
-    ),
-    "now": Param(
-        None,
-        type=["null", "string"],
-        format="date-time",
-        title="Now",
-        description="What time it is in the world: deliveries are fetched and forecasts verified as of it. By default the issue time.",
-    ),
-}
-
-
-def asset(world: str, name: str) -> Asset:
-    """What one DAG of a world hands to the next."""
-    return Asset(name=f"{world}/{name}", uri=f"cubecast://{world}/{name}", group="cubecast")
-
-
-def house(world: str, name: str, **more: Any) -> dict[str, Any]:
-    """What all DAGs have in common, as arguments of `@dag`."""
-    retry = {
-        "retries": 3,
-        "retry_delay": timedelta(seconds=15),
-        "retry_exponential_backoff": True,
-        "max_retry_delay": timedelta(minutes=10),
-    }
-    return {
-        "dag_id": f"{world}__{name}",
-        "tags": ["cubecast", world, name],
-        "params": TIMES | more.pop("params", {}),
-        "max_active_runs": 1,
-        "catchup": False,
-        "default_args": {"owner": "cubecast", **retry},
-        **more,
-    }
-
-
-def times(events: Mapping[Any, Iterable[Any]], params: Mapping[str, Any]) -> dict[str, str]:
-    """The explicit times of a run, `issue_time` and `now`: from the newest event that triggered it, else from its parameters."""
-    carried = [event.extra for found in events.values() for event in found if event.extra.get("issue_time")]
-    given = max(carried, key=lambda extra: str(extra["issue_time"])) if carried else params
-    if not given.get("issue_time"):
-        raise AirflowFailException(
-            "Asked: a run of this DAG. Found: neither an asset event nor a parameter that carries an issue time. "
-            "Mend: trigger it with issue_time, such as 2014-09-30T06:00:00Z, or run the world's ingest DAG."
-        )
-    return {"issue_time": given["issue_time"], "now": given.get("now") or given["issue_time"]}
 
 
 class Step(BaseOperator):
@@ -80,8 +28,9 @@ class Step(BaseOperator):
 
     Args:
         request: The kind of request.
-        world: The world's name.
+        world: The world.
         clock: Which of the run's times is the request's `as_of`.
+        issued_by: The task of this run that says at which issue time, instead of the run itself.
         fields: Further fields of the request.
         from_params: Fields that the run's parameters of the same name give, where they are set.
         model_of: The task of this run whose receipt names the model to use.
@@ -92,11 +41,12 @@ class Step(BaseOperator):
         self,
         *,
         request: type[Request],
-        world: str,
+        world: World,
         clock: str,
         fields: Mapping[str, Any] | None = None,
         from_params: tuple[str, ...] = (),
         model_of: str | None = None,
+        issued_by: str | None = None,
         announces: Asset | None = None,
         **rest: Any,
     ) -> None:
@@ -106,24 +56,34 @@ class Step(BaseOperator):
         )
         self.request, self.world, self.clock = request, world, clock
         self.fields, self.from_params, self.announces = dict(fields or {}), from_params, announces
-        self.model_of = model_of
+        self.model_of, self.issued_by = model_of, issued_by
         self.child: subprocess.Popen[str] | None = None
 
     def execute(self, context: Any) -> dict[str, Any]:
         """Build the request, run it, return its receipt."""
-        when = times(context["triggering_asset_events"], context["params"])
+        when = times(context)
+        if self.issued_by:
+            when = when | {"issue_time": context["ti"].xcom_pull(task_ids=self.issued_by)}
+        receipt = self.perform(self.ask(context, when), context)
+        if self.announces:
+            found = receipt.model_dump(mode="json", include={"ids", "counts"})
+            context["outlet_events"][self.announces].extra = {**when, **found}
+        return receipt.model_dump(mode="json", include=IN_RECEIPT)
+
+    def ask(self, context: Any, when: Mapping[str, str]) -> Request:
+        """The request of this run."""
         chosen = {name: context["params"][name] for name in self.from_params if context["params"].get(name) is not None}
         received = {"received_time": when["now"]} if "received_time" in self.request.model_fields else {}
         if self.model_of:
             chosen["model_id"] = context["ti"].xcom_pull(task_ids=self.model_of)["ids"]["model_id"]
-        request = self.request.model_validate({"world": self.world, "as_of": when[self.clock]} | received | self.fields | chosen)
+        return self.request.model_validate({"world": self.world.name, "as_of": when[self.clock]} | received | self.fields | chosen)
+
+    def perform(self, request: Request, context: Any) -> Receipt:
+        """Run a request in a process of its own; its exit code decides what becomes of the task."""
         code, receipt = self.run_child(request)
         context["ti"].xcom_push(key="exit_code", value=code)
         decide(code, request)
-        found = Receipt.model_validate_json(receipt).model_dump(mode="json", include=IN_RECEIPT)
-        if self.announces:
-            context["outlet_events"][self.announces].extra = {**when, "ids": found["ids"], "counts": found["counts"]}
-        return found
+        return Receipt.model_validate_json(receipt)
 
     def run_child(self, request: Request) -> tuple[int, str]:
         """The exit code and the last line of stdout of the request's command; its stderr goes to the task's log."""

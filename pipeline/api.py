@@ -19,6 +19,7 @@ __all__ = [
     "STEPS",
     "BuildCubeRequest",
     "EvaluateRequest",
+    "InputsRequest",
     "LandRequest",
     "ObserveRequest",
     "PredictRequest",
@@ -124,6 +125,12 @@ class VerifyRequest(Request):
     step: ClassVar[str] = "verify"
 
     issue_time: Second | None = None
+
+
+class InputsRequest(Request):
+    """Whether what a forecast at `as_of` needs is there; changes nothing, and exits with 75 where a source is late."""
+
+    step: ClassVar[str] = "inputs"
 
 
 STEPS: tuple[type[Request], ...] = (

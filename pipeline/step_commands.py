@@ -196,3 +196,10 @@ def verify(
     perform(
         ask(api.VerifyRequest, world=world, as_of=read_instant(as_of, "--as-of", moment), issue_time=issued), as_json=as_json, parent=parent
     )
+
+
+@steps_app.command("inputs", rich_help_panel="Look", epilog=example("cubecast inputs --world london"))
+def inputs(world: WorldName, as_of: AsOf = None, as_json: Json = False, parent: Parent = None) -> None:
+    """Whether what a forecast needs is there; exit code 75 names the sources that are late."""
+    as_of_time = read_instant(as_of, "--as-of", clock.issue_time_of(api.load_world(world)))
+    perform(ask(api.InputsRequest, world=world, as_of=as_of_time), as_json=as_json, parent=parent)

@@ -53,7 +53,8 @@ class Source(Table):
 
     `timezone` is the zone of stamps that carry none; `latency` is how long after its `valid_time` a value can be known
     where the feed does not say so itself. `allowed_hosts` are all that is ever asked over http(s), each with its port where
-    that is not the scheme's own. `ahead` is how far into the future readings may speak: the reach of a feed of forecasts.
+    that is not the scheme's own. `ahead` is how far into the future readings may speak: the reach of a feed of forecasts. `late_after` is how much later than
+    its latency says a value may come before a forecast waits for it; one step of the domain's clock by default.
     """
 
     adapter: Name
@@ -62,6 +63,7 @@ class Source(Table):
     timezone: Zone = "UTC"
     latency: Duration = timedelta(0)
     ahead: Annotated[Duration, Field(exclude_if=lambda reach: not reach)] = timedelta(0)
+    late_after: Annotated[Duration | None, Field(exclude=True)] = None
     licence: str = ""
     options: dict[str, Any] = Field(default_factory=dict)
     nodes: NodeTable | None = None
