@@ -1,26 +1,30 @@
-"""How a step is launched: the CLI's command as a child process, its exit code as a decision. No other DAG file knows."""
+"""A step as a task: its request, where it runs, and its exit code as a decision. DAG files know nothing else of steps."""
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
-import signal
-import subprocess
-import tempfile
-import threading
 from collections.abc import Mapping
-from typing import IO, Any
+from typing import Any, Protocol
 
 from airflow.sdk import Asset, BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
+from dags._child import Child
 from dags._house import times
-from pipeline.api import Receipt, Request, World, child_environment, command, die_with_parent
+from pipeline.api import Receipt, Request, World, read_launch
 
 IN_RECEIPT = {"step", "world", "as_of", "outcome", "ids", "counts", "paths"}
 COME_BACK = (74, 75)
 STOP = (2, 65, 70, 78)
+
+
+class Runner(Protocol):
+    """Runs a request somewhere else than in this process."""
+
+    def run(self, request: Request, context: Any) -> tuple[int, str]:
+        """Its exit code and its receipt."""
+
+    def kill(self) -> None:
+        """End it."""
 
 
 class Step(BaseOperator):
@@ -57,7 +61,7 @@ class Step(BaseOperator):
         self.request, self.world, self.clock = request, world, clock
         self.fields, self.from_params, self.announces = dict(fields or {}), from_params, announces
         self.model_of, self.issued_by = model_of, issued_by
-        self.child: subprocess.Popen[str] | None = None
+        self.runner: Runner | None = None
 
     def execute(self, context: Any) -> dict[str, Any]:
         """Build the request, run it, return its receipt."""
@@ -80,46 +84,26 @@ class Step(BaseOperator):
 
     def perform(self, request: Request, context: Any) -> Receipt:
         """Run a request in a process of its own; its exit code decides what becomes of the task."""
-        code, receipt = self.run_child(request)
+        code, receipt = self.run_child(request, context)
         context["ti"].xcom_push(key="exit_code", value=code)
         decide(code, request)
         return Receipt.model_validate_json(receipt)
 
-    def run_child(self, request: Request) -> tuple[int, str]:
-        """The exit code and the last line of stdout of the request's command; its stderr goes to the task's log."""
-        die_with_parent(os.getppid())
-        words = [*command(request), "--die-with-parent", str(os.getpid())]
-        self.log.info("%s", " ".join(words))
-        with tempfile.TemporaryFile("w+") as out:
-            self.child = subprocess.Popen(  # noqa: S603
-                words,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=subprocess.PIPE,
-                text=True,
-                env=child_environment(),
-                start_new_session=True,
-            )
-            reader = threading.Thread(target=self._pass_on, args=(self.child.stderr,), daemon=True)
-            reader.start()
-            try:
-                code = self.child.wait()
-            finally:
-                self.on_kill()
-            reader.join(timeout=10)
-            out.seek(0)
-            return code, (out.read().splitlines() or [""])[-1]
+    def run_child(self, request: Request, context: Any) -> tuple[int, str]:
+        """The exit code of the request's command and its receipt as one line."""
+        launch, memory = read_launch(), self.world.schedule.memory if self.world.schedule else None
+        if launch.kind == "kubernetes":
+            from dags._pod import Pod
 
-    def _pass_on(self, stderr: IO[str] | None) -> None:
-        with stderr or contextlib.nullcontext(()) as lines:
-            for line in lines:
-                self.log.info("%s", log_line(line))
+            self.runner = Pod(launch, memory)
+        else:
+            self.runner = Child(lambda line: self.log.info("%s", line), memory)
+        return self.runner.run(request, context)
 
     def on_kill(self) -> None:
         """End the step and whatever it started."""
-        if self.child is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.child.pid, signal.SIGKILL)
+        if self.runner is not None:
+            self.runner.kill()
 
 
 def decide(code: int, request: Request) -> None:
@@ -130,17 +114,3 @@ def decide(code: int, request: Request) -> None:
         raise AirflowException(
             f"{request.step} {request.world} ended with {code}: {'come back' if code in COME_BACK else 'killed'}; will retry"
         )
-
-
-def log_line(line: str) -> str:
-    """One line of a step's stderr as people read it."""
-    try:
-        state = json.loads(line)
-        if state["event"] == "error":
-            return f"{state['error']}: {state['asked']}: {state['found']}. Mend: {state['mend']}"
-        count = (
-            f" {state['done']:,.0f}{'/{:,.0f}'.format(state['total']) if state['total'] else ''} {state['unit']}" if state["done"] else ""
-        )
-        return f"{state['event']} {state['stage']}{count} {state['note']} ({state['seconds']} s)"
-    except (ValueError, KeyError, TypeError):
-        return line.rstrip()

@@ -33,7 +33,7 @@ class Inputs(Step):
         waited = bool(event)
         moment = datetime.now(UTC).replace(microsecond=0) if waited else due
         asked = _text(moment)
-        code, _ = self.run_child(self.ask(context, {"issue_time": asked, "now": asked}))
+        code, _ = self.run_child(self.ask(context, {"issue_time": asked, "now": asked}), context)
         if code == 0:
             return asked
         if code != LATE:

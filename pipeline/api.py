@@ -13,7 +13,7 @@ from pipeline.contracts.times import format_instant
 from pipeline.contracts.world_files import load_world, world_names
 from pipeline.contracts.worlds import Instant, World
 from pipeline.process_tree import die_with_parent
-from pipeline.settings import child_environment, read_settings
+from pipeline.settings import Launch, child_environment, read_launch, read_settings
 
 __all__ = [
     "STEPS",
@@ -21,6 +21,7 @@ __all__ = [
     "EvaluateRequest",
     "InputsRequest",
     "LandRequest",
+    "Launch",
     "ObserveRequest",
     "PredictRequest",
     "PromoteRequest",
@@ -35,6 +36,7 @@ __all__ = [
     "die_with_parent",
     "flow",
     "load_world",
+    "read_launch",
     "scheduled_worlds",
     "world_names",
 ]

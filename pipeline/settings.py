@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.errors import ConfigError
+
 VERSION = "0.1.0"
 _PROJECT = Path(__file__).resolve().parents[1]
 
@@ -51,6 +53,38 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         worlds=tuple(name for name in env.get("CUBECAST_WORLDS", "").replace(" ", "").split(",") if name),
         otlp=env.get("OTEL_EXPORTER_OTLP_ENDPOINT") or None,
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Launch:
+    """Where Airflow's tasks run a step.
+
+    Attributes:
+        kind: `child` process of the task, or `kubernetes` pod.
+        worker_image, trainer_image: What pods run; the trainer's has torch.
+        namespace: Where pods are made.
+        secret: Name of the secret whose entries become a pod's environment: the store's credentials.
+    """
+
+    kind: str = "child"
+    worker_image: str = f"cubecast/worker:{VERSION}"
+    trainer_image: str = f"cubecast/trainer:{VERSION}"
+    namespace: str = "cubecast"
+    secret: str = "cubecast-s3"  # noqa: S105
+
+
+def read_launch(environment: Mapping[str, str] | None = None) -> Launch:
+    """What CUBECAST_LAUNCH and CUBECAST_LAUNCH_(WORKER_IMAGE, TRAINER_IMAGE, NAMESPACE, SECRET) say.
+
+    Raises:
+        ConfigError: CUBECAST_LAUNCH names no way of launching.
+    """
+    env = os.environ if environment is None else environment
+    kind = env.get("CUBECAST_LAUNCH") or "child"
+    if kind not in ("child", "kubernetes"):
+        raise ConfigError(asked=f"CUBECAST_LAUNCH={kind}", found="no way of launching a step", mend="set it to child or kubernetes")
+    given = {name: env[key] for name in Launch.__dataclass_fields__ if env.get(key := f"CUBECAST_LAUNCH_{name.upper()}")}
+    return Launch(**(given | {"kind": kind}))
 
 
 _HANDED_DOWN = (

@@ -17,7 +17,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferred
 
-    from dags import _house, _steps, _waiting
+    from dags import _child, _house, _steps, _waiting
 
 ENDED = load_world("synthetic")
 LIVE = ENDED.model_copy(update={"recorded": None, "schedule": Schedule(ingest="*/15 * * * *", issue="0 6 * * *", train="0 2 * * *")})
@@ -60,8 +60,8 @@ def perform(monkeypatch, request, code, *, clock="now", stdout=RECEIPT, stderr="
         asked.append(request)
         return [sys.executable, "-c", child]
 
-    monkeypatch.setattr(_steps, "command", fake_command)
-    monkeypatch.setattr(_steps, "die_with_parent", lambda parent: None)
+    monkeypatch.setattr(_child, "command", fake_command)
+    monkeypatch.setattr(_child, "die_with_parent", lambda parent: None)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         task = _steps.Step(request=request, world=world, clock=clock, **more)
@@ -150,7 +150,7 @@ def wait(monkeypatch, world, code, *, ago, event=None):
         warnings.simplefilter("ignore")
         task = _waiting.Inputs(world=world)
     asked = []
-    monkeypatch.setattr(task, "run_child", lambda request: asked.append(request) or (code, ""))
+    monkeypatch.setattr(task, "run_child", lambda request, context: asked.append(request) or (code, ""))
     due = datetime.now(UTC).replace(microsecond=0) - ago
     return due, asked, lambda: task.execute(context(partition=due, issue_time=None, now=None), event)
 
@@ -190,12 +190,12 @@ def test_a_world_without_a_schedule_never_waits(monkeypatch):
 
 def test_lines_of_progress_and_errors_are_readable_in_the_log():
     progress = '{"event": "advance", "stage": "epochs", "done": 3, "total": 12, "unit": "epoch", "note": "loss 0.1", "seconds": 4.2}'
-    assert _steps.log_line(progress) == "advance epochs 3/12 epoch loss 0.1 (4.2 s)"
+    assert _child.log_line(progress) == "advance epochs 3/12 epoch loss 0.1 (4.2 s)"
     error = '{"event": "error", "error": "ConfigError", "asked": "a", "found": "b", "mend": "c", "exit_code": 78}'
-    assert _steps.log_line(error) == "ConfigError: a: b. Mend: c"
-    assert _steps.log_line("Traceback (most recent call last):\n") == "Traceback (most recent call last):"
-    assert _steps.log_line('{"no": "event"}') == '{"no": "event"}'
-    assert _steps.log_line("71\n") == "71"
+    assert _child.log_line(error) == "ConfigError: a: b. Mend: c"
+    assert _child.log_line("Traceback (most recent call last):\n") == "Traceback (most recent call last):"
+    assert _child.log_line('{"no": "event"}') == '{"no": "event"}'
+    assert _child.log_line("71\n") == "71"
 
 
 def test_a_step_that_is_killed_takes_what_it_started_with_it(monkeypatch, tmp_path):
@@ -205,8 +205,8 @@ import pathlib, subprocess, sys
 pathlib.Path({str(note)!r}).write_text(str(subprocess.Popen(["sleep", "60"]).pid))
 sys.exit(75)
 """
-    monkeypatch.setattr(_steps, "command", lambda request: [sys.executable, "-c", child])
-    monkeypatch.setattr(_steps, "die_with_parent", lambda parent: None)
+    monkeypatch.setattr(_child, "command", lambda request: [sys.executable, "-c", child])
+    monkeypatch.setattr(_child, "die_with_parent", lambda parent: None)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         task = _steps.Step(request=BuildCubeRequest, world=ENDED, clock="now")
@@ -217,3 +217,15 @@ sys.exit(75)
     while left.exists() and ") Z " not in left.read_text():
         assert time.monotonic() < deadline, "it lives on"
         time.sleep(0.01)
+
+
+def test_a_step_that_takes_more_memory_than_its_world_allows_is_ended(monkeypatch):
+    child = "b = bytearray(400 * 2**20)"
+    small = LIVE.model_copy(update={"schedule": LIVE.schedule.model_copy(update={"memory": 300 * 2**20})})
+    monkeypatch.setattr(_child, "command", lambda request: [sys.executable, "-c", child])
+    monkeypatch.setattr(_child, "die_with_parent", lambda parent: None)
+    for world, ends in ((LIVE, 0), (small, 1)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            task = _steps.Step(request=BuildCubeRequest, world=world, clock="now")
+        assert task.run_child(task.ask(context([T]), T), None)[0] == ends
