@@ -61,7 +61,7 @@ class TextStream(Table):
     buckets: int = Field(default=16384, ge=2, le=2**24)
     words: int = Field(default=2, ge=1, le=4)
     longest: int = Field(default=256, ge=1)
-    links: dict[Name, TextLink] = {}
+    links: dict[Name, TextLink] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _lasting(self) -> Self:

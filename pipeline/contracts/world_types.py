@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from datetime import timedelta
 from typing import Annotated
 from zoneinfo import available_timezones
@@ -27,6 +28,18 @@ def _known_zone(name: str) -> str:
 
 
 Zone = Annotated[str, AfterValidator(_known_zone)]
+_CRON_FIELD = re.compile(r"(\*|\d+(-\d+)?)(/\d+)?(,(\*|\d+(-\d+)?)(/\d+)?)*")
+
+
+def _five_fields(text: str) -> str:
+    fields = text.split()
+    if len(fields) != 5 or not all(_CRON_FIELD.fullmatch(field) for field in fields):
+        raise ValueError("no cron expression of five fields, in UTC; for example '0 */6 * * *'")
+    return " ".join(fields)
+
+
+Cron = Annotated[str, AfterValidator(_five_fields)]
+"""Minute, hour, day of the month, month, day of the week: `0 */6 * * *`."""
 
 
 class Table(BaseModel):

@@ -14,10 +14,11 @@ from pydantic import Field, model_validator
 from pipeline.contracts.modalities import FutureInputs, TextColumn, TextStream
 from pipeline.contracts.provenance import digest_json
 from pipeline.contracts.times import format_duration, format_instant
+from pipeline.contracts.world_types import Cron, Host, Name, Table
 from pipeline.contracts.world_types import Duration as Duration
-from pipeline.contracts.world_types import Host, Name, Table
 from pipeline.contracts.world_types import Instant as Instant
 from pipeline.contracts.world_types import Zone as Zone
+
 
 class RawVariable(Table):
     """One variable as a source delivers it, and the unit and rules under which it is kept.
@@ -68,9 +69,9 @@ class Source(Table):
     runs: Annotated[Duration | None, Field(exclude_if=lambda cycle: cycle is None)] = None
     text: Annotated[TextColumn | None, Field(exclude_if=lambda column: column is None)] = None
     licence: str = ""
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field(default_factory=dict)
     nodes: NodeTable | None = None
-    variables: dict[Name, RawVariable] = {}
+    variables: dict[Name, RawVariable] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
@@ -185,6 +186,32 @@ class Recorded(Table):
         return self
 
 
+class Schedule(Table):
+    """When a world's steps run by themselves; all times are UTC. A world without one runs when it is asked.
+
+    Attributes:
+        ingest: When deliveries are fetched, observed and brought into the cube.
+        issue: When a forecast is due: its issue time, unless inputs are late.
+        train: When a candidate is trained, evaluated and perhaps promoted.
+        retention: When what has expired is removed.
+        patience: How long a forecast waits for late inputs; then it is made with what there is, or fails.
+        late: What happens then.
+        poll: How often late inputs are looked for.
+        limit: The longest that a step may take.
+        memory: The most memory that a step may take, in bytes.
+    """
+
+    ingest: Cron
+    issue: Cron
+    train: Cron
+    retention: Cron = "40 3 * * *"
+    patience: Duration = timedelta(hours=1)
+    late: Literal["degrade", "fail"] = "degrade"
+    poll: Duration = timedelta(minutes=5)
+    limit: Duration = timedelta(hours=6)
+    memory: int | None = None
+
+
 class World(Table):
     """One configured system: its sources, its domains, its clocks."""
 
@@ -194,11 +221,12 @@ class World(Table):
     timezone: Zone = "UTC"
     start: Instant
     recorded: Recorded | None = None
+    schedule: Annotated[Schedule | None, Field(exclude=True)] = None
     folds: Folds = Folds()
     recipe: str = "small"
-    recipe_options: dict[str, Any] = {}
+    recipe_options: dict[str, Any] = Field(default_factory=dict)
     sources: dict[Name, Source]
-    texts: Annotated[dict[Name, TextStream], Field(exclude_if=lambda streams: not streams)] = {}
+    texts: Annotated[dict[Name, TextStream], Field(exclude_if=lambda streams: not streams, default_factory=dict)]
     domains: dict[Name, Domain]
 
     @model_validator(mode="after")
@@ -213,6 +241,8 @@ class World(Table):
             faults += [f"{where}.links.{d}: no such domain{hint(d, self.domains)}" for d in stream.links if d not in self.domains]
         if self.recorded is not None and self.recorded.as_of <= self.start:
             faults.append(f"recorded.as_of = {format_instant(self.recorded.as_of)}: not after start, {format_instant(self.start)}")
+        if self.recorded is not None and self.schedule is not None:
+            faults.append("schedule: the feeds of a recorded world have ended; leave the schedule out")
         if faults:
             raise ValueError(BETWEEN.join(faults))
         return self
