@@ -22,6 +22,7 @@ from pipeline.contracts.times import format_instant
 from pipeline.cube_commands import cube_app
 from pipeline.endings import INTERRUPTED, TERMINATED, Terminated, report, report_end, report_unplanned, terminate
 from pipeline.errors import ConfigError, CubecastError, StoreError
+from pipeline.forecast_commands import forecasts_app
 from pipeline.model_commands import models_app
 from pipeline.process_tree import die_with_parent
 from pipeline.settings import Settings, read_settings, share_processors
@@ -44,6 +45,7 @@ app.add_typer(worlds_app, name="worlds", rich_help_panel="Look")
 app.add_typer(sources_app, name="sources", rich_help_panel="Look")
 app.add_typer(models_app, name="models", rich_help_panel="Look")
 app.add_typer(cube_app, name="cube", rich_help_panel="Look")
+app.add_typer(forecasts_app, name="forecasts", rich_help_panel="Look")
 app.add_typer(airflow_app, name="airflow", rich_help_panel="Run")
 
 

@@ -90,11 +90,16 @@ def publish_forecast(world: World, settings: Settings, issued: Issued, progress:
                 written.append(f"Parquet of {domain}")
             record["rows"][domain], record["parquet"][domain], record["sha256"][key] = table.num_rows, key, sha256
             stage.advance(note=f"{domain}: {table.num_rows:,} rows")
-    _, appended = ForecastArrays(settings.store, world.name).put(_rows(world, settings, forecast, issued))
+    _, appended = ForecastArrays(settings.store, world.name).put(rows_of(world, settings, forecast, issued))
     return record, [*written, *(["Zarr"] if appended else [])]
 
 
-def _rows(world: World, settings: Settings, forecast: Forecast, issued: Issued) -> Rows:
+def rows_of(world: World, settings: Settings, forecast: Forecast, issued: Issued) -> Rows:
+    """A forecast as rows of the published arrays, with the places that the cube knew at its issue time.
+
+    Raises:
+        NotYetAvailable: The cube of one of its domains is gone.
+    """
     moment = from_seconds(forecast.issue_time)
     start = dict.fromkeys(forecast.domains, forecast.issue_time)
     cubes = reading.open_cubes(world, settings, moment, domains=forecast.domains, start=start)

@@ -53,7 +53,7 @@ class ForecastArrays:
             ConflictError: Another writer holds the lock, or committed first.
             StoreError: The storage refused, or the repository itself is damaged.
         """
-        with self._writing(f"write {self.url}"), taking_turns(self.url):
+        with self._touching(f"write {self.url}"), taking_turns(self.url):
             repository = open_repository(self.url, create=True)
             session = repository.writable_session(BRANCH)
             root = _root(session, "a")
@@ -73,8 +73,10 @@ class ForecastArrays:
             facts = {"issue_time": instant, "revision": rows.revision, "forecast": rows.digest, "domains": wanted}
             return str(session.commit(f"forecast of {instant}, revision {rows.revision}", metadata=facts)), True
 
-    def open(self, domain: str, snapshot: str | None = None) -> xr.Dataset:
+    def open(self, domain: str, snapshot: str | None = None, *, decode: bool = True) -> xr.Dataset:
         """One domain's forecasts over all issue times, read when asked for; by default in the newest snapshot.
+
+        Without `decode` instants stay seconds since 1970.
 
         Raises:
             NotYetAvailable: Nothing of that domain was published.
@@ -82,7 +84,7 @@ class ForecastArrays:
         """
         import xarray as xr
 
-        with self._writing(f"read {self.url}/{domain}"):
+        with self._touching(f"read {self.url}/{domain}"):
             repository = open_repository(self.url, create=False)
             if repository is None:
                 raise NotYetAvailable(
@@ -94,17 +96,30 @@ class ForecastArrays:
                 raise NotYetAvailable(
                     asked=f"published forecasts of domain {domain}", found=f"domains {', '.join(known)}", mend="ask for one of these"
                 )
-            dataset: xr.Dataset = xr.open_zarr(session.store, group=domain, consolidated=False, chunks=None)
+            dataset: xr.Dataset = xr.open_zarr(session.store, group=domain, consolidated=False, chunks=None, decode_times=decode)
             return dataset
+
+    def faults(self, rows: Rows) -> list[str]:
+        """The domains whose row of this forecast is absent or damaged.
+
+        Raises:
+            StoreError: The repository itself is damaged or out of reach.
+        """
+        with self._touching(f"read {self.url}"):
+            repository = open_repository(self.url, create=False)
+            if repository is None:
+                return list(rows.forecast.domains)
+            root = _root(repository.readonly_session(BRANCH), "r")
+            return [name for name in rows.forecast.domains if not _is_whole(root, name, rows)]
 
     def history(self) -> list[dict[str, Any]]:
         """The commits, newest first: snapshot, issue_time, revision, forecast, domains."""
-        with self._writing(f"read {self.url}"):
+        with self._touching(f"read {self.url}"):
             repository = open_repository(self.url, create=False)
             found = [] if repository is None else repository.ancestry(branch=BRANCH)
             return [{"snapshot": s.id, **dict(s.metadata)} for s in found if s.parent_id is not None]
 
-    def _writing(self, asked: str) -> contextlib.AbstractContextManager[None]:
+    def _touching(self, asked: str) -> contextlib.AbstractContextManager[None]:
         mend = (
             f"mend access to it; where it is damaged, restore it from a backup, or move {self.url} away and run "
             f"cubecast forecasts rebuild --world {self._world}: it is made anew from what was issued"

@@ -16,7 +16,7 @@ from pipeline.stores.exports import cf_units
 FORMAT = 1
 _ROWS_PER_CHUNK = 1024
 _NODES_PER_CHUNK = 4096
-_SECONDS = {"units": "seconds since 1970-01-01T00:00:00Z", "calendar": "proleptic_gregorian"}
+_SECONDS = {"units": "seconds since 1970-01-01T00:00:00Z", "calendar": "proleptic_gregorian", "units_metadata": "leap_seconds: none"}
 ROW = ("issue_time", "lead_time", "node", "quantile")
 
 
@@ -66,6 +66,7 @@ class DomainForm:
             "Conventions": "CF-1.11",
             "title": f"Forecasts of {self.title}, world {world}",
             "source": "cubecast",
+            "history": "a row appended for each forecast; provenance has what each was made from",
             "cubecast": {
                 "format": FORMAT,
                 "domain": self.domain,
@@ -110,7 +111,8 @@ def row_lines(form: DomainForm, nodes: int) -> list[Line]:
     ]
     for name, unit in form.units.items():
         labels = {"long_name": name.replace("_", " "), **form.labels.get(name, {})}
-        told = {**labels, **cf_units(unit), "ancillary_variables": f"{name}_model", "coordinates": _COORDINATES}
+        degrees = {"units_metadata": "temperature: on_scale"} if "temperature" in labels.get("standard_name", "") else {}
+        told = {**labels, **cf_units(unit), **degrees, "ancillary_variables": f"{name}_model", "coordinates": _COORDINATES}
         sizes = (leads, nodes, len(QUANTILES))
         lines.append(
             Line(
