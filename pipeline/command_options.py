@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -61,11 +60,3 @@ def say(found: Mapping[str, Any], lines: Iterable[str], *, as_json: bool) -> Non
 def example(text: str) -> str:
     """The line below a command's help."""
     return f"Example: [bold]{text}[/bold]"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Instants:
-    """What time it is in a world, and the issue time meant where none is given; the context's object of every command."""
-
-    clock: Callable[[api.World], datetime]
-    issue_time: Callable[[api.World], datetime]

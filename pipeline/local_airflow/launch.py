@@ -21,12 +21,10 @@ from pipeline.contracts.times import format_instant
 from pipeline.errors import StoreError
 from pipeline.local_airflow.follow import DAGS, Screen, follow
 from pipeline.local_airflow.home import COMPONENTS, USER, Home, free_port, open_home
+from pipeline.local_airflow.prepare import POOLS
 from pipeline.local_airflow.rest import Rest
 from pipeline.process_tree import adopt_orphans, end_descendants
 from pipeline.settings import Settings, child_environment
-
-POOLS = {"gpu": "one training at a time", "cube": "one commit to the cube at a time"}
-
 
 _PORT_TAKEN = "address already in use"
 

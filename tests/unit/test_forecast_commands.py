@@ -12,6 +12,7 @@ import pytest
 import xarray as xr
 
 from pipeline import __main__ as cli
+from pipeline import clock
 from pipeline.api import EvaluateRequest, PredictRequest, PromoteRequest, PublishRequest
 from pipeline.contracts.times import format_instant
 from pipeline.steps import evaluate, predict, promote, publish
@@ -44,7 +45,7 @@ class Desk:
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Desk:
     town = make_town(tmp_path, monkeypatch)
     monkeypatch.setenv("CUBECAST_STORE", town.settings.store)
-    monkeypatch.setattr(cli, "now", lambda: LATER)
+    monkeypatch.setattr(clock, "now", lambda: LATER)
     evaluate.run(EvaluateRequest(world=town.file, as_of=CUTOFF), town.settings, QUIET)
     promote.run(PromoteRequest(world=town.file, as_of=CUTOFF), town.settings, QUIET)
     desk = Desk(town=town, capsys=capsys)
