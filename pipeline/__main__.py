@@ -16,6 +16,7 @@ from pipeline.command_options import AsOf, Json, JsonObject, Parent, WorldName, 
 from pipeline.cube_commands import cube_app
 from pipeline.endings import INTERRUPTED, TERMINATED, Terminated, report, report_end, report_unplanned, terminate
 from pipeline.errors import ConfigError, CubecastError, StoreError
+from pipeline.forecast_commands import forecasts_app
 from pipeline.metric_commands import metrics_app, state_of
 from pipeline.model_commands import models_app
 from pipeline.settings import read_settings, share_processors
@@ -37,6 +38,7 @@ app.add_typer(worlds_app, name="worlds", rich_help_panel="Look")
 app.add_typer(sources_app, name="sources", rich_help_panel="Look")
 app.add_typer(models_app, name="models", rich_help_panel="Look")
 app.add_typer(cube_app, name="cube", rich_help_panel="Look")
+app.add_typer(forecasts_app, name="forecasts", rich_help_panel="Look")
 app.add_typer(metrics_app, name="metrics", rich_help_panel="Look")
 app.add_typer(airflow_app, name="airflow", rich_help_panel="Run")
 
