@@ -10,7 +10,8 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from pipeline.contracts.times import format_instant
-from pipeline.contracts.worlds import Instant, World, load_world, world_names
+from pipeline.contracts.world_files import load_world, world_names
+from pipeline.contracts.worlds import Instant, World
 from pipeline.process_tree import die_with_parent
 from pipeline.settings import child_environment, read_settings
 

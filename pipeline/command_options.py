@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
 
@@ -55,11 +53,3 @@ def read_instant(text: str | None, option: str, default: datetime) -> datetime:
 def example(text: str) -> str:
     """The line below a command's help."""
     return f"Example: [bold]{text}[/bold]"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Instants:
-    """What time it is in a world, and the issue time meant where none is given; the context's object of every command."""
-
-    clock: Callable[[api.World], datetime]
-    issue_time: Callable[[api.World], datetime]

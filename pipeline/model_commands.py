@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline import api
-from pipeline.command_options import AsOf, Instants, JsonObject, WorldName, example, read_instant
-from pipeline.contracts.times import format_instant
-from pipeline.errors import ConfigError
+from pipeline import api, clock
+from pipeline.command_options import AsOf, JsonObject, WorldName, example, read_instant
 from pipeline.settings import read_settings
 from pipeline.stores.objects import ObjectStore
 
@@ -36,13 +34,13 @@ SinceWhen = Annotated[
 
 
 @models_app.command("list", epilog=example("cubecast models list --world aarhus"))
-def models_list(context: typer.Context, world: WorldName, as_of: AsOf = None, as_json: JsonObject = False) -> None:
+def models_list(world: WorldName, as_of: AsOf = None, as_json: JsonObject = False) -> None:
     """Every candidate with its cut-off and scores, the champion now, and what is published per target."""
     from pipeline.model_lines import list_lines
     from pipeline.steps.candidates import list_candidates
 
     loaded = api.load_world(world)
-    moment = read_instant(as_of, "--as-of", _instants(context).clock(loaded))
+    moment = read_instant(as_of, "--as-of", clock.clock_of(loaded))
     _say(list_candidates(_registry(loaded), loaded.name, moment), as_json, list_lines)
 
 
@@ -75,26 +73,24 @@ def models_compare(
     "promote",
     epilog=example('cubecast models promote 3f2a91c0 --world aarhus --as-of 2014-09-30T06:00Z --reason "agreed with the city"'),
 )
-def models_promote(
-    context: typer.Context, model: Model, world: WorldName, reason: Reason, as_of: SinceWhen = None, as_json: JsonObject = False
-) -> None:
+def models_promote(model: Model, world: WorldName, reason: Reason, as_of: SinceWhen = None, as_json: JsonObject = False) -> None:
     """Name a model the champion by hand; per target its own scorecard decides what is published."""
     from pipeline.steps.champions import promote_by_hand
 
     loaded = api.load_world(world)
-    moment = _since_when(context, loaded, as_of)
+    moment = _since_when(loaded, as_of)
     _tell(promote_by_hand(_registry(loaded), loaded.name, model, as_of=moment, reason=reason), as_json)
 
 
 @models_app.command(
     "rollback", epilog=example('cubecast models rollback --world aarhus --as-of 2014-09-30T06:00Z --reason "wrong at the harbour"')
 )
-def models_rollback(context: typer.Context, world: WorldName, reason: Reason, as_of: SinceWhen = None, as_json: JsonObject = False) -> None:
+def models_rollback(world: WorldName, reason: Reason, as_of: SinceWhen = None, as_json: JsonObject = False) -> None:
     """Name the previous champion again, with what was published then; the daily promotion does not undo it."""
     from pipeline.steps.champions import roll_back
 
     loaded = api.load_world(world)
-    moment = _since_when(context, loaded, as_of)
+    moment = _since_when(loaded, as_of)
     _tell(roll_back(_registry(loaded), loaded.name, as_of=moment, reason=reason), as_json)
 
 
@@ -104,24 +100,10 @@ def _registry(world: api.World) -> Registry:
     return Registry(ObjectStore(read_settings().store), world.name)
 
 
-def _instants(context: typer.Context) -> Instants:
-    found = context.find_object(Instants)
-    if found is None:
-        raise ConfigError(asked="what time it is", found="no clock", mend="enter by pipeline.__main__.main")
-    return found
-
-
-def _since_when(context: typer.Context, world: api.World, text: str | None) -> datetime:
+def _since_when(world: api.World, text: str | None) -> datetime:
     """The instant from which a change holds, in whole seconds, within the world's time."""
-    instants = _instants(context)
-    moment = read_instant(text, "--as-of", instants.issue_time(world)).replace(microsecond=0)
-    first, last = world.start, instants.clock(world)
-    if not first < moment <= last:
-        raise ConfigError(
-            asked=f"world {world.name} as of {format_instant(moment)}",
-            found=f"{'later than it reaches' if moment > last else 'before it begins'}: {format_instant(first)} .. {format_instant(last)}",
-            mend=f"give an --as-of in between, such as {format_instant(instants.issue_time(world))}",
-        )
+    moment = read_instant(text, "--as-of", clock.issue_time_of(world)).replace(microsecond=0)
+    clock.check_issue_time(world, moment)
     return moment
 
 

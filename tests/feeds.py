@@ -14,7 +14,8 @@ import pyarrow as pa
 from pipeline.api import BuildCubeRequest, Receipt
 from pipeline.contracts.observations import REJECTION_SCHEMA, RowCounts
 from pipeline.contracts.times import from_seconds, parse_instant, to_seconds
-from pipeline.contracts.worlds import World, load_world
+from pipeline.contracts.world_files import load_world
+from pipeline.contracts.worlds import World
 from pipeline.settings import Settings
 from pipeline.steps import build_cube
 from pipeline.stores.objects import ObjectStore

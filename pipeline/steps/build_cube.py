@@ -15,7 +15,8 @@ from pipeline.alignment.time_grid import axis, step_before, step_seconds
 from pipeline.api import BuildCubeRequest, Receipt
 from pipeline.contracts.provenance import digest_json
 from pipeline.contracts.times import format_instant, to_seconds
-from pipeline.contracts.worlds import World, load_world
+from pipeline.contracts.world_files import load_world
+from pipeline.contracts.worlds import World
 from pipeline.cube.assemble import Slab, assemble, reach_seconds, region_edge
 from pipeline.cube.plan import DomainPlan, Region, check_plan, choose_chunk_steps, measure_plan, plan_regions, touched_chunks
 from pipeline.errors import NotYetAvailable

@@ -13,7 +13,8 @@ from pipeline.contracts.forecasts import JOINT, Scorecard, ScoreRow
 from pipeline.contracts.provenance import canonical_json
 from pipeline.contracts.times import format_instant, from_seconds, to_seconds
 from pipeline.contracts.windows import WindowSet
-from pipeline.contracts.worlds import World, load_world
+from pipeline.contracts.world_files import load_world
+from pipeline.contracts.worlds import World
 from pipeline.errors import ContractError, LookaheadError, NotYetAvailable
 from pipeline.settings import Settings
 from pipeline.steps import reading

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pipeline.api import LandRequest, Receipt
 from pipeline.contracts.deliveries import Delivery
 from pipeline.contracts.times import to_seconds
-from pipeline.contracts.worlds import load_world
+from pipeline.contracts.world_files import load_world
 from pipeline.settings import Settings
 from pipeline.sources.registry import adapter_named, check_sources, source_names
 from pipeline.stores.landing import LandingStore

@@ -11,7 +11,8 @@ from pipeline.api import PredictRequest, Receipt
 from pipeline.contracts.forecasts import BASELINES, JOINT, DomainForecast, Forecast, Promotion
 from pipeline.contracts.times import format_instant, to_seconds
 from pipeline.contracts.windows import WindowSet
-from pipeline.contracts.worlds import World, load_world
+from pipeline.contracts.world_files import load_world
+from pipeline.contracts.worlds import World
 from pipeline.errors import LookaheadError, NotYetAvailable
 from pipeline.monitoring.freshness import freshness, inputs
 from pipeline.publishing.tables import headline

@@ -8,7 +8,7 @@ from datetime import datetime
 from pipeline.api import PromoteRequest, Receipt
 from pipeline.contracts.forecasts import JOINT, Promotion
 from pipeline.contracts.times import format_instant
-from pipeline.contracts.worlds import load_world
+from pipeline.contracts.world_files import load_world
 from pipeline.errors import ContractError, LookaheadError, NotYetAvailable
 from pipeline.settings import Settings
 from pipeline.stores.objects import ObjectStore

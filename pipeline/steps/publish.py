@@ -7,7 +7,8 @@ from typing import Any
 from pipeline.api import PublishRequest, Receipt
 from pipeline.contracts.forecasts import Forecast
 from pipeline.contracts.times import from_seconds, to_seconds
-from pipeline.contracts.worlds import World, load_world
+from pipeline.contracts.world_files import load_world
+from pipeline.contracts.worlds import World
 from pipeline.publishing.tables import forecast_table, parquet_bytes
 from pipeline.publishing.words import label_text
 from pipeline.settings import Settings

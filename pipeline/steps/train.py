@@ -9,7 +9,8 @@ from pipeline.api import Receipt, TrainRequest
 from pipeline.contracts.provenance import canonical_json, digest_json
 from pipeline.contracts.times import format_instant, to_seconds
 from pipeline.contracts.windows import WindowSet
-from pipeline.contracts.worlds import World, load_world
+from pipeline.contracts.world_files import load_world
+from pipeline.contracts.worlds import World
 from pipeline.errors import NotYetAvailable
 from pipeline.settings import Settings, code_version
 from pipeline.steps import reading

@@ -12,7 +12,8 @@ from pipeline.api import Receipt, VerifyRequest
 from pipeline.contracts.cubes import DomainCube
 from pipeline.contracts.forecasts import DomainForecast, Forecast
 from pipeline.contracts.times import format_instant, from_seconds, to_seconds
-from pipeline.contracts.worlds import World, load_world
+from pipeline.contracts.world_files import load_world
+from pipeline.contracts.worlds import World
 from pipeline.errors import NotYetAvailable
 from pipeline.settings import Settings
 from pipeline.steps import reading

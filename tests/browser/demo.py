@@ -8,7 +8,8 @@ from pipeline.contracts.cubes import NEVER, DomainCube, Revisions
 from pipeline.contracts.flags import Flag
 from pipeline.contracts.forecasts import DomainForecast, Forecast, Promotion, Scorecard
 from pipeline.contracts.nodes import NodeSet
-from pipeline.contracts.worlds import World, parse_world
+from pipeline.contracts.world_files import parse_world
+from pipeline.contracts.worlds import World
 from pipeline.monitoring.freshness import freshness, inputs
 from pipeline.publishing.page_data import PageInputs
 from pipeline.verification.metrics import score_rows

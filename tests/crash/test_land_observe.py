@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.api import LandRequest, ObserveRequest
-from pipeline.contracts.worlds import load_world
+from pipeline.contracts.world_files import load_world
 from pipeline.settings import Settings
 from pipeline.steps import land, observe
 from pipeline.stores.objects import ObjectStore

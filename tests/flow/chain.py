@@ -5,7 +5,7 @@ from importlib import import_module
 from pathlib import Path
 
 from pipeline.api import Receipt, Request, flow
-from pipeline.contracts.worlds import load_world
+from pipeline.contracts.world_files import load_world
 from pipeline.settings import Settings
 from pipeline.telemetry import QUIET
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import pipeline.__main__ as cli
-from pipeline.contracts.worlds import load_world
+from pipeline.contracts.world_files import load_world
 from pipeline.errors import StoreError
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.observations import ObservationStore

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.contracts.worlds import load_world
+from pipeline.contracts.world_files import load_world
 from pipeline.stores.forecasts import ForecastStore
 from pipeline.stores.objects import ObjectStore
 from tests.flow.chain import requests, run_chain, run_step, settings_for

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from pipeline.contracts.times import to_seconds
-from pipeline.contracts.worlds import load_world
+from pipeline.contracts.world_files import load_world
 from pipeline.sources.adapter import NO_TIME
 from pipeline.sources.synthetic import SyntheticAdapter
 from pipeline.stores.forecasts import ForecastStore

@@ -11,7 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from pipeline.api import LandRequest, ObserveRequest
-from pipeline.contracts.worlds import load_world
+from pipeline.contracts.world_files import load_world
 from pipeline.settings import Settings
 from pipeline.steps import land, observe
 from pipeline.stores.objects import ObjectStore

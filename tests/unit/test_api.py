@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import __main__ as cli
-from pipeline import api
+from pipeline import api, step_commands
 from pipeline.contracts.times import parse_instant
 
 WORLDS = st.sampled_from(["synthetic", "aarhus", "us"])
@@ -47,11 +47,11 @@ def any_request(draw):
 @settings(max_examples=150, deadline=None)
 def test_parsing_the_command_line_of_a_request_gives_the_request_back(request):
     seen = []
-    original, cli.perform = cli.perform, lambda parsed, *, as_json, parent: seen.append((parsed, as_json))
+    original, step_commands.perform = step_commands.perform, lambda parsed, *, as_json, parent: seen.append((parsed, as_json))
     try:
         assert cli.main(api.command(request)[3:]) == 0
     finally:
-        cli.perform = original
+        step_commands.perform = original
     assert seen == [(request, True)]
 
 

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import pytest
 
 from pipeline import __main__ as cli
-from pipeline import api
+from pipeline import api, clock, step_commands
 from pipeline.contracts.times import parse_instant
 from pipeline.errors import ConflictError, ContractError, LookaheadError, NotYetAvailable, StoreError
 from pipeline.settings import project_folder
@@ -36,8 +36,8 @@ def steps(monkeypatch, tmp_path):
         return api.Receipt(step=request.step, world="synthetic", as_of=request.as_of, outcome="done", counts={"rows": 71})
 
     monkeypatch.setenv("CUBECAST_STORE", str(tmp_path / "store"))
-    monkeypatch.setattr(cli, "find_step", lambda name: run)
-    monkeypatch.setattr(cli, "now", lambda: NOW)
+    monkeypatch.setattr(step_commands, "find_step", lambda name: run)
+    monkeypatch.setattr(clock, "now", lambda: NOW)
     return fake
 
 
@@ -185,11 +185,11 @@ def test_status_for_programs_tells_steps_ids_and_counts(steps, capsys):
 
 SLOW = """
 import sys, time
-from pipeline import __main__ as cli
+from pipeline import __main__ as cli, step_commands
 def run(request, settings, progress):
     print("begun", flush=True)
     time.sleep(60)
-cli.find_step = lambda name: run
+step_commands.find_step = lambda name: run
 sys.exit(cli.main(sys.argv[1:]))
 """
 

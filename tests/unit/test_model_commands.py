@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from pipeline import __main__ as cli
+from pipeline import clock
 from pipeline.api import EvaluateRequest, PromoteRequest
 from pipeline.contracts.times import format_instant
 from pipeline.steps import evaluate, promote
@@ -59,7 +60,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     """Model m1 errs by 1.0, m2 by 0.5, both evaluated; m3 was not."""
     town = make_town(tmp_path, monkeypatch)
     monkeypatch.setenv("CUBECAST_STORE", town.settings.store)
-    monkeypatch.setattr(cli, "now", lambda: LATER)
+    monkeypatch.setattr(clock, "now", lambda: LATER)
     desk = Desk(town=town, patch=monkeypatch, capsys=capsys)
     first = desk.registry.candidate("m1")
     files = {name: first.read(name) for name in first.file_names}

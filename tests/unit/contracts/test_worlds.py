@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.contracts.worlds import load_world, parse_world, world_names
+from pipeline.contracts.world_files import load_world, parse_world, world_names
 from pipeline.errors import ConfigError
 from pipeline.sources.registry import check_sources, source_names
 from pipeline.steps.checks import check_units

@@ -13,7 +13,8 @@ import pytest
 from pipeline.__main__ import main
 from pipeline.api import LandRequest, ObserveRequest
 from pipeline.contracts.times import parse_instant
-from pipeline.contracts.worlds import Source, World, load_world
+from pipeline.contracts.world_files import load_world
+from pipeline.contracts.worlds import Source, World
 from pipeline.errors import ConfigError, ContractError, NotYetAvailable
 from pipeline.settings import Settings
 from pipeline.sources.adapter import Readings

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pipeline.api import BuildCubeRequest, LandRequest, ObserveRequest
-from pipeline.contracts.worlds import load_world
+from pipeline.contracts.world_files import load_world
 from pipeline.settings import Settings, read_settings
 from pipeline.sources.adapter import Adapter
 from pipeline.sources.probe import probe, probe_lines

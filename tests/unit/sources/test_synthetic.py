@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.contracts.worlds import World, load_world
+from pipeline.contracts.world_files import load_world
+from pipeline.contracts.worlds import World
 from pipeline.errors import ConfigError, ContractError
 from pipeline.settings import Settings
 from pipeline.sources.synthetic import SyntheticAdapter, SyntheticOptions, made, truth

@@ -17,7 +17,8 @@ from pipeline.contracts.forecasts import BASELINES, JOINT
 from pipeline.contracts.nodes import NodeSet
 from pipeline.contracts.times import format_instant, to_seconds
 from pipeline.contracts.windows import WindowSet
-from pipeline.contracts.worlds import World, load_world
+from pipeline.contracts.world_files import load_world
+from pipeline.contracts.worlds import World
 from pipeline.settings import Settings
 from pipeline.steps import reading
 from pipeline.stores.objects import ObjectStore

@@ -14,7 +14,7 @@ import pytest
 from pipeline.api import LandRequest, ObserveRequest, Receipt
 from pipeline.contracts.flags import Flag
 from pipeline.contracts.times import to_seconds
-from pipeline.contracts.worlds import load_world
+from pipeline.contracts.world_files import load_world
 from pipeline.errors import ConfigError, ContractError, CubecastError, NotYetAvailable, StoreError
 from pipeline.settings import Settings, read_settings
 from pipeline.sources.synthetic import SyntheticOptions, made

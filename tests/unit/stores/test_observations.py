@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.contracts.nodes import NodeSet
 from pipeline.contracts.observations import REJECTION_SCHEMA, RowCounts
-from pipeline.contracts.worlds import load_world
+from pipeline.contracts.world_files import load_world
 from pipeline.errors import ConflictError, StoreError
 from pipeline.stores import observations
 from pipeline.stores.objects import ObjectStore

@@ -1,7 +1,8 @@
 import numpy as np
 
 from pipeline.contracts.times import from_seconds
-from pipeline.contracts.worlds import Folds, parse_world
+from pipeline.contracts.world_files import parse_world
+from pipeline.contracts.worlds import Folds
 from pipeline.windows.folds import fold_boundaries, fold_codes
 from tests.feeds import START, WORLD
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from pipeline.contracts.cubes import NEVER
-from pipeline.contracts.worlds import Coarse, Domain, parse_world
+from pipeline.contracts.world_files import parse_world
+from pipeline.contracts.worlds import Coarse, Domain
 from pipeline.windows.history import Series, coarse_means, history_names, longest_lag, season_history
 from tests.feeds import WORLD
 

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from pipeline.contracts.worlds import Domain, DomainVariable, parse_world
+from pipeline.contracts.world_files import parse_world
+from pipeline.contracts.worlds import Domain, DomainVariable
 from pipeline.errors import ContractError
 from pipeline.windows.scaling import dump_scalers, fit_scaler, load_scalers, scale_values
 from tests.feeds import WORLD

@@ -1,0 +1,39 @@
+"""What time it is: the only place that asks, so that everything else is told."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from pipeline import api
+from pipeline.contracts.times import format_instant
+from pipeline.errors import ConfigError
+
+
+def now() -> datetime:
+    """What time it is, in whole seconds."""
+    return datetime.now(UTC).replace(microsecond=0)
+
+
+def clock_of(world: api.World) -> datetime:
+    """What time it is in a world: a recorded world's clock stops where its feeds ended."""
+    return min(now(), world.recorded.end) if world.recorded else now()
+
+
+def issue_time_of(world: api.World) -> datetime:
+    """The issue time that is meant where none is given."""
+    return world.recorded.as_of if world.recorded else now()
+
+
+def check_issue_time(world: api.World, moment: datetime) -> None:
+    """Refuse an instant of learning and forecasting outside the world's time.
+
+    Raises:
+        ConfigError: Naming the time there is.
+    """
+    first, last = world.start, clock_of(world)
+    if not first < moment <= last:
+        raise ConfigError(
+            asked=f"world {world.name} as of {format_instant(moment)}",
+            found=f"{'later than it reaches' if moment > last else 'before it begins'}: {format_instant(first)} .. {format_instant(last)}",
+            mend=f"give an --as-of in between, such as {format_instant(issue_time_of(world))}",
+        )

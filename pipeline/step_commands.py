@@ -1,0 +1,188 @@
+"""`cubecast land … verify`: one command per step of the flow, and how a step is performed."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+import time
+from collections.abc import Callable
+from typing import Annotated, Any, Protocol
+
+import typer
+from pydantic import ValidationError
+
+from pipeline import api, clock
+from pipeline.command_options import AsOf, Json, ModelId, Parent, Source, WorldName, example, read_instant
+from pipeline.errors import ConfigError
+from pipeline.process_tree import die_with_parent
+from pipeline.settings import Settings, read_settings
+from pipeline.stores.objects import ObjectStore
+from pipeline.stores.receipts import Receipts
+from pipeline.telemetry import Progress, progress_on
+
+PANEL = "The nine steps"
+steps_app = typer.Typer()
+
+_BY_THE_CLOCK = (api.LandRequest, api.ObserveRequest, api.BuildCubeRequest, api.VerifyRequest)
+
+
+class Step(Protocol):
+    """A step of the flow."""
+
+    def __call__(self, request: api.Request, settings: Settings, progress: Progress) -> api.Receipt:
+        """Do the step; the same request again changes nothing."""
+
+
+def _settings_of(pairs: list[str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not equals or not key:
+            raise ConfigError(asked=f"--set {pair}", found="no key=value", mend="write for example --set epochs=3")
+        try:
+            found[key] = json.loads(text)
+        except ValueError:
+            found[key] = text
+    return found
+
+
+def find_step(name: str) -> Step:
+    """The step of that name, imported when it is needed."""
+    step: Step = importlib.import_module(f"pipeline.steps.{name}").run
+    return step
+
+
+def perform(request: api.Request, *, as_json: bool, parent: int | None = None) -> api.Receipt:
+    """Run one step, record its receipt and show it."""
+    if parent is not None:
+        die_with_parent(parent)
+    if not isinstance(request, _BY_THE_CLOCK):
+        clock.check_issue_time(api.load_world(request.world), request.as_of)
+    settings = read_settings()
+    step = find_step(request.step)
+    began = time.monotonic()
+    if not as_json:
+        print(f"{request.step} {request.world} as of {request.as_of:%Y-%m-%dT%H:%M:%SZ}", file=sys.stderr, flush=True)
+    with progress_on(sys.stderr, as_json=as_json) as progress:
+        receipt = step(request, settings, progress)
+    seconds = time.monotonic() - began
+    Receipts(ObjectStore(settings.store)).save(
+        receipt.model_dump(mode="json"),
+        as_of=receipt.as_of,
+        source=getattr(request, "source", None),
+        recorded_time=clock.now(),
+        seconds=seconds,
+    )
+    if as_json:
+        print(receipt.model_dump_json(), flush=True)
+    else:
+        from pipeline.status import receipt_line
+
+        print(receipt_line(receipt, seconds), flush=True)
+    return receipt
+
+
+def ask(kind: Callable[..., api.Request], **fields: Any) -> api.Request:
+    """A request from options.
+
+    Raises:
+        ConfigError: An option's value is not allowed.
+    """
+    try:
+        return kind(**fields)
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+        raise ConfigError(asked="a request for a step", found=faults, mend="correct these options") from error
+
+
+@steps_app.command("land", rich_help_panel=PANEL, epilog=example("cubecast land --world aarhus --source traffic"))
+def land(
+    world: WorldName,
+    as_of: AsOf = None,
+    source: Source = None,
+    received_time: Annotated[str | None, typer.Option(help="When the deliveries were received; by default now.", metavar="TIME")] = None,
+    as_json: Json = False,
+    parent: Parent = None,
+) -> None:
+    """Fetch what the sources have delivered, and keep it byte for byte."""
+    moment = clock.clock_of(api.load_world(world))
+    received = read_instant(received_time, "--received-time", moment)
+    as_of_time = read_instant(as_of, "--as-of", moment)
+    perform(ask(api.LandRequest, world=world, as_of=as_of_time, source=source, received_time=received), as_json=as_json, parent=parent)
+
+
+@steps_app.command("observe", rich_help_panel=PANEL, epilog=example("cubecast observe --world aarhus"))
+def observe(world: WorldName, as_of: AsOf = None, source: Source = None, as_json: Json = False, parent: Parent = None) -> None:
+    """Parse what has landed: units, UTC, quality flags; rejected rows are kept with their reason."""
+    as_of_time = read_instant(as_of, "--as-of", clock.clock_of(api.load_world(world)))
+    perform(ask(api.ObserveRequest, world=world, as_of=as_of_time, source=source), as_json=as_json, parent=parent)
+
+
+@steps_app.command("build-cube", rich_help_panel=PANEL, epilog=example("cubecast build-cube --world aarhus"))
+def build_cube(world: WorldName, as_of: AsOf = None, as_json: Json = False, parent: Parent = None) -> None:
+    """Bring every domain's cube up to the observations, in one commit."""
+    as_of_time = read_instant(as_of, "--as-of", clock.clock_of(api.load_world(world)))
+    perform(ask(api.BuildCubeRequest, world=world, as_of=as_of_time), as_json=as_json, parent=parent)
+
+
+@steps_app.command("train", rich_help_panel=PANEL, epilog=example("cubecast train --world aarhus --as-of 2014-09-30T06:00Z --set epochs=3"))
+def train(
+    world: WorldName,
+    as_of: AsOf = None,
+    recipe: Annotated[str | None, typer.Option(help="A named configuration of the model (small, tiny); by default the world's.")] = None,
+    options: Annotated[
+        list[str] | None, typer.Option("--set", help="One value of the recipe, such as epochs=3.", metavar="KEY=VALUE")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="The seed of everything drawn at random.")] = 0,
+    as_json: Json = False,
+    parent: Parent = None,
+) -> None:
+    """Train a candidate model, and the baselines it must beat, on what was known at an instant."""
+    as_of_time = read_instant(as_of, "--as-of", clock.issue_time_of(api.load_world(world)))
+    request = ask(api.TrainRequest, world=world, as_of=as_of_time, recipe=recipe, options=_settings_of(options or []), seed=seed)
+    perform(request, as_json=as_json, parent=parent)
+
+
+@steps_app.command("evaluate", rich_help_panel=PANEL, epilog=example("cubecast evaluate --world aarhus"))
+def evaluate(world: WorldName, as_of: AsOf = None, model_id: ModelId = None, as_json: Json = False, parent: Parent = None) -> None:
+    """Score a candidate and the baselines on held-out time."""
+    as_of_time = read_instant(as_of, "--as-of", clock.issue_time_of(api.load_world(world)))
+    perform(ask(api.EvaluateRequest, world=world, as_of=as_of_time, model_id=model_id), as_json=as_json, parent=parent)
+
+
+@steps_app.command("promote", rich_help_panel=PANEL, epilog=example("cubecast promote --world aarhus"))
+def promote(world: WorldName, as_of: AsOf = None, model_id: ModelId = None, as_json: Json = False, parent: Parent = None) -> None:
+    """Decide, per target, what is published: only what beats its baselines."""
+    as_of_time = read_instant(as_of, "--as-of", clock.issue_time_of(api.load_world(world)))
+    perform(ask(api.PromoteRequest, world=world, as_of=as_of_time, model_id=model_id), as_json=as_json, parent=parent)
+
+
+@steps_app.command("predict", rich_help_panel=PANEL, epilog=example("cubecast predict --world aarhus --as-of 2014-09-30T06:00Z"))
+def predict(world: WorldName, as_of: AsOf = None, as_json: Json = False, parent: Parent = None) -> None:
+    """Forecast from what was known at the issue time."""
+    as_of_time = read_instant(as_of, "--as-of", clock.issue_time_of(api.load_world(world)))
+    perform(ask(api.PredictRequest, world=world, as_of=as_of_time), as_json=as_json, parent=parent)
+
+
+@steps_app.command("publish", rich_help_panel=PANEL, epilog=example("cubecast publish --world aarhus --as-of 2014-09-30T06:00Z"))
+def publish(world: WorldName, as_of: AsOf = None, as_json: Json = False, parent: Parent = None) -> None:
+    """Publish a forecast: Zarr, Parquet and a page."""
+    as_of_time = read_instant(as_of, "--as-of", clock.issue_time_of(api.load_world(world)))
+    perform(ask(api.PublishRequest, world=world, as_of=as_of_time), as_json=as_json, parent=parent)
+
+
+@steps_app.command("verify", rich_help_panel=PANEL, epilog=example("cubecast verify --world aarhus --issue-time 2014-09-30T06:00Z"))
+def verify(
+    world: WorldName,
+    as_of: AsOf = None,
+    issue_time: Annotated[str | None, typer.Option(help="One forecast instead of all that are due.", metavar="TIME")] = None,
+    as_json: Json = False,
+    parent: Parent = None,
+) -> None:
+    """Compare published forecasts with what happened since."""
+    moment = clock.clock_of(api.load_world(world))
+    issued = read_instant(issue_time, "--issue-time", moment) if issue_time else None
+    perform(
+        ask(api.VerifyRequest, world=world, as_of=read_instant(as_of, "--as-of", moment), issue_time=issued), as_json=as_json, parent=parent
+    )

@@ -1,0 +1,87 @@
+"""The rows of several deliveries, side by side and beside what is stored: news, revisions, repeats."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipeline.contracts.observations import REJECTION_SCHEMA
+from pipeline.quality.versions import merged, value_bits
+from pipeline.steps.intake import STAMP, Taken, duplicate_rows
+from pipeline.stores.observations import DAY, ObservationStore, dictionary_column, node_codes
+
+
+def joined(store: ObservationStore, taken: list[Taken]) -> tuple[pa.Table, pa.Table]:
+    """The rows of several deliveries that are news beside what is stored, and those that repeat it."""
+    ids = sorted({i for t in taken for i in t.ids})
+    place = {identity: code for code, identity in enumerate(ids)}
+    node = np.concatenate([np.array([place[i] for i in t.ids] or [0], np.int32)[t.node] for t in taken])
+    valid = np.concatenate([t.valid_time for t in taken])
+    available = np.concatenate([t.available_time for t in taken])
+    values = {name: np.concatenate([t.values[name] for t in taken]) for name in store.variables}
+    origin = np.repeat(np.arange(len(taken)), [len(t.row) for t in taken])
+    keep, available = _versions(store, taken, ids, node, valid, available, values, origin)
+    columns: dict[str, pa.Array] = {
+        "node": dictionary_column(node, ids),
+        "valid_time": pa.array(valid, pa.int64()).cast(STAMP),
+        "available_time": pa.array(available, pa.int64()).cast(STAMP),
+        "received_time": pa.array(np.array([t.landed.received_time for t in taken], np.int64)[origin], pa.int64()).cast(STAMP),
+        "delivery": dictionary_column(origin.astype(np.int32), [t.landed.id for t in taken]),
+        "row": pa.array(np.concatenate([t.row for t in taken]), pa.int64()),
+    }
+    for name in store.variables:
+        columns[name] = pa.array(values[name], mask=np.isnan(values[name]))
+        columns[f"{name}_flag"] = pa.array(np.concatenate([t.flags[name] for t in taken]))
+    table = pa.table(columns)
+    if keep.all():
+        return table, REJECTION_SCHEMA.empty_table()
+    again = table.filter(pa.array(~keep))
+    places = origin[~keep].astype(np.int32)
+    repeated = duplicate_rows(
+        again["node"].combine_chunks(),
+        valid[~keep],
+        {name: value[~keep] for name, value in values.items()},
+        dictionary_column(places, [t.landed.id for t in taken]).cast(pa.string()),
+        dictionary_column(places, [t.landed.parts[0].name for t in taken]).cast(pa.string()),
+        np.concatenate([t.row for t in taken])[~keep],
+    )
+    return table.filter(pa.array(keep)), repeated
+
+
+def _versions(
+    store: ObservationStore,
+    taken: list[Taken],
+    ids: list[str],
+    node: NDArray[np.int32],
+    valid: NDArray[np.int64],
+    available: NDArray[np.int64],
+    values: dict[str, NDArray[np.float32]],
+    origin: NDArray[np.int64],
+) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """Which of the new rows are news beside each other and what is stored, and when each was available."""
+    days = {int(d) for d in np.unique(valid // DAY) * DAY}
+    stored = store.stored_versions(set(ids), days)
+    count = 0 if stored is None else stored.num_rows
+    known = np.array([t.landed.published_time or t.landed.received_time for t in taken], np.int64)[origin]
+    declared = np.concatenate([t.declared for t in taken])
+    old_values = {name: np.zeros(0, np.float32) for name in values}
+    old_node, old_valid, old_available = np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros(0, np.int64)
+    if stored is not None and count:
+        codes, old_ids = node_codes(stored)
+        place = {identity: code for code, identity in enumerate(ids)}
+        old_node = np.array([place.get(i, len(ids) + n) for n, i in enumerate(old_ids)], np.int32)[codes]
+        old_valid, old_available = (stored[c].cast(pa.int64()).to_numpy() for c in ("valid_time", "available_time"))
+        old_values = {name: stored[name].fill_null(float("nan")).to_numpy().astype(np.float32) for name in values}
+    zeros = np.zeros(count, np.int64)
+    found = merged(
+        np.concatenate([old_node, node]),
+        np.concatenate([old_valid, valid]),
+        np.concatenate([old_available, available]),
+        value_bits([np.concatenate([old_values[name], values[name]]) for name in values]),
+        delivery=np.concatenate([zeros - 1, origin]),
+        known_again=np.concatenate([zeros, known]),
+        declared=np.concatenate([np.ones(count, np.bool_), declared]),
+        old=np.concatenate([np.ones(count, np.bool_), np.zeros(len(node), np.bool_)]),
+    )
+    return found.keep[count:], found.available_time[count:]
