@@ -22,7 +22,8 @@ def earlier(cube: DomainCube, as_of: int, *, first: int = 0, stop: int | None = 
     Args:
         cube: As it was known at `as_of` or later.
         as_of: The instant, seconds UTC.
-        first, stop: Steps of the cube, to leave out those before and after.
+        first: The first step of the cube to take.
+        stop: The first one after it to leave out.
 
     Raises:
         ContractError: The cube was read as of an earlier instant.
