@@ -17,7 +17,7 @@ from models.joint import JointModel
 from models.prediction import Prediction, Predictor
 from models.predictor import JointPredictor
 from models.progress import Progress
-from models.recipes import RECIPES
+from models.recipes import RECIPES, continued
 from models.shapes import DomainShape, shape_of
 from models.state import Fitted, common_meta, pack, read_shapes, shape_arrays, unpack
 from models.training.folds import folds_of
@@ -32,6 +32,7 @@ __all__ = [
     "ModelConfig",
     "Prediction",
     "Predictor",
+    "continued",
     "fit",
     "fit_baselines",
     "load",
