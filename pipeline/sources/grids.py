@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -10,13 +11,16 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.contracts.nodes import NodeSet
-from pipeline.contracts.worlds import Duration
+from pipeline.contracts.units import contradicts
+from pipeline.contracts.worlds import Duration, RawVariable
 from pipeline.errors import ContractError
 from pipeline.sources.adapter import NO_TIME, Readings, RejectedRows
 from pipeline.sources.node_tables import east
 
 MAX_CELLS = 2**27
 """Values of one variable in one file: 1 GiB of float64."""
+MAX_BYTES = 2**30
+"""Of one array, as declared."""
 MAX_NODES = 2**21
 """Cells of one grid that become nodes of a source."""
 _EARLIEST, _LATEST = 0, 4_102_444_800
@@ -54,7 +58,7 @@ def cells_of(latitude: NDArray[np.float64], longitude: NDArray[np.float64], opti
     """
     if not len(latitude) or not len(longitude) or not (np.isfinite(latitude).all() and np.isfinite(longitude).all()):
         raise ContractError(asked=f"grid of {file}", found="an axis that is empty or no number", mend="fetch the file again")
-    if np.abs(latitude).max() > 90.001 or np.abs(longitude).max() > 360.001:
+    if np.abs(latitude).max() > 90.001 or np.abs(longitude).max() > 540.001 or np.ptp(longitude) > 360.001:
         found = f"latitudes {latitude.min():g} .. {latitude.max():g}, longitudes {longitude.min():g} .. {longitude.max():g}"
         raise ContractError(asked=f"grid of {file}", found=found, mend="are latitude and longitude swapped? correct options.latitude")
     if len(latitude) * len(longitude) > MAX_CELLS:
@@ -115,3 +119,25 @@ def gridded_readings(
         rejected=rejected,
         raw_rows=int(good.sum()) * count + len(bad),
     )
+
+
+def check_size(name: str, shape: tuple[int, ...], file: str) -> None:
+    """Refuse an array whose declared size is beyond MAX_BYTES, before a value of it is read.
+
+    Raises:
+        ContractError: Naming the sizes.
+    """
+    if math.prod(shape) * 8 > MAX_BYTES:
+        found = f"{' x '.join(map(str, shape))} values declared, more than {MAX_BYTES} bytes"
+        raise ContractError(asked=f"variable '{name}' of {file}", found=found, mend="split the file, or fetch it again")
+
+
+def check_unit(name: str, variable: RawVariable, said: object, file: str) -> None:
+    """Refuse values whose file names another unit than the world.
+
+    Raises:
+        ContractError: Naming both.
+    """
+    if isinstance(said, str) and contradicts(said, variable.unit):
+        asked, mend = f"unit of variable '{name}' of {file}", f"correct the variable's unit in the world file to '{said}' if that is true"
+        raise ContractError(asked=asked, found=f"'{said}', not '{variable.unit}'", mend=mend)

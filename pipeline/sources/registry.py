@@ -10,6 +10,7 @@ from pipeline.sources.adapter import Adapter
 from pipeline.sources.csv import CsvAdapter
 from pipeline.sources.elexon import ElexonAdapter
 from pipeline.sources.grib import GribAdapter
+from pipeline.sources.images import ImagesAdapter
 from pipeline.sources.json import JsonAdapter
 from pipeline.sources.netcdf import NetcdfAdapter
 from pipeline.sources.open_meteo import OpenMeteoAdapter
@@ -21,6 +22,7 @@ ADAPTERS: dict[str, Adapter] = {
     "csv": CsvAdapter(),
     "elexon": ElexonAdapter(),
     "grib": GribAdapter(),
+    "images": ImagesAdapter(),
     "json": JsonAdapter(),
     "netcdf": NetcdfAdapter(),
     "open_meteo": OpenMeteoAdapter(),

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pipeline.contracts.worlds import RawVariable, Source
 from pipeline.errors import ContractError
 from pipeline.sources.adapter import NO_TIME, Readings, RejectedRows
-from pipeline.sources.columns import Columns, Kind
+from pipeline.sources.columns import Columns, Dialect, Kind, kind_of_stamp, typed_columns
 from pipeline.sources.row_options import RowOptions, StampOptions
 from pipeline.sources.stamps import local_to_utc, session_closes
 
@@ -63,6 +63,23 @@ def valid_times(
     if options.interval is not None:
         seconds = np.where(seconds == NO_TIME, NO_TIME, seconds + int(options.interval.total_seconds()))
     return seconds, fault
+
+
+def text_times(options: StampOptions, zone: str, texts: list[str]) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
+    """`valid_times` of stamps written as texts, such as a file's name holds; what is no stamp has none."""
+    epoch = options.time_format.startswith("epoch")
+    pattern = options.stamp_format
+    kind: Kind = (
+        "number" if epoch else "instant" if "%z" in (pattern or "") or (not pattern and kind_of_stamp(texts[0]) == "instant") else "stamp"
+    )
+    dialect = Dialect(stamp_format=pattern)
+    rows = np.arange(1, len(texts) + 1)
+    found = typed_columns(
+        [[t] for t in texts], {"t": kind}, dialect, "", row=rows, bad=[], raw_rows=len(texts), text_of=lambda n: [""] * len(n)
+    )
+    column = np.full(len(texts), np.nan) if epoch else np.full(len(texts), NO_TIME)
+    column[found.row - 1] = found.columns["t"]
+    return valid_times(options, zone, column, kind)
 
 
 def time_fault(code: int, options: StampOptions, zone: str) -> str:

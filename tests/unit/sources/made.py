@@ -73,3 +73,53 @@ def grib(hours: int = 3, step: int = 0, name: str = "2t", edition: int = 2) -> b
         out += codes.codes_get_message(handle)
         codes.codes_release(handle)
     return out
+
+
+def png(values: Any, palette: dict[int, tuple[int, ...]] | None = None) -> bytes:
+    """An image of one band, or of several along the first dimension."""
+    return _image("PNG", values, palette=palette)
+
+
+def tiff(
+    values: Any,
+    *,
+    west: float = -1.0,
+    north: float = 52.0,
+    south_up: bool = False,
+    crs: str | None = "EPSG:4326",
+    tags: dict[str, str] | None = None,
+    descriptions: tuple[str, ...] = (),
+    scales: tuple[float, ...] = (),
+    offsets: tuple[float, ...] = (),
+    **fields: Any,
+) -> bytes:
+    """An image whose pixels are one degree wide and high."""
+    from rasterio import Affine
+
+    high = np.shape(values)[-2]
+    transform = Affine(1, 0, west, 0, 1 if south_up else -1, north - high if south_up else north)
+    said = {"tags": tags or {}, "descriptions": descriptions, "scales": scales, "offsets": offsets}
+    return _image("GTiff", values, said=said, crs=crs, transform=transform, **fields)
+
+
+def _image(
+    driver: str, values: Any, palette: dict[int, tuple[int, ...]] | None = None, said: dict[str, Any] | None = None, **fields: Any
+) -> bytes:
+    import warnings
+
+    from rasterio.io import MemoryFile
+
+    bands = np.asarray(values)
+    bands = bands if bands.ndim == 3 else bands[None]
+    shape = {"count": bands.shape[0], "height": bands.shape[1], "width": bands.shape[2], "dtype": bands.dtype.name}
+    with warnings.catch_warnings(action="ignore"), MemoryFile() as memory:
+        with memory.open(driver=driver, **shape, **fields) as out:
+            if palette is not None:
+                out.write_colormap(1, palette)
+            for name in ("descriptions", "scales", "offsets"):
+                if said and said[name]:
+                    setattr(out, name, said[name])
+            if said and said["tags"]:
+                out.update_tags(**said["tags"])
+            out.write(bands)
+        return bytes(memory.read())
