@@ -12,6 +12,7 @@ PARSER_VERSIONS: dict[str, str] = {
     "csv": "1",
     "elexon": "1",
     "grib": "1",
+    "hdf5": "1",
     "images": "1",
     "json": "1",
     "netcdf": "1",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,10 +43,11 @@ class GridOptions(BaseModel):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Cells:
-    """The cells of a grid that a source takes, row by row: places in the whole grid, and their nodes."""
+    """The cells of a grid that a source takes, row by row: places in the whole grid of `whole` cells, and their nodes."""
 
     places: NDArray[np.int64]
     nodes: NodeSet
+    whole: int
 
 
 def cells_of(latitude: NDArray[np.float64], longitude: NDArray[np.float64], options: GridOptions, file: str) -> Cells:
@@ -82,7 +84,7 @@ def cells_of(latitude: NDArray[np.float64], longitude: NDArray[np.float64], opti
         longitude=around[x],
         shape=(len(rows), len(columns)),
     )
-    return Cells(places=y * len(longitude) + x, nodes=nodes)
+    return Cells(places=y * len(longitude) + x, nodes=nodes, whole=len(latitude) * len(longitude))
 
 
 def gridded_readings(
@@ -92,10 +94,12 @@ def gridded_readings(
     options: GridOptions,
     file: str,
     published: NDArray[np.int64] | None = None,
+    faults: Mapping[int, str] | None = None,
 ) -> Readings:
     """Readings of (T, P) values at T stamps (seconds UTC, NO_TIME: none) and P nodes; `row` counts the slabs.
 
-    A slab whose stamp is none, or outside 1970 .. 2100, is rejected whole; an infinite value is a missing one.
+    A slab whose stamp is none, or outside 1970 .. 2100, is rejected whole, for the reason that `faults` gives it; an infinite value is
+    a missing one.
     """
     valid = np.where(stamps == NO_TIME, NO_TIME, stamps + int(options.interval.total_seconds() if options.interval else 0))
     good = (valid >= _EARLIEST) & (valid < _LATEST)
@@ -105,7 +109,7 @@ def gridded_readings(
     rejected = RejectedRows(
         file=(file,) * len(bad),
         row=tuple(int(n) for n in numbers[bad]),
-        reason=tuple("no stamp" if stamps[i] == NO_TIME else "a stamp outside 1970 .. 2100" for i in bad),
+        reason=tuple((faults or {}).get(int(i), "no stamp" if stamps[i] == NO_TIME else "a stamp outside 1970 .. 2100") for i in bad),
         raw=tuple(f"slab {n} of {count} values" for n in numbers[bad]),
     )
     flat = {name: table[good].reshape(-1) for name, table in values.items()}
@@ -141,3 +145,15 @@ def check_unit(name: str, variable: RawVariable, said: object, file: str) -> Non
     if isinstance(said, str) and contradicts(said, variable.unit):
         asked, mend = f"unit of variable '{name}' of {file}", f"correct the variable's unit in the world file to '{said}' if that is true"
         raise ContractError(asked=asked, found=f"'{said}', not '{variable.unit}'", mend=mend)
+
+
+def node_names(names: NDArray[Any], path: str, file: str) -> tuple[str, ...]:
+    """Identities of nodes from an array of texts or numbers.
+
+    Raises:
+        ContractError: One comes twice or is empty.
+    """
+    ids = tuple(n.decode("utf-8", errors="replace") if isinstance(n, bytes) else str(n) for n in names.reshape(-1).tolist())
+    if names.ndim != 1 or len(set(ids)) < len(ids) or "" in ids:
+        raise ContractError(asked=f"nodes '{path}' of {file}", found="a name twice, or none", mend="mend the file")
+    return ids

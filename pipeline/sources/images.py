@@ -28,7 +28,7 @@ from pipeline.sources.image_files import Image, opened_image, rasterio_module
 from pipeline.sources.node_tables import parse_places
 from pipeline.sources.options import read_options
 from pipeline.sources.row_options import StampOptions
-from pipeline.sources.rows import column_of, text_times
+from pipeline.sources.rows import column_of, text_times, time_faults
 from pipeline.sources.stamps import Ambiguous
 from pipeline.sources.unpacking import unpacked
 
@@ -112,13 +112,14 @@ class ImagesAdapter(FileAdapter):
         options = read_options(ImageOptions, source)
         [(file, data)] = parts.items()
         with opened_image(unpacked(data, file), file) as image:
-            stamp = text_times(options.stamps, source.timezone, [_stamp_text(image, options, file)])[0]
+            stamp, fault = text_times(options.stamps, source.timezone, [_stamp_text(image, options, file)])
             cells = _cells(image, options, file)
             values = {
                 name: _values(image, column_of(name, variable) if variable.column else "1", options, file)[cells.places][None, :]
                 for name, variable in source.variables.items()
             }
-        return gridded_readings(cells.nodes.ids, stamp, values, options, file)
+        faults = time_faults(fault, options.stamps, source.timezone)
+        return gridded_readings(cells.nodes.ids, stamp, values, options, file, faults=faults)
 
     def parse_places(self, source: Source, parts: Mapping[str, bytes]) -> NodeSet:
         """The places in a node table, or the pixels of an image row by row.

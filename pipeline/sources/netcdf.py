@@ -24,7 +24,8 @@ from pipeline.settings import Settings
 from pipeline.sources.adapter import NO_TIME, Readings
 from pipeline.sources.columns import require_columns
 from pipeline.sources.files import FileAdapter, check_locations, file_deliveries, grid_deliveries
-from pipeline.sources.grids import Cells, GridOptions, cells_of, check_size, check_unit, gridded_readings
+from pipeline.sources.grids import Cells, GridOptions, cells_of, check_size, check_unit, gridded_readings, node_names
+from pipeline.sources.hdf5_files import MAGIC, check_coordinates
 from pipeline.sources.node_tables import parse_places
 from pipeline.sources.options import read_options
 from pipeline.sources.rows import column_of
@@ -115,12 +116,12 @@ def _opened(packed: bytes, file: str, needed: list[str]) -> xr.Dataset:
     import xarray as xr
 
     data = unpacked(packed, file)
-    hdf5 = data[:8] == b"\x89HDF\r\n\x1a\n"
+    hdf5 = data[:8] == MAGIC
     if not hdf5 and data[:3] != b"CDF":
         raise ContractError(asked=f"read {file} ({len(data)} bytes)", found=f"no NetCDF: it starts with {data[:8]!r}", mend=_MEND)
     try:
         if hdf5:
-            _check_sizes(data, file)
+            check_coordinates(data, file)
         with warnings.catch_warnings(action="ignore"):
             dataset = xr.open_dataset(io.BytesIO(data), engine="h5netcdf" if hdf5 else "scipy", decode_timedelta=False, cache=False)
     except ContractError:
@@ -132,18 +133,6 @@ def _opened(packed: bytes, file: str, needed: list[str]) -> xr.Dataset:
     for name in needed:
         check_size(name, dataset[name].shape, file)
     return dataset
-
-
-def _check_sizes(data: bytes, file: str) -> None:
-    import h5py
-
-    with h5py.File(io.BytesIO(data), "r") as opened:
-
-        def visit(name: str, item: Any) -> None:
-            if isinstance(item, h5py.Dataset) and item.ndim == 1:  # coordinates, which xarray reads at once
-                check_size(name, item.shape, file)
-
-        opened.visititems(visit)
 
 
 def _read(dataset: xr.Dataset, name: str, file: str) -> NDArray[Any]:
@@ -180,11 +169,7 @@ def _nodes(dataset: xr.Dataset, options: NetcdfOptions, file: str) -> tuple[tupl
         return (str(options.node),), None
     require_columns([str(n) for n in dataset.variables], [options.node], file)
     check_size(options.node, dataset[options.node].shape, file)
-    names = _read(dataset, options.node, file)
-    ids = tuple(n.decode("utf-8", errors="replace") if isinstance(n, bytes) else str(n) for n in names.tolist())
-    if names.ndim != 1 or len(set(ids)) < len(ids) or "" in ids:
-        raise ContractError(asked=f"nodes '{options.node}' of {file}", found="a name twice, or none", mend="mend the file")
-    return ids, None
+    return node_names(_read(dataset, options.node, file), options.node, file), None
 
 
 def _table(dataset: xr.Dataset, column: str, options: NetcdfOptions, stamps: int, cells: Cells | None, file: str) -> NDArray[np.float64]:

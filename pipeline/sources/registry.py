@@ -10,6 +10,7 @@ from pipeline.sources.adapter import Adapter
 from pipeline.sources.csv import CsvAdapter
 from pipeline.sources.elexon import ElexonAdapter
 from pipeline.sources.grib import GribAdapter
+from pipeline.sources.hdf5 import Hdf5Adapter
 from pipeline.sources.images import ImagesAdapter
 from pipeline.sources.json import JsonAdapter
 from pipeline.sources.netcdf import NetcdfAdapter
@@ -22,6 +23,7 @@ ADAPTERS: dict[str, Adapter] = {
     "csv": CsvAdapter(),
     "elexon": ElexonAdapter(),
     "grib": GribAdapter(),
+    "hdf5": Hdf5Adapter(),
     "images": ImagesAdapter(),
     "json": JsonAdapter(),
     "netcdf": NetcdfAdapter(),
