@@ -20,6 +20,7 @@ PARSER_VERSIONS: dict[str, str] = {
     "parquet": "1",
     "synthetic": "1",
     "webtris": "1",
+    "zarr": "1",
 }
 """Part of a source's contract: raise an adapter's when the same bytes come out as other readings."""
 

@@ -43,11 +43,29 @@ class GridOptions(BaseModel):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Cells:
-    """The cells of a grid that a source takes, row by row: places in the whole grid of `whole` cells, and their nodes."""
+    """The cells of a grid that a source takes, row by row: places in the whole grid (`width` columns, `whole` cells), and their nodes."""
 
     places: NDArray[np.int64]
     nodes: NodeSet
+    width: int
     whole: int
+
+    @property
+    def rows(self) -> tuple[int, int]:
+        """First row, and the one after the last."""
+        return int(self.places.min()) // self.width, int(self.places.max()) // self.width + 1
+
+    @property
+    def columns(self) -> tuple[int, int]:
+        """First column, and the one after the last."""
+        found = self.places % self.width
+        return int(found.min()), int(found.max()) + 1
+
+    @property
+    def boxed(self) -> NDArray[np.int64]:
+        """Places of the cells within the box of these rows and columns."""
+        (top, _), (left, right) = self.rows, self.columns
+        return (self.places // self.width - top) * (right - left) + self.places % self.width - left
 
 
 def cells_of(latitude: NDArray[np.float64], longitude: NDArray[np.float64], options: GridOptions, file: str) -> Cells:
@@ -84,7 +102,7 @@ def cells_of(latitude: NDArray[np.float64], longitude: NDArray[np.float64], opti
         longitude=around[x],
         shape=(len(rows), len(columns)),
     )
-    return Cells(places=y * len(longitude) + x, nodes=nodes, whole=len(latitude) * len(longitude))
+    return Cells(places=y * len(longitude) + x, nodes=nodes, width=len(longitude), whole=len(latitude) * len(longitude))
 
 
 def gridded_readings(
@@ -157,3 +175,25 @@ def node_names(names: NDArray[Any], path: str, file: str) -> tuple[str, ...]:
     if names.ndim != 1 or len(set(ids)) < len(ids) or "" in ids:
         raise ContractError(asked=f"nodes '{path}' of {file}", found="a name twice, or none", mend="mend the file")
     return ids
+
+
+def physical(array: NDArray[Any], said: Mapping[str, Any], where: str, fill: float | None = None) -> NDArray[np.float64]:
+    """Numbers as float64 by the attributes `_FillValue`, `missing_value`, `scale_factor`, `add_offset`; NaN where there is none.
+
+    Raises:
+        ContractError: One of them is no number.
+    """
+
+    def number(key: str, default: float) -> float:
+        found = np.asarray(said.get(key, default))
+        if found.size != 1 or found.dtype.kind not in "fiu":
+            raise ContractError(asked=f"attribute '{key}' of {where}", found=f"{said[key]!r:.100}", mend="fetch the file again, or mend it")
+        return float(found.reshape(()))
+
+    with np.errstate(invalid="ignore"):  # signalling NaNs
+        values = array.astype(np.float64)
+    for code in (said.get("_FillValue"), said.get("missing_value"), fill):
+        codes = np.asarray(code).reshape(-1)
+        if codes.dtype.kind in "fiu":
+            values[np.isin(values, codes.astype(array.dtype).astype(np.float64))] = np.nan
+    return values * number("scale_factor", 1.0) + number("add_offset", 0.0)

@@ -22,7 +22,7 @@ from pipeline.errors import ContractError
 from pipeline.settings import Settings
 from pipeline.sources.adapter import Readings
 from pipeline.sources.files import FileAdapter, check_locations, file_deliveries, grid_deliveries
-from pipeline.sources.grids import Cells, GridOptions, cells_of, check_unit, gridded_readings, node_names
+from pipeline.sources.grids import Cells, GridOptions, cells_of, check_unit, gridded_readings, node_names, physical
 from pipeline.sources.hdf5_files import array_at, attributes, opened_hdf5
 from pipeline.sources.node_tables import parse_places
 from pipeline.sources.options import read_options
@@ -175,9 +175,5 @@ def _table(opened: Any, column: str, options: Hdf5Options, file: str) -> NDArray
     if array.ndim != len(order) or array.dtype.kind not in "fiu":
         found = f"shape {array.shape} of {array.dtype}"
         raise ContractError(asked=f"variable '{column}' of {file} over {list(order)}", found=found, mend="correct column, order or layout")
-    values = array.astype(np.float64)
-    for key in ("_FillValue", "missing_value"):
-        if key in said:
-            values[np.isin(array, np.asarray(said[key]).astype(array.dtype))] = np.nan
-    values = values * float(said.get("scale_factor", 1.0)) + float(said.get("add_offset", 0.0))
+    values = physical(array, said, f"'{column}' of {file}")
     return values.transpose([order.index(axis) for axis in _AXES[options.layout]])

@@ -18,6 +18,7 @@ from pipeline.sources.open_meteo import OpenMeteoAdapter
 from pipeline.sources.parquet import ParquetAdapter
 from pipeline.sources.synthetic import SyntheticAdapter
 from pipeline.sources.webtris import WebtrisAdapter
+from pipeline.sources.zarr import ZarrAdapter
 
 ADAPTERS: dict[str, Adapter] = {
     "csv": CsvAdapter(),
@@ -31,6 +32,7 @@ ADAPTERS: dict[str, Adapter] = {
     "parquet": ParquetAdapter(),
     "synthetic": SyntheticAdapter(),
     "webtris": WebtrisAdapter(),
+    "zarr": ZarrAdapter(),
 }
 
 

@@ -123,3 +123,23 @@ def _image(
                 out.update_tags(**said["tags"])
             out.write(bands)
         return bytes(memory.read())
+
+
+def zarr_store(version: int = 2, *, hours: int = 3, chunk: int = 1, **fields: Any) -> dict[str, bytes]:
+    """The objects of a store with the grid that `netcdf` holds; `fields` go to the encoding of `t2m`."""
+    import tempfile
+    from pathlib import Path
+
+    import xarray as xr
+
+    values = (100 * np.arange(hours)[:, None, None] + 10 * np.arange(2)[:, None] + np.arange(3)).astype("f4")
+    values[-1, -1, -1] = np.nan
+    data = xr.Dataset(
+        {"t2m": (("time", "latitude", "longitude"), values, {"units": "K"})},
+        coords={"time": HOURS[0] + np.arange(hours) * np.timedelta64(1, "h"), "latitude": [52.0, 51.0], "longitude": [359.0, 0.0, 1.0]},
+    )
+    encoding = {"t2m": {"chunks": (chunk, 2, 3), **fields}, "time": {"units": "hours since 1900-01-01", "dtype": "i8"}}
+    with tempfile.TemporaryDirectory() as folder:
+        data.to_zarr(folder, zarr_format=version, encoding=encoding, consolidated=False)  # type: ignore[call-overload]
+        root = Path(folder)
+        return {p.relative_to(root).as_posix(): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
