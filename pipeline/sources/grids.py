@@ -195,5 +195,5 @@ def physical(array: NDArray[Any], said: Mapping[str, Any], where: str, fill: flo
     for code in (said.get("_FillValue"), said.get("missing_value"), fill):
         codes = np.asarray(code).reshape(-1)
         if codes.dtype.kind in "fiu":
-            values[np.isin(values, codes.astype(array.dtype).astype(np.float64))] = np.nan
+            values[np.isin(values, codes.astype(array.dtype if array.dtype.kind == "f" else np.float64))] = np.nan
     return values * number("scale_factor", 1.0) + number("add_offset", 0.0)
