@@ -13,13 +13,15 @@ from pipeline.contracts.times import format_instant
 from pipeline.contracts.world_files import load_world, world_names
 from pipeline.contracts.worlds import Instant, World
 from pipeline.process_tree import die_with_parent
-from pipeline.settings import child_environment, read_settings
+from pipeline.settings import Launch, child_environment, read_launch, read_settings
 
 __all__ = [
     "STEPS",
     "BuildCubeRequest",
     "EvaluateRequest",
+    "InputsRequest",
     "LandRequest",
+    "Launch",
     "ObserveRequest",
     "PredictRequest",
     "PromoteRequest",
@@ -34,6 +36,7 @@ __all__ = [
     "die_with_parent",
     "flow",
     "load_world",
+    "read_launch",
     "scheduled_worlds",
     "world_names",
 ]
@@ -124,6 +127,12 @@ class VerifyRequest(Request):
     step: ClassVar[str] = "verify"
 
     issue_time: Second | None = None
+
+
+class InputsRequest(Request):
+    """Whether what a forecast at `as_of` needs is there; changes nothing, and exits with 75 where a source is late."""
+
+    step: ClassVar[str] = "inputs"
 
 
 STEPS: tuple[type[Request], ...] = (

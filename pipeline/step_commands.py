@@ -74,6 +74,8 @@ def perform(request: api.Request, *, as_json: bool, parent: int | None = None) -
         recorded_time=clock.now(),
         seconds=seconds,
     )
+    if settings.otlp:
+        _push(request.world, settings)
     if as_json:
         print(receipt.model_dump_json(), flush=True)
     else:
@@ -81,6 +83,14 @@ def perform(request: api.Request, *, as_json: bool, parent: int | None = None) -
 
         print(receipt_line(receipt, seconds), flush=True)
     return receipt
+
+
+def _push(world: str, settings: Settings) -> None:
+    """Tell the OpenTelemetry collector how the world stands now; one that cannot be reached does not undo the step."""
+    from pipeline.metrics import push, samples
+    from pipeline.status import collect
+
+    push(samples(collect(api.load_world(world), settings.store, Receipts(ObjectStore(settings.store)).newest(world))), settings.otlp or "")
 
 
 def ask(kind: Callable[..., api.Request], **fields: Any) -> api.Request:
@@ -186,3 +196,10 @@ def verify(
     perform(
         ask(api.VerifyRequest, world=world, as_of=read_instant(as_of, "--as-of", moment), issue_time=issued), as_json=as_json, parent=parent
     )
+
+
+@steps_app.command("inputs", rich_help_panel="Look", epilog=example("cubecast inputs --world london"))
+def inputs(world: WorldName, as_of: AsOf = None, as_json: Json = False, parent: Parent = None) -> None:
+    """Whether what a forecast needs is there; exit code 75 names the sources that are late."""
+    as_of_time = read_instant(as_of, "--as-of", clock.issue_time_of(api.load_world(world)))
+    perform(ask(api.InputsRequest, world=world, as_of=as_of_time), as_json=as_json, parent=parent)

@@ -3,50 +3,24 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
-from pydantic import (
-    AfterValidator,
-    AwareDatetime,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    StringConstraints,
-    model_validator,
-)
+from pydantic import Field, model_validator
 
+from pipeline.contracts.modalities import FutureInputs, TextColumn, TextStream
 from pipeline.contracts.provenance import digest_json
-from pipeline.contracts.times import format_duration, format_instant, parse_duration, parse_instant
-
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
-Host = Annotated[str, StringConstraints(pattern=r"^([a-z0-9-]+(\.[a-z0-9-]+)*|\[[0-9a-f:]+\])(:\d{1,5})?$")]
-Duration = Annotated[timedelta, BeforeValidator(parse_duration), PlainSerializer(format_duration, when_used="json")]
-Instant = Annotated[AwareDatetime, BeforeValidator(parse_instant)]
-
-
-def _known_zone(name: str) -> str:
-    if name not in available_timezones():
-        close = difflib.get_close_matches(name, available_timezones(), n=1)
-        raise ValueError(
-            f"'{name}' is no IANA time zone" + (f"; did you mean '{close[0]}'?" if close else "; for example Europe/Copenhagen")
-        )
-    return name
+from pipeline.contracts.times import format_duration, format_instant
+from pipeline.contracts.world_types import Cron, Host, Name, Table
+from pipeline.contracts.world_types import Duration as Duration
+from pipeline.contracts.world_types import Instant as Instant
+from pipeline.contracts.world_types import Zone as Zone
 
 
-Zone = Annotated[str, AfterValidator(_known_zone)]
-
-
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class RawVariable(_Table):
+class RawVariable(Table):
     """One variable as a source delivers it, and the unit and rules under which it is kept.
 
     Bounds, `spike` and `missing` differ in unit: `missing` is in the delivered unit, the others in `to`.
@@ -62,8 +36,8 @@ class RawVariable(_Table):
     stuck_after: int | None = None
 
 
-class NodeTable(_Table):
-    """Where the places of a source's nodes are listed: a CSV file, or the rows themselves."""
+class NodeTable(Table):
+    """Where the places of a source's nodes are listed: a CSV file, or the rows themselves. Without `id` a node is named by its place."""
 
     location: str | None = None
     separator: str = ","
@@ -75,12 +49,17 @@ class NodeTable(_Table):
     rows: tuple[tuple[str, float, float], ...] = ()
 
 
-class Source(_Table):
+class Source(Table):
     """One provider's feed: where it lies, how it is read, when its values can be known.
 
     `timezone` is the zone of stamps that carry none; `latency` is how long after its `valid_time` a value can be known
     where the feed does not say so itself. `allowed_hosts` are all that is ever asked over http(s), each with its port where
     that is not the scheme's own. `ahead` is how far into the future readings may speak: the reach of a feed of forecasts.
+    `late_after` is how much later than its latency says a value may come before a forecast waits for it; one step of the domain's
+    clock by default.
+
+    A source of forecasts says with `runs` how long after each other its runs start: each of its readings says of which it is,
+    and `latency` counts from the start of its run. A source with `text` delivers documents, and no numbers.
     """
 
     adapter: Name
@@ -89,13 +68,28 @@ class Source(_Table):
     timezone: Zone = "UTC"
     latency: Duration = timedelta(0)
     ahead: Annotated[Duration, Field(exclude_if=lambda reach: not reach)] = timedelta(0)
+    late_after: Annotated[Duration | None, Field(exclude=True)] = None
+    runs: Annotated[Duration | None, Field(exclude_if=lambda cycle: cycle is None)] = None
+    text: Annotated[TextColumn | None, Field(exclude_if=lambda column: column is None)] = None
     licence: str = ""
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field(default_factory=dict)
     nodes: NodeTable | None = None
-    variables: dict[Name, RawVariable]
+    variables: dict[Name, RawVariable] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        if bool(self.variables) == (self.text is not None):
+            raise ValueError("a source delivers either variables or text")
+        if self.runs is None:
+            return self
+        if self.text is not None or not self.ahead:
+            raise ValueError("a source with runs has variables, and ahead = '…' says how far a run reaches")
+        if self.runs.total_seconds() < 60 or 86400 % self.runs.total_seconds():
+            raise ValueError(f"runs = '{format_duration(self.runs)}' does not divide a day, or is under a minute")
+        return self
 
 
-class Clock(_Table):
+class Clock(Table):
     """A domain's own axis: a fixed step, or the sessions of an exchange (each named by its close)."""
 
     step: Duration | None = None
@@ -110,21 +104,21 @@ class Clock(_Table):
         return self
 
 
-class Graph(_Table):
+class Graph(Table):
     """Which nodes are neighbours: by distance, or because their segments share an end."""
 
     kind: Literal["none", "distance", "shared_ends"] = "distance"
     neighbours: int = 8
 
 
-class Coarse(_Table):
+class Coarse(Table):
     """A long past at low resolution: `count` means of `steps` steps each, ending at the window's last step."""
 
     steps: int
     count: int
 
 
-class DomainVariable(_Table):
+class DomainVariable(Table):
     """One variable of a domain: how readings meet the clock, and how it is forecast.
 
     `anchor` is what an untrained model forecasts: the last value, or the value one longest season before the target.
@@ -144,7 +138,7 @@ class DomainVariable(_Table):
     weight: float = 1.0
 
 
-class Folds(_Table):
+class Folds(Table):
     """Shares of the time from the world's start (or a domain's, where the domain has its own) to the training cut-off."""
 
     train: float = 0.7
@@ -158,7 +152,7 @@ class Folds(_Table):
         return self
 
 
-class Domain(_Table):
+class Domain(Table):
     """One kind of thing in the world on its own clock and its own nodes."""
 
     title: str
@@ -172,6 +166,7 @@ class Domain(_Table):
     graph: Graph = Graph()
     chunk_steps: int | None = None
     folds: Folds | None = None
+    future: Annotated[FutureInputs | None, Field(exclude_if=lambda inputs: inputs is None)] = None
     variables: dict[Name, DomainVariable]
 
     @model_validator(mode="after")
@@ -181,7 +176,7 @@ class Domain(_Table):
         return self
 
 
-class Recorded(_Table):
+class Recorded(Table):
     """A world whose feeds ended: its clock stops at `end`, and `as_of` is the issue time asked for by default."""
 
     end: Instant
@@ -194,7 +189,33 @@ class Recorded(_Table):
         return self
 
 
-class World(_Table):
+class Schedule(Table):
+    """When a world's steps run by themselves; all times are UTC. A world without one runs when it is asked.
+
+    Attributes:
+        ingest: When deliveries are fetched, observed and brought into the cube.
+        issue: When a forecast is due: its issue time, unless inputs are late.
+        train: When a candidate is trained, evaluated and perhaps promoted.
+        retention: When what has expired is removed.
+        patience: How long a forecast waits for late inputs; then it is made with what there is, or fails.
+        late: What happens then.
+        poll: How often late inputs are looked for.
+        limit: The longest that a step may take.
+        memory: The most memory that a step may take, in bytes.
+    """
+
+    ingest: Cron
+    issue: Cron
+    train: Cron
+    retention: Cron = "40 3 * * *"
+    patience: Duration = timedelta(hours=1)
+    late: Literal["degrade", "fail"] = "degrade"
+    poll: Duration = timedelta(minutes=5)
+    limit: Duration = timedelta(hours=6)
+    memory: int | None = None
+
+
+class World(Table):
     """One configured system: its sources, its domains, its clocks."""
 
     name: Name
@@ -203,28 +224,55 @@ class World(_Table):
     timezone: Zone = "UTC"
     start: Instant
     recorded: Recorded | None = None
+    schedule: Annotated[Schedule | None, Field(exclude=True)] = None
     folds: Folds = Folds()
     recipe: str = "small"
-    recipe_options: dict[str, Any] = {}
+    recipe_options: dict[str, Any] = Field(default_factory=dict)
     sources: dict[Name, Source]
+    texts: Annotated[dict[Name, TextStream], Field(exclude_if=lambda streams: not streams, default_factory=dict)]
     domains: dict[Name, Domain]
 
     @model_validator(mode="after")
     def _closed(self) -> Self:
-        faults = []
-        for domain_name, domain in self.domains.items():
-            for name, variable in domain.variables.items():
-                source = self.sources.get(variable.source)
-                where = f"domains.{domain_name}.variables.{name}"
-                if source is None:
-                    faults.append(f"{where}.source = '{variable.source}': no such source{hint(variable.source, self.sources)}")
-                elif name not in source.variables:
-                    faults.append(f"{where}: source '{variable.source}' has no such variable{hint(name, source.variables)}")
+        faults = [fault for name, domain in self.domains.items() for fault in self._faults_of(name, domain)]
+        for name, stream in self.texts.items():
+            where = f"texts.{name}"
+            source = self.sources.get(stream.source)
+            if source is None or source.text is None:
+                found = "no such source" if source is None else "it delivers no text"
+                faults.append(f"{where}.source = '{stream.source}': {found}{hint(stream.source, self._sources_with('text'))}")
+            faults += [f"{where}.links.{d}: no such domain{hint(d, self.domains)}" for d in stream.links if d not in self.domains]
         if self.recorded is not None and self.recorded.as_of <= self.start:
             faults.append(f"recorded.as_of = {format_instant(self.recorded.as_of)}: not after start, {format_instant(self.start)}")
+        if self.recorded is not None and self.schedule is not None:
+            faults.append("schedule: the feeds of a recorded world have ended; leave the schedule out")
         if faults:
             raise ValueError(BETWEEN.join(faults))
         return self
+
+    def _faults_of(self, domain_name: str, domain: Domain) -> Iterator[str]:
+        for name, variable in domain.variables.items():
+            where = f"domains.{domain_name}.variables.{name}"
+            yield from self._unknown(variable.source, [name], where)
+            if variable.source in self.sources and self.sources[variable.source].runs is not None:
+                yield f"{where}.source = '{variable.source}': it delivers forecasts; name it in domains.{domain_name}.future"
+        if domain.future is not None:
+            where = f"domains.{domain_name}.future"
+            yield from self._unknown(domain.future.source, domain.future.variables, where)
+            if domain.future.source in self.sources and self.sources[domain.future.source].runs is None:
+                yield f"{where}.source = '{domain.future.source}': its readings are of no run{hint('', self._sources_with('runs'))}"
+
+    def _unknown(self, source_name: str, variables: Iterable[str], where: str) -> Iterator[str]:
+        source = self.sources.get(source_name)
+        if source is None:
+            yield f"{where}.source = '{source_name}': no such source{hint(source_name, self.sources)}"
+            return
+        for name in variables:
+            if name not in source.variables:
+                yield f"{where}: source '{source_name}' has no such variable{hint(name, source.variables)}"
+
+    def _sources_with(self, key: str) -> list[str]:
+        return [name for name, source in self.sources.items() if getattr(source, key) is not None]
 
     @cached_property
     def digest(self) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from pipeline.alignment.aggregate import Cells, Readings, aggregate
 from pipeline.contracts.cubes import NEVER, Revisions
 from pipeline.contracts.worlds import Domain, World
+from pipeline.cube.digests import chunk_digest
 from pipeline.cube.plan import DomainPlan, Region
 
 _STAMP = pa.timestamp("s", tz="UTC")
@@ -36,18 +36,14 @@ class Slab:
     known_time: int
 
     @property
-    def missing(self) -> NDArray[np.int64]:
-        """(variable,) cells without a good value."""
-        return np.array([int(np.count_nonzero(np.isnan(c.values_TN))) for c in self.cells], np.int64)
+    def present(self) -> NDArray[np.int64]:
+        """(variable,) cells with a good value."""
+        return np.array([int(np.count_nonzero(~np.isnan(c.values_TN))) for c in self.cells], np.int64)
 
     @property
     def digest(self) -> bytes:
         """sha256 over values, flags and latencies."""
-        state = hashlib.sha256()
-        for c in self.cells:
-            for array in (c.values_TN, c.flags_TN, c.latency_TN):
-                state.update(np.ascontiguousarray(array).data)
-        return state.digest()
+        return chunk_digest(array for c in self.cells for array in (c.values_TN, c.flags_TN, c.latency_TN))
 
     def revisions(self) -> Revisions:
         """Superseded versions with steps counted on the domain's axis, sorted by step, node, variable and time."""

@@ -113,6 +113,7 @@ def gridded_readings(
     file: str,
     published: NDArray[np.int64] | None = None,
     faults: Mapping[int, str] | None = None,
+    init: NDArray[np.int64] | None = None,
 ) -> Readings:
     """Readings of (T, P) values at T stamps (seconds UTC, NO_TIME: none) and P nodes; `row` counts the slabs.
 
@@ -140,6 +141,7 @@ def gridded_readings(
         row=np.repeat(numbers[good], count),
         rejected=rejected,
         raw_rows=int(good.sum()) * count + len(bad),
+        init_time=None if init is None else np.repeat(init[good], count),
     )
 
 

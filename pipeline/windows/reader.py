@@ -19,7 +19,7 @@ from pipeline.contracts.worlds import Domain, World
 from pipeline.errors import ContractError, LookaheadError
 from pipeline.windows.folds import fold_boundaries, fold_codes
 from pipeline.windows.history import Series, coarse_means, history_names, longest_lag, past_steps, season_history
-from pipeline.windows.index import issue_lag, live_window, training_windows, window_patches
+from pipeline.windows.index import issue_lag, live_window, patches_of, training_windows
 from pipeline.windows.scaling import fit_scaler, scale_values
 
 _SESSION_DAYS = 2
@@ -101,7 +101,7 @@ def _domain(world: World, name: str, cube: DomainCube, as_of: int, scaler: Scale
     fold = np.full(len(issue), FOLD_CODES["live"], np.int8)
     if not live:
         fold = fold_codes(issue, series.valid_time_T[end + domain.horizon], boundaries, as_of)
-    patches = window_patches(series, domain.context, issue, end)
+    patches = patches_of(series)
     np.copyto(series.latency_TNV, NEVER, where=~series.good_TNV)
     return DomainWindows(
         domain=name,
@@ -122,12 +122,13 @@ def _domain(world: World, name: str, cube: DomainCube, as_of: int, scaler: Scale
         issue_time_W=issue,
         end_W=end,
         fold_W=fold,
-        patch_start_W=patches.start_W,
+        patch_start_T=patches.start_T,
         patch_step=patches.step,
         patch_node=patches.node,
         patch_variable=patches.variable,
         patch_value=patches.value,
-        patch_good=patches.good,
+        patch_known_time=patches.known_time,
+        patch_gone_time=patches.gone_time,
         **_declared(domain, cube),
         **_calendar(domain, world.zone, series.valid_time_T),
     )
