@@ -19,7 +19,7 @@ from models.look import Look
 from models.prediction import Prediction, Predictor
 from models.predictor import JointPredictor
 from models.progress import Progress
-from models.recipes import RECIPES
+from models.recipes import RECIPES, continued
 from models.shapes import DomainShape, TextShape, shape_of, text_shape_of
 from models.state import Fitted, below, common_meta, opened, pack, read_shapes, read_texts, shape_arrays
 from models.training.folds import folds_of
@@ -28,6 +28,7 @@ from models.training.memory import array_bytes, free_memory, is_mapped, plan_mem
 from models.training.ranks import joined_ranks
 from models.training.runtime import computing_on, training_device
 from pipeline.contracts.forecasts import FUTURE, TEXT_PREFIX
+from pipeline.contracts.provenance import digest_bytes
 from pipeline.contracts.times import format_instant, from_seconds
 from pipeline.contracts.windows import WindowSet
 from pipeline.errors import ConfigError, ContractError, NotYetAvailable
@@ -39,6 +40,7 @@ __all__ = [
     "ModelConfig",
     "Prediction",
     "Predictor",
+    "continued",
     "fit",
     "fit_baselines",
     "load",
@@ -60,7 +62,15 @@ def resolve_config(recipe: str, options: Mapping[str, object]) -> ModelConfig:
     return with_options(RECIPES[recipe](), options)
 
 
-def fit(windows: WindowSet, config: ModelConfig, *, seed: int, progress: Progress, checkpoint: Path | None = None) -> Fitted:
+def fit(
+    windows: WindowSet,
+    config: ModelConfig,
+    *,
+    seed: int,
+    progress: Progress,
+    checkpoint: Path | None = None,
+    initial: Fitted | None = None,
+) -> Fitted:
     """The joint model, trained on the training folds, each domain at its best epoch on its validation fold.
 
     The same windows, configuration and seed give the same bytes on the same kind of processor. A domain without
@@ -73,11 +83,13 @@ def fit(windows: WindowSet, config: ModelConfig, *, seed: int, progress: Progres
         seed: Of weights, order and dropout.
         progress: Where to report.
         checkpoint: A file that is replaced after each epoch and from which a killed training goes on, bit for bit.
+        initial: An earlier joint model, whose weights this one starts from (warm start); None starts from the seed.
 
     Raises:
         NotYetAvailable: No domain has a training window.
         ConfigError: It needs more memory than is free, or a GPU that is not there.
-        ContractError: The loss is no number, or the checkpoint is of another training.
+        ContractError: `initial` is no joint model that this version reads, the loss is no number, or the checkpoint is of
+            another training.
         StoreError: The checkpoint cannot be written.
     """
     shapes, notes = _usable(windows)
@@ -91,16 +103,20 @@ def fit(windows: WindowSet, config: ModelConfig, *, seed: int, progress: Progres
             mend="wait for more data, ask for a later --as-of, or shorten context and horizon",
         )
     identity = {"window_digest": windows.digest, "config_digest": config.digest, "seed": seed}
+    if initial is not None:
+        identity["initial"] = digest_bytes(initial.state)
     with joined_ranks(config) as ranks:
         device = training_device(config, ranks.index)
         streamed = _streamed(windows, config)
         plan = plan_memory(windows, shapes, texts, leading, config, device, streamed)
         plan.check(f"train on world '{windows.world}' with recipe '{config.recipe}'")
-        task = Task(windows=windows, shapes=shapes, texts=texts, leading=leading, config=config, seed=seed, streamed=streamed)
+        task = Task(
+            windows=windows, shapes=shapes, texts=texts, leading=leading, config=config, seed=seed, streamed=streamed, initial=initial
+        )
         with computing_on(device, config.threads):
             trainer = Trainer(task, device, ranks)
             trainer.run(progress, checkpoint, identity)
-    arrays = shape_arrays(shapes, texts)
+    arrays = shape_arrays(shapes)
     for domain, best in trainer.best.items():
         arrays |= {f"weights/{domain}/{name}": p.cpu().numpy() for name, p in best.weights.items()}
     meta = common_meta("joint", windows, shapes, texts) | {
@@ -129,7 +145,7 @@ def load(state: bytes, meta: Mapping[str, Any]) -> JointPredictor:
         ContractError: State and meta are not those of a joint model of this version.
     """
     meta, arrays = opened(state, meta, "joint")
-    shapes, texts = read_shapes(meta, arrays), read_texts(meta, arrays)
+    shapes, texts = read_shapes(meta, arrays), read_texts(meta)
     config = ModelConfig(**meta["config"])
     weights = {d: below(arrays, f"weights/{d}/") for d in meta["leading"]}
     models = {d: [_restored(shapes, texts, d, config, w, member) for member in range(config.members)] for d, w in weights.items()}

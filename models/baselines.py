@@ -105,7 +105,7 @@ def fit_baselines(windows: WindowSet) -> Fitted:
             own = model.arrays() | {"residual_LGQ": _residuals(model, gatherer, train)}
             arrays |= {f"{kind}/{name}/{key}": array for key, array in own.items()}
     meta = common_meta("baselines", windows, shapes, {}) | {"kinds": list(BASELINES), "notes": notes}
-    return Fitted(state=pack(shape_arrays(shapes, {}) | arrays), meta=meta)
+    return Fitted(state=pack(shape_arrays(shapes) | arrays), meta=meta)
 
 
 def load_baselines(state: bytes, meta: Mapping[str, Any]) -> dict[str, Predictor]:

@@ -1,6 +1,6 @@
 """Which documents each window of a batch may see, gathered from one stream.
 
-Shape suffixes: B window, D document, P place, K token, E pair of a window and a document.
+Shape suffixes: B window, D document, P place, K token, E pair of a window and a document, G link of a node and a place.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ class Documents:
         pair_window_E, pair_document_E, pair_place_E: Who sees what, about which place.
         pair_age_E: Time since the document became known, as a share of the reach.
         count_BP, age_BP: Documents seen about each place, and the age of the newest (1 where there is none).
+        nodes: Of the leading domain.
+        node_G, place_G, weight_G: Which of its nodes each place speaks of, and how much.
     """
 
     token_K: Tensor
@@ -37,6 +39,10 @@ class Documents:
     pair_age_E: Tensor
     count_BP: Tensor
     age_BP: Tensor
+    nodes: int
+    node_G: Tensor
+    place_G: Tensor
+    weight_G: Tensor
 
 
 def spans(start: NDArray[Any], stop: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -59,9 +65,10 @@ class DocumentGatherer:
     def __init__(self, texts: Texts, rows: int, most: int, device: torch.device) -> None:
         self._texts, self._rows, self._most, self._device = texts, rows, most, device
 
-    def at(self, issue_time_B: NDArray[np.int64]) -> Documents:
-        """The documents with issue time - reach < available time <= issue time."""
+    def at(self, issue_time_B: NDArray[np.int64], domain: str, nodes: int) -> Documents:
+        """The documents with issue time - reach < available time <= issue time, for a leading domain of so many nodes."""
         t, places = self._texts, len(self._texts.place_ids)
+        (node_G, place_G), weight_G = t.links.get(domain, (np.zeros((2, 0), np.int32), np.zeros(0, np.float32)))
         known = t.available_time_D
         stop = np.searchsorted(known, issue_time_B, side="right")
         start = np.maximum(np.searchsorted(known, issue_time_B - t.reach, side="right"), stop - self._most)
@@ -82,8 +89,12 @@ class DocumentGatherer:
             pair_document_E=self._put(of),
             pair_place_E=self._put(place),
             pair_age_E=self._put(age),
-            count_BP=self._put(count.reshape(-1, places)),
-            age_BP=self._put(newest.reshape(-1, places)),
+            count_BP=self._put(count.reshape(len(issue_time_B), places)),
+            age_BP=self._put(newest.reshape(len(issue_time_B), places)),
+            nodes=nodes,
+            node_G=self._put(node_G.astype(np.int64)),
+            place_G=self._put(place_G.astype(np.int64)),
+            weight_G=self._put(weight_G),
         )
 
     def _put(self, array: NDArray[Any]) -> Tensor:

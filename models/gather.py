@@ -164,9 +164,9 @@ class Gatherer:
         return tensor(array).to(self.device)
 
     def context_at(self, issue_time_B: Tensor, steps: int) -> Context:
-        """The newest `steps` steps at or before each issue time, as another domain sees them (no patches)."""
+        """The newest `steps` steps at or before each issue time, as another domain sees them."""
         end = torch.searchsorted(self._valid_time, issue_time_B, right=True) - 1
-        return self._context(end, issue_time_B, steps, "other", None)
+        return self._context(end, issue_time_B, steps, "other")
 
     def batch(self, index_W: NDArray[np.int64]) -> Batch:
         """The windows of these indices."""
@@ -174,7 +174,7 @@ class Gatherer:
         index = self._put(index_W)
         end, issue = self._end[index], self._issue[index]
         d = self.domain
-        context = self._context(end, issue, d.context, "own", index_W)
+        context = self._context(end, issue, d.context, "own")
         target = (end[:, None] + self._count(1, d.horizon + 1)).clamp(max=len(self._valid_time) - 1)
         shape = (len(index), d.horizon, self._n, self._v)
         past = end[:, None] - d.coarse_steps * self._count(0, d.coarse_count)
@@ -225,15 +225,14 @@ class Gatherer:
         age = torch.where(known, age.clamp(0, _OLDEST), _OLDEST)[:, None, None, None].expand(b, leads, self._n, 1)
         return torch.cat([x, good.float(), age], -1).transpose(1, 2), good.flatten(1).any(1)
 
-    def _context(self, end: Tensor, issue: Tensor, steps: int, use: str, index_W: NDArray[np.int64] | None) -> Context:
+    def _context(self, end: Tensor, issue: Tensor, steps: int, use: str) -> Context:
         step = end[:, None] + self._count(1 - steps, 1)
         shape = (len(end), steps, self._n, self._v)
         inside = step.clamp(min=0)
         room = torch.where(step >= 0, issue[:, None] - self._valid_time[inside], -1).clamp(max=2**31 - 2).int()
         seen = self._take("latency", inside, use).view(shape) <= room[:, :, None, None]
         x = self._take("value", inside, use).view(shape)
-        if index_W is not None:
-            self._patch(index_W, step[:, 0], x, seen)
+        self._patch(issue, step[:, 0], x, seen)
         x.masked_fill_(~seen, 0)
         newest = (seen * self._count(1, steps + 1).to(torch.int16)[:, None, None]).amax(1).long()
         has = newest > 0
@@ -249,17 +248,20 @@ class Gatherer:
             age_BNV=torch.where(has, age, float(steps + 1)).clamp(max=float(steps + 1)),
         )
 
-    def _patch(self, index_W: NDArray[np.int64], first: Tensor, x: Tensor, seen: Tensor) -> None:
+    def _patch(self, issue: Tensor, first: Tensor, x: Tensor, seen: Tensor) -> None:
+        """Show each window what it saw of cells that were revised after its issue time."""
         d = self.domain
         if not len(d.patch_step):
             return
-        window, record = spans(d.patch_start_W[index_W], d.patch_start_W[index_W + 1])
-        place = d.patch_step[record] - first.cpu().numpy()[window]
-        inside = (place >= 0) & (place < x.shape[1])
-        record, window, place = record[inside], window[inside], place[inside]
+        low = first.cpu().numpy()
+        window, record = spans(*(d.patch_start_T[np.maximum(s, 0)] for s in (low, low + x.shape[1])))
+        asked = issue.cpu().numpy()[window]
+        shown = (d.patch_known_time[record] <= asked) & (asked < d.patch_gone_time[record])
+        record, window = record[shown], window[shown]
+        place = d.patch_step[record] - low[window]
         where = tuple(self._put(a.astype(np.int64)) for a in (window, place, d.patch_node[record], d.patch_variable[record]))
         x[where] = self._put(d.patch_value[record])
-        seen[where] = self._put(d.patch_good[record])
+        seen[where] = True
 
     def _base(self, context: Context, coarse: Tensor, coarse_good: Tensor) -> Tensor:
         base = self._usual_NV.expand_as(context.last_BNV)

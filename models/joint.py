@@ -56,14 +56,13 @@ class DomainNet(nn.Module):
     Args:
         shape: The domain.
         modalities: Names of what it is told, in the order of its parts.
-        texts: Every stream of documents.
         config: All choices.
     """
 
     relative_NV: Tensor
     position_N2: Tensor
 
-    def __init__(self, shape: DomainShape, modalities: tuple[str, ...], texts: Mapping[str, TextShape], config: ModelConfig) -> None:
+    def __init__(self, shape: DomainShape, modalities: tuple[str, ...], config: ModelConfig) -> None:
         super().__init__()
         d, v, n = config.hidden, len(shape.variables), len(shape.node_ids)
         self.shape, self.modalities, self.config = shape, modalities, config
@@ -79,7 +78,7 @@ class DomainNet(nn.Module):
             self.space: nn.Module = GridSpace(shape.grid_shape, config)
         else:
             self.space = NodeSpace(n, shape.edges_2E, shape.edge_weight_E, config)
-        self.readers = nn.ModuleDict({k: _reader(k, shape, texts, config) for k in modalities})
+        self.readers = nn.ModuleDict({k: _reader(k, shape, config) for k in modalities})
         self.fusion = Fusion(n, shape.horizon, len(modalities))
         self.trunk = nn.Sequential(*(Residual(d, config.expansion, config.dropout) for _ in range(config.blocks)))
         out = shape.horizon * len(shape.targets)
@@ -150,13 +149,12 @@ def _present(told: Told | None, like: Tensor) -> Tensor:
     return like.new_zeros((), dtype=torch.float32) if told is None else told[1].float()[:, None, None, None]
 
 
-def _reader(name: str, shape: DomainShape, texts: Mapping[str, TextShape], config: ModelConfig) -> nn.Module:
+def _reader(name: str, shape: DomainShape, config: ModelConfig) -> nn.Module:
     """How a domain's nodes read one modality."""
     if name == FUTURE:
         return FutureReader(config.hidden, shape.horizon, len(shape.future), config.future_hidden)
-    stream = name.removeprefix(TEXT_PREFIX)
-    if name != stream:
-        return TextReader(config.hidden, config.summary_hidden, len(shape.node_ids), texts[stream].links.get(shape.domain))
+    if name.startswith(TEXT_PREFIX):
+        return TextReader(config.hidden, config.summary_hidden)
     return TokenReader(config.hidden, config.summary_hidden)
 
 
@@ -194,7 +192,7 @@ class JointModel(nn.Module):
         needed = sorted({k for d in leading for k in self._others[d]})
         read = sorted({k for d in leading for k in self._streams[d]})
         self._summary_steps = {k: min(shapes[k].context, config.summary_context) for k in needed}
-        self._nets = {d: DomainNet(shapes[d], self._modalities[d], texts, config) for d in leading}
+        self._nets = {d: DomainNet(shapes[d], self._modalities[d], config) for d in leading}
         self.nets = nn.ModuleDict(self._nets)
         self.summaries = nn.ModuleDict({k: Summary(shapes[k], config) for k in needed})
         self.mixing = SelfAttention(config.summary_hidden, config.heads) if config.mix_tokens and needed else None

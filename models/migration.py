@@ -41,6 +41,7 @@ def _from_1(meta: Meta, arrays: Arrays) -> tuple[Meta, Arrays]:
     domains = {name: plain | {"future": []} for name, plain in meta["domains"].items()}
     for name, plain in domains.items():
         arrays[f"shape/{name}/position_N2"] = np.zeros((len(plain["node_ids"]), 2), np.float32)
+        arrays[f"shape/{name}/future_2F"] = np.zeros((2, 0), np.float32)
     meta = meta | {"domains": domains, "texts": {}}
     if meta["kind"] == "baselines":
         return meta | {"kinds": ["persistence", "historical_average", "ridge"]}, arrays

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pipeline.contracts.windows import DomainWindows, Scaler, Texts
 from pipeline.errors import ContractError
 
-_ARRAYS = ("edges_2E", "edge_weight_E", "center_NV", "scale_NV", "relative_NV", "usual_NV", "position_N2")
+_ARRAYS = ("edges_2E", "edge_weight_E", "center_NV", "scale_NV", "relative_NV", "usual_NV", "position_N2", "future_2F")
 _LISTS = ("node_ids", "variables", "targets", "history_names", "anchor", "future")
 _PLAIN = ("context", "horizon", "step_seconds", "slots_per_day", "coarse_steps", "coarse_count")
 
@@ -20,7 +20,8 @@ _PLAIN = ("context", "horizon", "step_seconds", "slots_per_day", "coarse_steps",
 class DomainShape:
     """Sizes, names, scale and graph of one domain.
 
-    `usual_NV` is each node's scaled mean on the training fold, `future` the variables that others forecast for it.
+    `usual_NV` is each node's scaled mean on the training fold; `future` are the variables that others forecast for it, and
+    `future_2F` their centers and scales.
     """
 
     domain: str
@@ -44,6 +45,7 @@ class DomainShape:
     relative_NV: NDArray[np.float32]
     usual_NV: NDArray[np.float32]
     position_N2: NDArray[np.float32]
+    future_2F: NDArray[np.float32]
 
     @property
     def scaler(self) -> Scaler:
@@ -91,7 +93,12 @@ def shape_of(domain: DomainWindows, usual_NV: NDArray[np.float32]) -> DomainShap
         relative_NV=domain.scaler.relative_NV,
         usual_NV=usual_NV,
         position_N2=domain.position_N2,
+        future_2F=np.zeros((2, 0), np.float32) if domain.future is None else _scales(domain.future.scaler),
     )
+
+
+def _scales(scaler: Scaler) -> NDArray[np.float32]:
+    return np.concatenate([scaler.center_NV, scaler.scale_NV]).astype(np.float32)
 
 
 def shape_from(name: str, plain: dict[str, Any], arrays: dict[str, Any]) -> DomainShape:
@@ -128,7 +135,7 @@ def check_same(trained: DomainShape, windows: DomainWindows) -> None:
                 found=f"windows with {key} = {found}",
                 mend="train again on this world, or give the world that the model was trained on",
             )
-    for part in ("center_NV", "scale_NV", "relative_NV"):
+    for part in ("center_NV", "scale_NV", "relative_NV", *(("future_2F",) if windows.future is not None else ())):
         if not np.array_equal(getattr(trained, part), getattr(given, part)):
             raise ContractError(
                 asked=f"forecast of domain '{trained.domain}'",
@@ -137,48 +144,32 @@ def check_same(trained: DomainShape, windows: DomainWindows) -> None:
             )
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True)
 class TextShape:
-    """What a stream of documents is made of, and which nodes each of its places speaks of (`Texts.links`)."""
+    """What a model knows of a stream of documents; its places may become more."""
 
     reach: int
     buckets: int
-    place_ids: tuple[str, ...]
-    links: dict[str, tuple[NDArray[np.int32], NDArray[np.float32]]]
 
     def as_json(self) -> dict[str, Any]:
-        """All but the arrays."""
-        return {"reach": self.reach, "buckets": self.buckets, "place_ids": list(self.place_ids), "links": sorted(self.links)}
-
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """The arrays by name."""
-        return {f"{domain}/{part}": array for domain, pair in self.links.items() for part, array in zip(_LINK, pair, strict=True)}
-
-
-_LINK = ("pairs_2E", "weight_E")
+        """The shape by name."""
+        return asdict(self)
 
 
 def text_shape_of(texts: Texts) -> TextShape:
     """The shape of a stream."""
-    return TextShape(reach=texts.reach, buckets=texts.buckets, place_ids=tuple(texts.place_ids), links=dict(texts.links))
-
-
-def text_shape_from(plain: dict[str, Any], arrays: dict[str, Any]) -> TextShape:
-    """The shape that was kept as JSON and arrays."""
-    links = {d: (arrays[f"{d}/{_LINK[0]}"], arrays[f"{d}/{_LINK[1]}"]) for d in plain["links"]}
-    return TextShape(reach=plain["reach"], buckets=plain["buckets"], place_ids=tuple(plain["place_ids"]), links=links)
+    return TextShape(reach=texts.reach, buckets=texts.buckets)
 
 
 def check_same_texts(name: str, trained: TextShape, given: Texts) -> None:
     """Refuse documents that the model was not trained for.
 
     Raises:
-        ContractError: They differ in reach, hash space or places.
+        ContractError: They differ in reach or hash space.
     """
-    for key in ("reach", "buckets", "place_ids"):
-        if getattr(trained, key) != getattr(given, key):
-            raise ContractError(
-                asked=f"forecast with the documents of '{name}'",
-                found=f"another {key} than in training",
-                mend="train again on this world, or give the world that the model was trained on",
-            )
+    if text_shape_of(given) != trained:
+        raise ContractError(
+            asked=f"forecast with the documents of '{name}'",
+            found=f"{text_shape_of(given)}, trained with {trained}",
+            mend="train again on this world, or give the world that the model was trained on",
+        )

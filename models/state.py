@@ -13,7 +13,7 @@ from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
 from models.migration import SCHEMA, upgraded
-from models.shapes import DomainShape, TextShape, shape_from, text_shape_from
+from models.shapes import DomainShape, TextShape, shape_from
 from pipeline.contracts.windows import WindowSet
 from pipeline.errors import ContractError
 
@@ -61,10 +61,9 @@ def common_meta(kind: str, windows: WindowSet, shapes: Mapping[str, DomainShape]
     }
 
 
-def shape_arrays(shapes: Mapping[str, DomainShape], texts: Mapping[str, TextShape]) -> dict[str, NDArray[Any]]:
-    """The arrays of all shapes, named `shape/DOMAIN/NAME` and `text/STREAM/NAME`."""
-    found = {f"shape/{name}/{key}": array for name, shape in shapes.items() for key, array in shape.arrays().items()}
-    return found | {f"text/{name}/{key}": array for name, shape in texts.items() for key, array in shape.arrays().items()}
+def shape_arrays(shapes: Mapping[str, DomainShape]) -> dict[str, NDArray[Any]]:
+    """The arrays of all shapes, named `shape/DOMAIN/NAME`."""
+    return {f"shape/{name}/{key}": array for name, shape in shapes.items() for key, array in shape.arrays().items()}
 
 
 def opened(state: bytes, meta: Mapping[str, Any], kind: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
@@ -95,9 +94,9 @@ def read_shapes(meta: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> 
     return found
 
 
-def read_texts(meta: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> dict[str, TextShape]:
+def read_texts(meta: Mapping[str, Any]) -> dict[str, TextShape]:
     """The streams of documents that a fitted model knows."""
-    return {name: text_shape_from(plain, below(arrays, f"text/{name}/")) for name, plain in meta["texts"].items()}
+    return {name: TextShape(**plain) for name, plain in meta["texts"].items()}
 
 
 def below(named: Mapping[str, Any], prefix: str) -> dict[str, Any]:

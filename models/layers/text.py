@@ -1,13 +1,11 @@
-"""Text: hashed tokens looked up in a learned table, pooled per place by age, read by the nodes that a place speaks of.
+"""Text: hashed tokens looked up in a learned table, pooled per place by age, told to the nodes that a place speaks of.
 
-Shape suffixes: B window, N node, P place, D hidden, S summary, E link or pair, J rate of forgetting, W width of the table.
+Shape suffixes: B window, N node, P place, D hidden, S summary, E pair, J rate of forgetting, W width of the table, G link.
 """
 
 from __future__ import annotations
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from models.documents import Documents
@@ -17,12 +15,15 @@ _RATES = (-2.0, 3.0)
 
 
 class TextSummary(nn.Module):
-    """What a stream says about each place, and about all places together.
+    """What a stream says to every node: of the places that speak of it, and of all places together.
+
+    Nothing is learnt of a place by itself, so that one that is first heard of later needs no training. A place of which
+    nothing is heard says nothing.
 
     Args:
         rows: Rows of the table of tokens.
         width: Its width W.
-        summary: Width S of what is returned.
+        summary: Width S of what is said of a place.
     """
 
     def __init__(self, rows: int, width: int, summary: int) -> None:
@@ -32,7 +33,21 @@ class TextSummary(nn.Module):
         self.read = nn.Linear(len(_RATES) * width + 2, summary)
 
     def forward(self, seen: Documents) -> tuple[Tensor, Tensor]:
-        """Summaries (B, P + 1, S), the last one of all places; and (B,) whether any document is seen."""
+        """(B, N, 2S + 1): own places, all places, and how much is heard of the own; and (B,) whether anything is heard."""
+        place_BPS, count_BP = self._places(seen)
+        b, _, s = place_BPS.shape
+        heard_BG = (count_BP[:, seen.place_G] > 0) * seen.weight_G
+        said_BGX = torch.cat(
+            [place_BPS[:, seen.place_G] * heard_BG[..., None].to(place_BPS.dtype), heard_BG[..., None].to(place_BPS.dtype)], -1
+        )
+        own_BNX = said_BGX.new_zeros(b, seen.nodes, s + 1).index_add(1, seen.node_G, said_BGX)
+        heard_BN1 = own_BNX[..., s:]
+        own_BNS = own_BNX[..., :s] / heard_BN1.clamp(min=1e-3)
+        found = torch.cat([own_BNS, place_BPS[:, -1:].expand_as(own_BNS), heard_BN1.clamp(max=1)], -1)
+        return found, count_BP[:, -1] > 0
+
+    def _places(self, seen: Documents) -> tuple[Tensor, Tensor]:
+        """What is said of each place and, last, of all (B, P + 1, S); and by how many documents (B, P + 1)."""
         b, p = seen.count_BP.shape
         width, rates = self.table_KW.shape[1], len(_RATES)
         token_KW = self.table_KW.float()[seen.token_K]
@@ -47,40 +62,26 @@ class TextSummary(nn.Module):
         total_BPJW, weight_BPJ = whole_BPX[..., : rates * width].reshape(b, p + 1, rates, width), whole_BPX[..., rates * width :]
         mean_BPX = (total_BPJW / weight_BPJ.clamp(min=1e-6)[..., None]).flatten(2)
         count = torch.cat([seen.count_BP, seen.count_BP.sum(1, keepdim=True)], 1)
-        age = torch.cat([seen.age_BP, seen.age_BP.amin(1, keepdim=True)], 1)
+        age = torch.cat([seen.age_BP, torch.cat([seen.age_BP, torch.ones_like(count[:, :1])], 1).amin(1, keepdim=True)], 1)
         found: Tensor = self.read(torch.cat([mean_BPX, torch.log1p(count)[..., None], age[..., None]], -1))
-        return found, count[:, -1] > 0
+        return found, count
 
 
 class TextReader(nn.Module):
-    """Each node reads what is said of its own places, and of all.
+    """Each node reads what it is told, in its own way.
 
     Args:
         hidden: Width D.
         summary: Width S.
-        nodes: N.
-        link: (node, place) pairs with weights that add up to 1 per node; None where the places speak of no node.
     """
 
-    node_E: Tensor
-    place_E: Tensor
-    weight_E: Tensor
-
-    def __init__(self, hidden: int, summary: int, nodes: int, link: tuple[NDArray[np.int32], NDArray[np.float32]] | None) -> None:
+    def __init__(self, hidden: int, summary: int) -> None:
         super().__init__()
-        pairs, weight = link if link is not None else (np.zeros((2, 0), np.int32), np.zeros(0, np.float32))
-        self.nodes = nodes
-        self.register_buffer("node_E", torch.from_numpy(pairs[0].astype(np.int64)), persistent=False)
-        self.register_buffer("place_E", torch.from_numpy(pairs[1].astype(np.int64)), persistent=False)
-        self.register_buffer("weight_E", torch.from_numpy(weight.astype(np.float32)), persistent=False)
-        self.take, self.ask = nn.Linear(2 * summary, hidden), nn.Linear(hidden, hidden, bias=False)
+        self.take, self.ask = nn.Linear(2 * summary + 1, hidden), nn.Linear(hidden, hidden, bias=False)
         self.out = nn.Linear(hidden, hidden)
 
-    def forward(self, asking_BND: Tensor, place_BPS: Tensor) -> Tensor:
+    def forward(self, asking_BND: Tensor, told_BNX: Tensor) -> Tensor:
         """(B, N, D)."""
-        b, _, s = place_BPS.shape
-        linked_BES = place_BPS.index_select(1, self.place_E) * self.weight_E[:, None].to(place_BPS.dtype)
-        own_BNS = place_BPS.new_zeros(b, self.nodes, s).index_add(1, self.node_E, linked_BES)
-        read_BND = self.take(torch.cat([own_BNS, place_BPS[:, -1:].expand_as(own_BNS)], -1)) + self.ask(asking_BND)
+        read_BND = self.take(told_BNX) + self.ask(asking_BND)
         found: Tensor = self.out(nn.functional.gelu(read_BND, approximate="tanh"))
         return found

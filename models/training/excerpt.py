@@ -18,9 +18,9 @@ from pipeline.contracts.windows import DomainWindows, Future
 Span = tuple[int, int]
 """Axis steps from the first to before the second."""
 
-BY_STEP = tuple(f.name for f in fields(DomainWindows) if f.name.endswith(("_T", "_TNV", "_TNVK")))
+_BY_STEP = tuple(f.name for f in fields(DomainWindows) if f.name.endswith(("_T", "_TNV", "_TNVK")) and f.name != "patch_start_T")
 _BY_WINDOW = ("issue_time_W", "end_W", "fold_W")
-_BY_PATCH = ("patch_step", "patch_node", "patch_variable", "patch_value", "patch_good")
+_BY_PATCH = ("patch_step", "patch_node", "patch_variable", "patch_value", "patch_known_time", "patch_gone_time")
 
 
 def spans_of(domain: DomainWindows, chunks: Sequence[tuple[float, float]]) -> list[Span]:
@@ -54,15 +54,15 @@ def excerpt(domain: DomainWindows, kept: Sequence[Span], index_W: NDArray[np.int
 
     changes: dict[str, Any] = {
         name: np.concatenate([np.asarray(getattr(domain, name)[a:b]) for a, b in kept]) if kept else np.asarray(getattr(domain, name)[:0])
-        for name in BY_STEP
+        for name in _BY_STEP
     }
     changes |= {name: np.asarray(getattr(domain, name)[index_W]) for name in _BY_WINDOW}
     changes["end_W"] = moved(changes["end_W"])
-    start, stop = domain.patch_start_W[index_W], domain.patch_start_W[index_W + 1]
-    _, record = indices(start, stop)
+    _, record = indices(domain.patch_start_T[low], domain.patch_start_T[high])
+    counts = [np.diff(domain.patch_start_T[a : b + 1]) for a, b in kept]
+    changes["patch_start_T"] = np.cumsum(np.concatenate([[0], *counts])).astype(np.int64)
     changes |= {name: np.asarray(getattr(domain, name)[record]) for name in _BY_PATCH}
     changes["patch_step"] = moved(changes["patch_step"])
-    changes["patch_start_W"] = np.concatenate([[0], np.cumsum(stop - start)]).astype(np.int64)
     if domain.future is not None:
         shift_W = changes["end_W"].astype(np.int64) - domain.end_W[index_W]
         changes["future"] = _runs(domain.future, domain.future.run_W[index_W].astype(np.int64), shift_W)

@@ -16,6 +16,7 @@ from models.joint import Change, JointModel
 from models.losses import absolute, pinball, target_change
 from models.shapes import DomainShape, TextShape
 from models.training.ranks import Ranks
+from models.training.warm_start import Earlier
 from pipeline.contracts.forecasts import QUANTILES
 
 Named = dict[str, Tensor]
@@ -34,6 +35,7 @@ class Learner:
         starts: Per leading domain the spread that an untrained model has (`DomainNet.start_spread`).
         seed: Of the weights.
         device: Where to train.
+        earlier: A model to go on from.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Learner:
         starts: Mapping[str, Tensor],
         seed: int,
         device: torch.device,
+        earlier: Earlier | None = None,
     ) -> None:
         members = []
         for member in range(config.members):
@@ -53,6 +56,8 @@ class Learner:
             model = JointModel(shapes, texts, leading, config)
             for domain in leading:
                 model.net(domain).start_spread(starts[domain])
+            if earlier is not None:
+                model.load_state_dict(earlier.carried(dict(model.named_parameters()), shapes, texts, config, member), strict=False)
             members.append(model)
         self.model, self.config, self.device = members[0].to(device), config, device
         self.shapes = shapes

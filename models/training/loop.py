@@ -19,7 +19,7 @@ from models.feeds import Feeds
 from models.gather import Around, Batch, on_device
 from models.progress import Progress
 from models.shapes import DomainShape, TextShape
-from models.state import below
+from models.state import Fitted, below
 from models.training.ahead import ahead
 from models.training.checkpoint import read_checkpoint, write_checkpoint
 from models.training.folds import folds_of
@@ -29,6 +29,7 @@ from models.training.order import Resident, Segment, Streamed, generator, step_p
 from models.training.ranks import Ranks
 from models.training.runtime import casting, training_precision
 from models.training.spread import usual_steps
+from models.training.warm_start import Earlier
 from pipeline.contracts.windows import WindowSet
 from pipeline.errors import ContractError
 
@@ -57,6 +58,7 @@ class Task:
         leading: Domains that have training windows and targets.
         config: All choices.
         seed: Of weights, order and dropout.
+        initial: A model to go on from; its weights stand for epoch 0 and are kept where no epoch is better.
         streamed: Whether the arrays stay where they are, such as on a disk, and are read chunk by chunk.
     """
 
@@ -67,6 +69,7 @@ class Task:
     config: ModelConfig
     seed: int
     streamed: bool = False
+    initial: Fitted | None = None
 
 
 class Trainer:
@@ -87,7 +90,8 @@ class Trainer:
         self.plan = {d: step_plan(len(self.folds[d].train), len(shapes[d].node_ids), config, ranks.count) for d in leading}
         weights = {d: torch.from_numpy(windows.domains[d].weight_V[list(shapes[d].targets)].copy()) for d in leading}
         starts = {d: usual_steps(self.feeds.domains[d], shapes[d], self.folds[d].train) for d in leading}
-        self.learner = Learner(shapes, task.texts, leading, config, weights, starts, task.seed, device)
+        earlier = None if task.initial is None else Earlier(task.initial)
+        self.learner = Learner(shapes, task.texts, leading, config, weights, starts, task.seed, device, earlier)
         ranks.same(list(self.learner.parameters.values()))
         self.optimiser = Optimiser(self.learner, config, {d: plan.steps for d, plan in self.plan.items()})
         self.dtype = training_precision(config, device)
@@ -105,6 +109,8 @@ class Trainer:
         """
         if checkpoint is not None:
             self._resume(read_checkpoint(checkpoint, identity), checkpoint)
+        if self.task.initial is not None and self.epoch == 0:
+            self.history.append({"epoch": 0, "loss": {}, "validation": self._validate(list(self.task.leading))})
         while self.epoch < self.config.epochs and (active := self._active()):
             steps = sum(self.plan[d].steps for d in active)
             with progress.stage(f"epoch {self.epoch + 1} of {self.config.epochs}", steps, "steps") as stage:

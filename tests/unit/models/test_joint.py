@@ -154,8 +154,8 @@ def test_what_comes_after_the_issue_time_cannot_reach_a_forecast(city: WindowSet
 
 
 def test_a_planted_pattern_is_learnt_better_than_any_baseline() -> None:
-    windows = together(road(days=20), sky(days=20))
-    config = replace(TINY, epochs=6, least_steps=80, steps=80, learning_rate=1e-2)
+    windows = together(road(days=14), sky(days=14))
+    config = replace(TINY, epochs=5, least_steps=60, steps=60, learning_rate=1e-2)
     joint = api.fit(windows, config, seed=0, progress=QUIET)
     error = mean_error(api.load(joint.state, joint.meta), windows, "road")
     base = api.fit_baselines(windows)

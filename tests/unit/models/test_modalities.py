@@ -91,7 +91,7 @@ def test_what_a_run_holds_where_it_is_not_good_cannot_be_read(told: WindowSet) -
 def test_a_window_sees_the_documents_of_its_reach_and_no_later_one(told: WindowSet) -> None:
     texts = told.texts["news"]
     issue = np.array([texts.available_time_D[40], texts.available_time_D[40] - 1], np.int64)
-    seen = DocumentGatherer(texts, 256, 512, CPU).at(issue)
+    seen = DocumentGatherer(texts, 256, 512, CPU).at(issue, "road", 4)
     for b, t in enumerate(issue):
         expected = np.flatnonzero((texts.available_time_D > t - texts.reach) & (texts.available_time_D <= t))
         own = seen.pair_window_E == b
@@ -109,7 +109,7 @@ def test_a_window_sees_the_documents_of_its_reach_and_no_later_one(told: WindowS
 def test_of_many_documents_the_newest_are_seen_and_large_hash_spaces_fold(told: WindowSet) -> None:
     texts = told.texts["news"]
     issue = texts.available_time_D[[-1]]
-    whole, few = (DocumentGatherer(texts, rows, most, CPU).at(issue) for rows, most in ((256, 512), (5, 2)))
+    whole, few = (DocumentGatherer(texts, rows, most, CPU).at(issue, "road", 4) for rows, most in ((256, 512), (5, 2)))
     assert len(few.pair_age_E) == 2
     assert torch.equal(few.pair_age_E, whole.pair_age_E[-2:])
     assert int(few.token_K.max()) < 5
@@ -170,17 +170,40 @@ def test_a_stream_that_links_to_no_node_is_read_by_all(told: WindowSet) -> None:
 
 def test_documents_and_runs_of_another_kind_are_refused_and_absent_ones_are_not(told: WindowSet, predictor: api.JointPredictor) -> None:
     index = told.domains["road"].windows_of("live")
-    other = replace(told, texts={"news": replace(told.texts["news"], place_ids=("south", "north"))})
-    with pytest.raises(ContractError, match="another place_ids"):
+    other = replace(told, texts={"news": replace(told.texts["news"], buckets=99)})
+    with pytest.raises(ContractError, match="buckets=99"):
         predictor.predict(other, "road", index)
     future = told.domains["road"].future
     assert future is not None
-    with pytest.raises(ContractError, match="future"):
-        predictor.predict(altered(told, "road", future=replace(future, variables=("rain",))), "road", index)
+    for wrong in (
+        replace(future, variables=("rain",)),
+        replace(future, scaler=replace(future.scaler, scale_NV=future.scaler.scale_NV * 2)),
+    ):
+        with pytest.raises(ContractError, match="future"):
+            predictor.predict(altered(told, "road", future=wrong), "road", index)
     absent = predictor.predict(altered(told, "road", future=None), "road", index)
     np.testing.assert_array_equal(absent.quantiles_BLNVQ, predictor.predict(told, "road", index, without=("future",)).quantiles_BLNVQ)
     with pytest.raises(ContractError, match="modality 'weather'"):
         predictor.predict(told, "road", index, without=("weather",))
+
+
+def test_a_place_that_is_first_heard_of_later_changes_no_earlier_forecast(told: WindowSet, predictor: api.JointPredictor) -> None:
+    texts = told.texts["news"]
+    pairs, weight = texts.links["road"]
+    late = int(texts.available_time_D[-1]) + 10**6
+    more = replace(
+        texts,
+        place_ids=(*texts.place_ids, "west"),
+        available_time_D=np.append(texts.available_time_D, late),
+        valid_time_D=np.append(texts.valid_time_D, late),
+        place_D=np.append(texts.place_D, np.int32(2)),
+        token_start_D=np.append(texts.token_start_D, len(texts.token) + 1),
+        token=np.append(texts.token, np.int32(5)),
+        links={"road": (np.concatenate([pairs, [[0, 1], [2, 2]]], 1).astype(np.int32), np.append(weight, [0.5, 0.5]).astype(np.float32))},
+    )
+    index = told.domains["road"].windows_of("test")
+    said, again = (predictor.predict(replace(told, texts={"news": t}), "road", index).quantiles_BLNVQ for t in (texts, more))
+    np.testing.assert_array_equal(said, again)
 
 
 def test_a_name_that_two_modalities_share_is_refused(told: WindowSet) -> None:

@@ -22,22 +22,18 @@ from pipeline.contracts.windows import DomainWindows, WindowSet
 from pipeline.telemetry import QUIET
 from tests.unit.models.conftest import road, shop, sky
 from tests.unit.models.planted import altered, together
+from tests.unit.models.test_gather import with_patches
 from tests.unit.models.told import informed
 
 STREAM = api.resolve_config("tiny", {"memory": "streamed", "stream_chunks": 6, "stream_together": 2, "epochs": 2})
 
 
 def patched(d: DomainWindows) -> DomainWindows:
-    """Every window sees another value three steps before its end."""
-    count = len(d.end_W)
-    return replace(
-        d,
-        patch_start_W=np.arange(count + 1, dtype=np.int64),
-        patch_step=(d.end_W - 3).astype(np.int32),
-        patch_node=np.arange(count, dtype=np.int32) % len(d.node_ids),
-        patch_variable=np.zeros(count, np.int16),
-        patch_value=np.linspace(5, 9, count, dtype=np.float32),
-        patch_good=np.ones(count, np.bool_),
+    """Every third step held another value for the first hour, at one node."""
+    step = np.arange(0, len(d.valid_time_T) - d.horizon, 3)
+    known = d.valid_time_T[step] + 60
+    return with_patches(
+        d, *((int(s), int(s) % len(d.node_ids), 0, 5 + s / 100, int(k), int(k) + 3600) for s, k in zip(step, known, strict=True))
     )
 
 
@@ -55,7 +51,7 @@ def same(one: object, other: object, where: str = "") -> None:
 
 
 def test_an_excerpt_gives_each_window_what_all_arrays_give_it(city: WindowSet) -> None:
-    windows = replace(city, domains={**city.domains, "road": patched(city.domains["road"])})
+    windows = replace(city, domains={name: patched(d) for name, d in city.domains.items()})
     shapes = {n: shape_of(d, usual_values(d)) for n, d in windows.domains.items()}
     model = JointModel(shapes, {}, ("road",), STREAM)
     d = windows.domains["road"]

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.contracts.windows import DomainWindows, Future, Texts, WindowSet
+from pipeline.contracts.windows import DomainWindows, Future, Scaler, Texts, WindowSet
 from tests.unit.models.conftest import START
 from tests.unit.models.planted import Planted, plant, together
 
@@ -65,7 +65,9 @@ def foreseen(domain: DomainWindows, drift_TN: NDArray[np.float32], every: int = 
     values = drift_TN[np.minimum(first[:, None] + np.arange(length), len(drift_TN) - 1)][..., None] * inside[..., None, None]
     init = START + STEP * first.astype(np.int64)
     available = init + STEP
+    one = np.ones((1, 1), np.float32)
     future = Future(
+        scaler=Scaler(center_NV=0 * one, scale_NV=one, relative_NV=0 * one),
         variables=("drift",),
         units=("1",),
         init_time_I=init,
