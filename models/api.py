@@ -70,6 +70,7 @@ def fit(
     progress: Progress,
     checkpoint: Path | None = None,
     initial: Fitted | None = None,
+    logs: Path | None = None,
 ) -> Fitted:
     """The joint model, trained on the training folds, each domain at its best epoch on its validation fold.
 
@@ -84,10 +85,11 @@ def fit(
         progress: Where to report.
         checkpoint: A file that is replaced after each epoch and from which a killed training goes on, bit for bit.
         initial: An earlier joint model, whose weights this one starts from (warm start); None starts from the seed.
+        logs: A folder for TensorBoard's curves.
 
     Raises:
         NotYetAvailable: No domain has a training window.
-        ConfigError: It needs more memory than is free, or a GPU that is not there.
+        ConfigError: It needs more memory than is free, or a GPU or a library that is not there.
         ContractError: `initial` is no joint model that this version reads, the loss is no number, or the checkpoint is of
             another training.
         StoreError: The checkpoint cannot be written.
@@ -111,7 +113,15 @@ def fit(
         plan = plan_memory(windows, shapes, texts, leading, config, device, streamed)
         plan.check(f"train on world '{windows.world}' with recipe '{config.recipe}'")
         task = Task(
-            windows=windows, shapes=shapes, texts=texts, leading=leading, config=config, seed=seed, streamed=streamed, initial=initial
+            windows=windows,
+            shapes=shapes,
+            texts=texts,
+            leading=leading,
+            config=config,
+            seed=seed,
+            streamed=streamed,
+            initial=initial,
+            logs=logs,
         )
         with computing_on(device, config.threads):
             trainer = Trainer(task, device, ranks)

@@ -57,6 +57,7 @@ class ModelConfig:
         memory: `streamed` reads the windows' arrays chunk by chunk while training, `resident` takes them as they are; `auto`
             streams arrays that are mapped from a file and too large to be held.
         stream_chunks, stream_together: In how many chunks time is cut then, and how many are in memory at once.
+        graphs: On a GPU, record each domain's step as a CUDA graph; documents, whose number varies, keep a domain from it.
         prefetch: Batches are gathered by a thread while the one before trains.
         threads: Threads of training; part of the result, since sums are split by them. Steps are short: on cores shared with
             other processes two threads are several times slower than one.
@@ -112,6 +113,7 @@ class ModelConfig:
     memory: Memory = "auto"
     stream_chunks: int = 64
     stream_together: int = 8
+    graphs: bool = True
     prefetch: bool = True
     threads: int = 1
 

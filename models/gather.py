@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, TypeVar
 
@@ -106,17 +106,17 @@ def tensor(array: NDArray[Any]) -> Tensor:
 T = TypeVar("T")
 
 
-def on_device(content: T, device: torch.device) -> T:
-    """A batch, or what is around it, on another device."""
-    moved: Any = content
+def mapped(content: T, change: Callable[[Tensor], Tensor]) -> T:
+    """A batch, or what is around it, with every tensor changed."""
+    found: Any = content
     if isinstance(content, Tensor):
-        moved = content.to(device)
+        found = change(content)
     elif isinstance(content, Mapping):
-        moved = {name: on_device(value, device) for name, value in content.items()}
+        found = {name: mapped(value, change) for name, value in content.items()}
     elif is_dataclass(content):
         made: Any = type(content)
-        moved = made(**{f.name: on_device(getattr(content, f.name), device) for f in fields(content)})
-    return moved  # type: ignore[no-any-return]
+        found = made(**{f.name: mapped(getattr(content, f.name), change) for f in fields(content)})
+    return found  # type: ignore[no-any-return]
 
 
 class Gatherer:

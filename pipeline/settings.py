@@ -28,6 +28,7 @@ class Settings:
             on S3, unless CUBECAST_AIRFLOW_HOME names another.
         worlds: The worlds that Airflow schedules; empty for all there are.
         otlp: Address of an OpenTelemetry collector (OTLP over HTTP) that hears of each step, or None.
+        tensorboard: Folder for the curves of trainings, or None.
         attempt: Which attempt of a scheduler's run this process is, `<run>:<number>`; None outside of one.
     """
 
@@ -38,12 +39,13 @@ class Settings:
     airflow_home: Path = Path(".airflow")
     worlds: tuple[str, ...] = ()
     otlp: str | None = None
+    tensorboard: Path | None = None
     attempt: str | None = None
 
 
 def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """The settings that the environment gives: CUBECAST_STORE, CUBECAST_DATA, CUBECAST_DASK, CUBECAST_WORLDS, CUBECAST_AIRFLOW_HOME,
-    OTEL_EXPORTER_OTLP_ENDPOINT, CUBECAST_ATTEMPT.
+    OTEL_EXPORTER_OTLP_ENDPOINT, CUBECAST_TENSORBOARD, CUBECAST_ATTEMPT.
     """
     env = os.environ if environment is None else environment
     shared = _PROJECT.parent / "shared" / "data"
@@ -57,6 +59,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         airflow_home=Path(env.get("CUBECAST_AIRFLOW_HOME") or (f"{store}/airflow" if local else ".airflow")).resolve(),
         worlds=tuple(name for name in env.get("CUBECAST_WORLDS", "").replace(" ", "").split(",") if name),
         otlp=env.get("OTEL_EXPORTER_OTLP_ENDPOINT") or None,
+        tensorboard=Path(env["CUBECAST_TENSORBOARD"]).resolve() if env.get("CUBECAST_TENSORBOARD") else None,
         attempt=env.get("CUBECAST_ATTEMPT") or None,
     )
 

@@ -69,8 +69,8 @@ class Learner:
         else:
             stacked = {name: torch.stack([dict(m.named_parameters())[name].detach() for m in members]) for name in self.plain_rank}
             self.parameters = {name: p.to(device).requires_grad_() for name, p in stacked.items()}
-            for domain in leading:
-                self.model.net(domain).temporal.plain = True
+        for domain in leading:
+            self.model.net(domain).temporal.plain = config.members > 1 or device.type == "cuda"
         self.averaged = {name: p.detach().clone() for name, p in self.parameters.items()}
 
     def below(self, domain: str) -> list[str]:

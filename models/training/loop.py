@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterator, Sequence
+import time
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,14 +17,16 @@ from torch import Tensor
 
 from models.config import ModelConfig
 from models.feeds import Feeds
-from models.gather import Around, Batch, on_device
+from models.gather import Around, Batch, mapped
 from models.progress import Progress
 from models.shapes import DomainShape, TextShape
 from models.state import Fitted, below
 from models.training.ahead import ahead
 from models.training.checkpoint import read_checkpoint, write_checkpoint
 from models.training.folds import folds_of
+from models.training.graphs import StepGraphs
 from models.training.learner import Learner, Named
+from models.training.logs import Logs
 from models.training.optimiser import Optimiser
 from models.training.order import Resident, Segment, Streamed, generator, step_plan
 from models.training.ranks import Ranks
@@ -58,6 +61,7 @@ class Task:
         leading: Domains that have training windows and targets.
         config: All choices.
         seed: Of weights, order and dropout.
+        logs: A folder for TensorBoard's curves; no part of the result.
         initial: A model to go on from; its weights stand for epoch 0 and are kept where no epoch is better.
         streamed: Whether the arrays stay where they are, such as on a disk, and are read chunk by chunk.
     """
@@ -70,6 +74,7 @@ class Task:
     seed: int
     streamed: bool = False
     initial: Fitted | None = None
+    logs: Path | None = None
 
 
 class Trainer:
@@ -95,6 +100,7 @@ class Trainer:
         ranks.same(list(self.learner.parameters.values()))
         self.optimiser = Optimiser(self.learner, config, {d: plan.steps for d, plan in self.plan.items()})
         self.dtype = training_precision(config, device)
+        self.graphs = StepGraphs(self.learner, self.optimiser) if config.graphs and device.type == "cuda" and ranks.count == 1 else None
         self.source = self._streamed() if task.streamed else Resident(self.feeds, {d: f.train for d, f in self.folds.items()}, self.plan)
         self.best = {d: Best(epoch=0, ratio=1.0, weights=self._weights(d)) for d in leading}
         self.history: list[dict[str, Any]] = []
@@ -111,15 +117,33 @@ class Trainer:
             self._resume(read_checkpoint(checkpoint, identity), checkpoint)
         if self.task.initial is not None and self.epoch == 0:
             self.history.append({"epoch": 0, "loss": {}, "validation": self._validate(list(self.task.leading))})
+        logs = Logs(self.task.logs, self.epoch) if self.task.logs is not None and self.ranks.index == 0 else None
         while self.epoch < self.config.epochs and (active := self._active()):
             steps = sum(self.plan[d].steps for d in active)
+            windows = sum(self.plan[d].steps * self.plan[d].size for d in active)
+            began = time.monotonic()
             with progress.stage(f"epoch {self.epoch + 1} of {self.config.epochs}", steps, "steps") as stage:
                 loss = self._train_epoch(active, stage.advance)
+            speed = windows / (time.monotonic() - began)
             self.epoch += 1
             self.history.append({"epoch": self.epoch, "loss": loss, "validation": self._validate(active)})
             if checkpoint is not None and self.ranks.index == 0:
                 write_checkpoint(checkpoint, self._tensors(), self._record(identity))
+            if logs is not None:
+                logs.epoch(self.history[-1], self._mixing(), speed)
             self.ranks.wait()
+        if logs is not None:
+            logs.close()
+
+    def _mixing(self) -> dict[str, float]:
+        """Mean alpha and beta of each domain, and the mean w of each modality."""
+        found: dict[str, float] = {}
+        for domain in self.task.leading:
+            own = below(self.learner.averaged, f"nets.{domain}.fusion.")
+            found |= {f"{k}/{domain}": float(own[f"{k}_logit"].sigmoid().mean()) for k in ("alpha", "beta")}
+            w_y = own["w_y"].reshape(-1, *own["w_y"].shape[-2:]).mean(0)
+            found |= {f"w/{domain}/{k}": float(w.abs().mean()) for k, w in zip(self.learner.model.modalities(domain), w_y, strict=True)}
+        return found
 
     def _streamed(self) -> Streamed:
         task, config = self.task, self.config
@@ -178,18 +202,24 @@ class Trainer:
     def _step(self, domain: str, size: int, batch: Batch, around: Around, dropout: torch.Generator) -> Tensor:
         told = self.learner.model.modalities(domain)
         drawn = {k: torch.rand(size, generator=dropout) >= self.config.modality_dropout for k in told}
-        keep = {k: self.ranks.share(mask).to(self.device) for k, mask in drawn.items()}
+        keep = {k: self._here(self.ranks.share(mask)) for k, mask in drawn.items()}
         shown = self.ranks.of_first(max(1, round(size * self.config.quantile_share)))
         names = self.learner.below(domain)
-        with casting(self.device, self.dtype):
-            losses = self.learner.losses(domain, batch, around, keep, shown, self.ranks)
-        self.optimiser.adam.zero_grad(set_to_none=True)
-        torch.autograd.backward(losses.sum())
-        loss = self.ranks.total(losses.detach().mean())
-        self.ranks.gradients([self.learner.parameters[name] for name in names])
-        if self.device.type != "cpu" or math.isfinite(loss.item()):
-            self.optimiser.step(domain, names)
-        return loss
+
+        def body(batch: Batch, around: Around, keep: Mapping[str, Tensor]) -> Tensor:
+            with casting(self.device, self.dtype):
+                losses = self.learner.losses(domain, batch, around, keep, shown, self.ranks)
+            self.optimiser.adam.zero_grad(set_to_none=True)
+            torch.autograd.backward(losses.sum())
+            loss = self.ranks.total(losses.detach().mean())
+            self.ranks.gradients([self.learner.parameters[name] for name in names])
+            if self.device.type != "cpu" or math.isfinite(loss.item()):
+                self.optimiser.step(domain, names)
+            return loss
+
+        if self.graphs is None or around.documents:
+            return body(batch, around, keep)
+        return self.graphs.step(domain, body, batch, around, keep)
 
     def _validate(self, active: list[str]) -> dict[str, Any]:
         self.learner.model.eval()
@@ -223,7 +253,10 @@ class Trainer:
 
     def _held_out(self, domain: str, index_W: NDArray[np.int64]) -> tuple[Batch, Around]:
         batch, around = self.feeds.batch(self.learner.model, domain, index_W)
-        return (on_device(batch, self.device), on_device(around, self.device)) if self.task.streamed else (batch, around)
+        return mapped(batch, self._here), mapped(around, self._here)
+
+    def _here(self, tensor: Tensor) -> Tensor:
+        return tensor.to(self.device)
 
     def _weights(self, domain: str) -> Named:
         return {name: self.learner.averaged[name].clone() for name in self.learner.below(domain)}

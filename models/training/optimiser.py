@@ -48,6 +48,10 @@ class Optimiser:
         share = min(1.0, (1 - self._config.ema) * self._config.steps / self._steps_of[domain])
         torch._foreach_lerp_([self._learner.averaged[name] for name in used], [p.detach() for p in moved], share)
 
+    def moments(self) -> list[Tensor]:
+        """The tensors that a step changes beside the parameters."""
+        return [value for own in self.adam.state.values() for value in own.values() if isinstance(value, Tensor)]
+
     def tensors(self) -> dict[str, Tensor]:
         """The state as named tensors."""
         state = self.adam.state_dict()["state"]

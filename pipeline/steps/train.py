@@ -64,7 +64,8 @@ def run(request: TrainRequest, settings: Settings, progress: Progress) -> Receip
         baselines = fit_baselines(windows)
     checkpoint = _checkpoint(settings, world, model_id)
     earlier = None if initial is None else _fitted(initial)
-    joint = fit(windows, config, seed=request.seed, progress=progress, checkpoint=checkpoint, initial=earlier)
+    logs = settings.tensorboard / world.name / model_id if settings.tensorboard else None
+    joint = fit(windows, config, seed=request.seed, progress=progress, checkpoint=checkpoint, initial=earlier, logs=logs)
     card = _card(request, world, windows, config, joint, baselines) | {"initial": None if initial is None else initial.model_id}
     if not joint.first:
         return _receipt(request, world, windows, model_id, card, "unchanged")
