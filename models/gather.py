@@ -131,7 +131,7 @@ class Gatherer:
     def __init__(self, domain: DomainWindows, usual_NV: NDArray[np.float32], device: torch.device = CPU) -> None:
         self.domain, self.device = domain, device
         self._n, self._v = len(domain.node_ids), len(domain.variables)
-        self._usual_NV = self._put(usual_NV)
+        self._usual_NV, self.usual_NV = self._put(usual_NV), usual_NV
         self._relative_NV = self._put(domain.scaler.relative_NV)
         self._valid_time = self._put(domain.valid_time_T)
         arrays = {

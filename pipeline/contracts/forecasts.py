@@ -30,7 +30,11 @@ FUTURE = "future"
 TEXT_PREFIX = "text_"
 """Before a stream's name, the part that its documents make."""
 
-BASELINES: tuple[str, ...] = ("persistence", "historical_average", "ridge")
+BASELINES: tuple[str, ...] = ("persistence", "seasonal_persistence", "historical_average", "ridge", "boosted_trees")
+"""Every baseline there is, the plainest first; a domain has those that suit it: without a season no seasonal one."""
+
+EXTRA_BASELINES: tuple[str, ...] = ("boosted_trees",)
+"""Those that are fitted only where a world asks for them."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

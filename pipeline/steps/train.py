@@ -61,7 +61,7 @@ def run(request: TrainRequest, settings: Settings, progress: Progress) -> Receip
     if known is not None:
         return _receipt(request, world, windows, model_id, known, "unchanged")
     with progress.stage("baselines", None):
-        baselines = fit_baselines(windows)
+        baselines = fit_baselines(windows, world.extra_baselines)
     checkpoint = _checkpoint(settings, world, model_id)
     earlier = None if initial is None else _fitted(initial)
     logs = settings.tensorboard / world.name / model_id if settings.tensorboard else None

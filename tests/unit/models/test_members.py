@@ -8,7 +8,7 @@ import torch
 
 from models import api
 from models.layers.temporal import recurrent
-from models.state import unpack
+from models.state import pack, unpack
 from pipeline.contracts.forecasts import MEDIAN
 from pipeline.contracts.windows import WindowSet
 from pipeline.telemetry import QUIET
@@ -50,7 +50,7 @@ def test_members_differ_and_forecast_their_mean_whose_split_adds_up(windows: Win
         own = {k: a[[member]] if k.startswith("weights/") else a for k, a in arrays.items()}
         single = {k: a[0] if k.startswith("weights/") else a for k, a in own.items()}
         meta = several.meta | {"config": several.meta["config"] | {"members": 1}}
-        alone.append(api.load(api.pack(single), meta).predict(windows, "road", index).split_BLNVP)
+        alone.append(api.load(pack(single), meta).predict(windows, "road", index).split_BLNVP)
     np.testing.assert_allclose(said.split_BLNVP, np.mean(alone, 0), rtol=1e-4, atol=1e-4)
 
 
