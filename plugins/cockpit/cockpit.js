@@ -99,12 +99,11 @@ function drawPanels(found) {
   const champion = found.models.champion;
   $("champion").replaceChildren(champion
     ? element("div", {}, element("p", {className: "sub", textContent: `${champion.model_id}, from ${champion.as_of} (${champion.how}): ${champion.reason}`}),
-      table(["target", "published", "why"], champion.verdicts.map((v) => [`${v.domain} ${v.variable}`, v.published, v.reasons.join("; ")])))
+      table(["target", "published", "why"], champion.verdicts.map((v) => [`${v.domain} ${v.variable}`, v.published, reasons(v.reasons)])))
     : element("p", {className: "quiet", textContent: "No champion yet."}));
-  $("candidates").replaceChildren(table(["trained as of", "model", "recipe", "epochs", "validation loss"], found.models.candidates.map((c) =>
-    [c.as_of, c.model_id, c.recipe || "–", c.epochs ?? "–", curve(c.history)]), [3]));
-  $("verified").replaceChildren(table(["target", "model", "MAE", "cells", "missing"], ((found.verified || {}).headline || []).map((row) =>
-    [`${row.domain} ${row.variable}`, row.model, figure(row.mae), row.n, row.missing]), [2, 3, 4]));
+  $("candidates").replaceChildren(table(["trained as of", "model", "recipe", "epochs", "validation error by epoch"], found.models.candidates.map((c) =>
+    [c.as_of, c.model_id, c.recipe || "–", c.epochs ?? "–", curve(c.history || [])]), [3]));
+  $("verified").replaceChildren(table(["target", "published MAE", "joint model", "cells", "missing"], came((found.verified || {}).headline || []), [1, 2, 3, 4]));
   $("notes").replaceChildren(table(["note"], found.notes.map((note) => [note])));
   $("cost").replaceChildren(table(["day", "seconds", "most of it"], Object.entries(found.cost).reverse().slice(0, 14).map(([day, steps]) => {
     const parts = Object.entries(steps).sort((a, b) => b[1] - a[1]);
@@ -113,20 +112,34 @@ function drawPanels(found) {
   $("storage").replaceChildren(table(["area", "at rest"], Object.entries(found.storage).map(([area, size]) => [area, bytes(size)]), [1]));
 }
 
+function came(rows) {
+  const joint = new Map(rows.filter((r) => r.model === "joint").map((r) => [`${r.domain} ${r.variable}`, r.mae]));
+  return rows.filter((r) => r.model === "published").map((r) =>
+    [`${r.domain} ${r.variable}`, figure(r.mae), figure(joint.get(`${r.domain} ${r.variable}`)), r.n, r.missing]);
+}
+
+function reasons(found) {
+  if (found.length < 2) return found[0] || "–";
+  return element("details", {}, element("summary", {textContent: found.at(-1)}), element("ul", {}, ...found.map((text) => element("li", {textContent: text}))));
+}
+
 function curve(history) {
-  const losses = (history || []).map((row) => row.validation ?? row.ratio ?? row.loss).filter((v) => typeof v === "number");
-  if (losses.length < 2) return "–";
-  const low = Math.min(...losses), span = Math.max(...losses) - low || 1;
-  const points = losses.map((v, k) => `${(k / (losses.length - 1) * 100).toFixed(1)},${(22 - (v - low) / span * 20).toFixed(1)}`).join(" ");
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  svg.setAttribute("viewBox", "0 0 100 24");
-  svg.setAttribute("height", "24");
-  svg.setAttribute("role", "img");
-  svg.setAttribute("aria-label", `validation loss from ${figure(losses[0])} to ${figure(losses.at(-1))}`);
-  const line = document.createElementNS("http://www.w3.org/2000/svg", "polyline");
-  line.setAttribute("class", "line");
-  line.setAttribute("points", points);
-  svg.append(line);
+  const domains = Object.keys((history[0] || {}).validation || {});
+  if (history.length < 2) return "–";
+  return element("div", {}, ...domains.map((domain) => element("div", {className: "curve"}, element("span", {textContent: domain}),
+    line(history.map((row) => (row.validation[domain] || {}).relative_to_anchor).filter((v) => typeof v === "number"), domain))));
+}
+
+function line(values, name) {
+  const low = Math.min(...values), span = Math.max(...values) - low || 1;
+  const points = values.map((v, k) => `${(k / Math.max(1, values.length - 1) * 100).toFixed(1)},${(22 - (v - low) / span * 20).toFixed(1)}`).join(" ");
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg"), drawn = document.createElementNS("http://www.w3.org/2000/svg", "polyline");
+  for (const [key, value] of Object.entries({viewBox: "0 0 100 24", preserveAspectRatio: "none", height: "24", role: "img",
+    "aria-label": `${name}: validation error relative to the anchor's, from ${figure(values[0])} to ${figure(values.at(-1))}`})) svg.setAttribute(key, value);
+  drawn.setAttribute("class", "line");
+  drawn.setAttribute("points", points);
+  drawn.setAttribute("vector-effect", "non-scaling-stroke");
+  svg.append(drawn);
   return svg;
 }
 
