@@ -54,6 +54,7 @@ class Receipts:
     def __init__(self, objects: ObjectStore) -> None:
         self._objects = objects
         self._summaries: dict[str, Summary] = {}
+        self._months: dict[str, tuple[bytes, list[Summary]]] = {}
 
     def save(
         self,
@@ -126,10 +127,15 @@ class Receipts:
         key = _summary_key(world, month)
         if not self._objects.exists(key) or (content := self._objects.get(key)) == _OPEN_AGAIN:
             return None
+        known = self._months.get(key)
+        if known is not None and known[0] == content:
+            return known[1]
         try:
-            return [Summary(**row) for row in json.loads(content)]
+            rows = [Summary(**row) for row in json.loads(content)]
         except (ValueError, TypeError) as error:
             raise _unreadable(self._objects.url(key), str(error)) from error
+        self._months[key] = (content, rows)
+        return rows
 
     def _whole(self, key: str) -> Record | None:
         """The record, or None where there is none that can be read: the step's own receipt then takes its place."""
