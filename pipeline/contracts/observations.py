@@ -11,6 +11,7 @@ KEY_COLUMNS = ("node", "valid_time", "available_time", "received_time", "deliver
 PARSER_VERSIONS: dict[str, str] = {
     "csv": "1",
     "elexon": "1",
+    "gfs": "1",
     "grib": "1",
     "hdf5": "1",
     "images": "1",

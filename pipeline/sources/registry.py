@@ -9,6 +9,7 @@ from pipeline.errors import ConfigError
 from pipeline.sources.adapter import Adapter
 from pipeline.sources.csv import CsvAdapter
 from pipeline.sources.elexon import ElexonAdapter
+from pipeline.sources.gfs import GfsAdapter
 from pipeline.sources.grib import GribAdapter
 from pipeline.sources.hdf5 import Hdf5Adapter
 from pipeline.sources.images import ImagesAdapter
@@ -23,6 +24,7 @@ from pipeline.sources.zarr import ZarrAdapter
 ADAPTERS: dict[str, Adapter] = {
     "csv": CsvAdapter(),
     "elexon": ElexonAdapter(),
+    "gfs": GfsAdapter(),
     "grib": GribAdapter(),
     "hdf5": Hdf5Adapter(),
     "images": ImagesAdapter(),
