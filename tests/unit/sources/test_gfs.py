@@ -16,20 +16,15 @@ from pipeline.errors import ConfigError, ContractError, NotYetAvailable
 from pipeline.settings import Settings
 from pipeline.sources.adapter import Readings
 from pipeline.sources.gfs import GfsAdapter
-from pipeline.sources.web import Policy
 from pipeline.stores.landing import LandingStore
 from pipeline.stores.objects import ObjectStore
 from tests.unit.sources.made import at, grib, source
 from tests.unit.sources.server import Answer, Asked, provider
 
 ADAPTER = GfsAdapter()
+pytestmark = pytest.mark.usefixtures("hurried")
 START = "2020-03-01T00:00Z"
 VARIABLES = {"temperature": {"column": "2t", "unit": "K", "to": "degC"}, "rain": {"column": "tp", "unit": "m", "to": "mm"}}
-
-
-@pytest.fixture(autouse=True)
-def _hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.sources.web.POLICY", Policy(attempts=2, first_wait=0.01, longest_wait=0.1, read=2.0, spacing=0.0))
 
 
 def gfs(location: str, options: dict[str, Any] | None = None, **fields: Any) -> Source:
