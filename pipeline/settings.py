@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from pipeline.errors import ConfigError
 
 VERSION = "0.1.0"
 _PROJECT = Path(__file__).resolve().parents[1]
@@ -20,6 +23,7 @@ class Settings:
         store: Root of everything Cubecast keeps: a local folder or an `s3://bucket/prefix` URL.
         data: Folder that `data://` locations of world files name, or None where there is none.
         dask: Address of a Dask scheduler (`tcp://host:8786`), `processes:N` for a local cluster, or None for threads.
+        memory: Bytes that one process may use for its work, or None for a share of what there is.
         airflow_home: Folder of the Airflow that `cubecast airflow` starts: `<store>/airflow`, or `./.airflow` beside a store on S3.
         worlds: The worlds that Airflow schedules; empty for all there are.
     """
@@ -27,12 +31,17 @@ class Settings:
     store: str
     data: Path | None
     dask: str | None
+    memory: int | None = None
     airflow_home: Path = Path(".airflow")
     worlds: tuple[str, ...] = ()
 
 
 def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
-    """The settings that the environment gives: CUBECAST_STORE, CUBECAST_DATA, CUBECAST_DASK, CUBECAST_WORLDS."""
+    """The settings that the environment gives: CUBECAST_STORE, CUBECAST_DATA, CUBECAST_DASK, CUBECAST_MEMORY, CUBECAST_WORLDS.
+
+    Raises:
+        ConfigError: CUBECAST_MEMORY is no size.
+    """
     env = os.environ if environment is None else environment
     shared = _PROJECT.parent / "shared" / "data"
     data = Path(env["CUBECAST_DATA"]) if env.get("CUBECAST_DATA") else shared if shared.is_dir() else None
@@ -42,9 +51,22 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         store=str(Path(store).resolve()) if local else store,
         data=data,
         dask=env.get("CUBECAST_DASK") or None,
+        memory=_bytes(env["CUBECAST_MEMORY"]) if env.get("CUBECAST_MEMORY") else None,
         airflow_home=(Path(store) / "airflow" if local else Path(".airflow")).resolve(),
         worlds=tuple(name for name in env.get("CUBECAST_WORLDS", "").replace(" ", "").split(",") if name),
     )
+
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?) *([KMGT]?i?)B?")
+_POWERS = {"": 1, **{f"{k}i": 1024**n for n, k in enumerate("KMGT", 1)}, **{k: 1000**n for n, k in enumerate("KMGT", 1)}}
+
+
+def _bytes(text: str) -> int:
+    found = _SIZE.fullmatch(text.strip())
+    size = int(float(found[1]) * _POWERS[found[2]]) if found and found[2] in _POWERS else 0
+    if not size:
+        raise ConfigError(asked=f"CUBECAST_MEMORY = '{text}'", found="no size", mend="write for example 1GiB or 800MB")
+    return size
 
 
 _HANDED_DOWN = (

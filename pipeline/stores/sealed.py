@@ -31,17 +31,21 @@ class SealedLog:
     def __init__(self, objects: ObjectStore, prefix: str) -> None:
         self._objects, self._prefix, self._log = objects, prefix, CommitLog(objects, prefix)
 
-    def read(self) -> list[dict[str, Any]]:
-        """All records in order.
+    def read(self, since: int = 0) -> list[dict[str, Any]]:
+        """The records from number `since` on, in order.
 
         Raises:
             StoreError: A record is damaged, or one is missing in between.
         """
-        keys = self._objects.list(self._prefix)
-        for number, key in enumerate(keys):
-            if not key.endswith(f"/{number:08d}.json"):
-                raise _damaged(self._objects.url(key), f"record {number} is missing before it")
-        return [self._open(key) for key in keys]
+        return [self._open(key) for key in self._keys()[since:]]
+
+    def record(self, number: int) -> dict[str, Any]:
+        """One record by its number, without a look at the others.
+
+        Raises:
+            StoreError: It is damaged or missing.
+        """
+        return self._open(f"{self._prefix}/{number:08d}.json")
 
     def newest(self) -> dict[str, Any] | None:
         """The last record, or None where there is none.
@@ -49,7 +53,7 @@ class SealedLog:
         Raises:
             StoreError: The record is damaged.
         """
-        keys = self._objects.list(self._prefix)
+        keys = self._keys()
         return self._open(keys[-1]) if keys else None
 
     def append(self, record: dict[str, Any], *, expected: int) -> None:
@@ -66,17 +70,26 @@ class SealedLog:
         Raises:
             ConflictError: Another writer appended meanwhile.
         """
-        keys = self._objects.list(self._prefix)
+        keys = self._keys()
         if keys and canonical_json(self._open(keys[-1])) == canonical_json(record):
             return len(keys) - 1, False
         self.append(record, expected=len(keys))
         return len(keys), True
+
+    def _keys(self) -> list[str]:
+        keys = self._objects.list(self._prefix)
+        for number, key in enumerate(keys):
+            if not key.endswith(f"/{number:08d}.json"):
+                raise _damaged(self._objects.url(key), f"record {number} is missing before it")
+        return keys
 
     def _open(self, key: str) -> dict[str, Any]:
         try:
             content = json.loads(self._objects.get(key))
             record: dict[str, Any] = content["record"]
             whole = digest_json(record) == content["sha256"]
+        except NotYetAvailable as error:
+            raise _damaged(self._objects.url(key), "nothing there, though another record counts on it") from error
         except (ValueError, KeyError, TypeError) as error:
             raise _damaged(self._objects.url(key), f"no readable record ({type(error).__name__})") from error
         if not whole:

@@ -10,7 +10,6 @@ from pipeline.contracts.nodes import NodeSet
 from pipeline.contracts.observations import REJECTION_SCHEMA, RowCounts
 from pipeline.contracts.times import from_seconds
 from pipeline.errors import ConfigError, NotYetAvailable
-from pipeline.steps import build_cube
 from pipeline.stores.cubes import CubeStore
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.observations import ObservationStore
@@ -138,11 +137,10 @@ def test_other_settings_of_a_domain_make_all_its_regions_again_and_leave_the_oth
     assert first.ids["digest.slow"] != second.ids["digest.slow"]
 
 
-def test_a_plan_that_does_not_fit_is_refused_and_nothing_is_there_afterwards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plan_that_does_not_fit_is_refused_with_its_numbers_and_nothing_is_there_afterwards(tmp_path: Path) -> None:
     place = ready(tmp_path)
-    monkeypatch.setattr(build_cube, "MEMORY_LIMIT", 1000)
-    with pytest.raises(ConfigError, match="at its peak"):
-        build(place, END)
+    with pytest.raises(ConfigError, match=r"15 regions, 609 cells from [\d,]+ rows.*1 MiB are allowed.*CUBECAST_MEMORY"):
+        build(replace(place, settings=replace(place.settings, memory=2**20)), END)
     assert not (tmp_path / "store" / "cubes").exists()
 
 
