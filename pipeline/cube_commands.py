@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from pipeline import api
-from pipeline.command_options import AsOf, Instants, JsonObject, WorldName, example, read_instant
+from pipeline import api, clock
+from pipeline.command_options import AsOf, JsonObject, WorldName, example, read_instant, say
 from pipeline.contracts.times import format_duration, format_instant, from_seconds, parse_instant
 from pipeline.errors import ConfigError
 from pipeline.settings import read_settings
@@ -27,22 +27,24 @@ _LISTED = 8
 
 
 @cube_app.command("plan", epilog=example("cubecast cube plan --world aarhus"))
-def plan(world: WorldName, context: typer.Context, as_of: AsOf = None, as_json: JsonObject = False) -> None:
+def plan(world: WorldName, as_of: AsOf = None, as_json: JsonObject = False) -> None:
     """What build-cube would make now: regions, rows, sizes, memory of a process; nothing is made."""
     from pipeline.cube.plan import check_plan, measure_plan
     from pipeline.parallel import crew
     from pipeline.steps.build_plan import plan_build
 
     loaded, settings = api.load_world(world), read_settings()
-    moment = read_instant(as_of, "--as-of", context.find_object(Instants).clock(loaded))
+    moment = read_instant(as_of, "--as-of", clock.clock_of(loaded))
     planned = plan_build(loaded, moment, settings)
     with crew(settings) as workers:
         size = measure_plan(list(planned.domains.values()), planned.rows, threads=workers.threads)
-    domains = {name: {"regions": len(d.regions), "chunk_steps": d.chunk_steps, "nodes": len(d.nodes)} for name, d in planned.domains.items()}
+    domains = {
+        name: {"regions": len(d.regions), "chunk_steps": d.chunk_steps, "nodes": len(d.nodes)} for name, d in planned.domains.items()
+    }
     allowed = {"workers": workers.workers, "allowed_bytes": workers.memory}
     lines = [f"{n}: {d['regions']:,} regions of {d['chunk_steps']:,} steps x {d['nodes']:,} nodes" for n, d in domains.items()]
     lines += [f"{size}", f"{workers.workers} process(es), {workers.memory / 2**20:,.0f} MiB allowed for each"]
-    _say({"world": loaded.name, "as_of": format_instant(moment), **asdict(size), **allowed, "domains": domains}, lines, as_json=as_json)
+    say({"world": loaded.name, "as_of": format_instant(moment), **asdict(size), **allowed, "domains": domains}, lines, as_json=as_json)
     check_plan(size, limit_bytes=workers.memory)
 
 
@@ -73,7 +75,7 @@ def info(world: WorldName, as_json: JsonObject = False) -> None:
         )
         lines.extend(f"  {v:24} {w['units'] or '1':10} {w['missing']:7.2%} missing" for v, w in d["variables"].items())
         lines.append(f"  digest {d['digest']}")
-    _say(found, [*lines, *_provenance_lines(newest["provenance"])], as_json=as_json)
+    say(found, [*lines, *_provenance_lines(newest["provenance"])], as_json=as_json)
 
 
 @cube_app.command("verify", epilog=example("cubecast cube verify --world aarhus"))
@@ -85,7 +87,7 @@ def verify(world: WorldName, as_json: JsonObject = False) -> None:
     domains = {n: {"arrays": c.arrays, "chunks": c.chunks, "bytes": c.bytes, "digest": c.digest} for n, c in checks.items()}
     found = {"world": loaded.name, "url": store.url, "snapshot": store.snapshot, "outcome": "whole", "domains": domains}
     lines = [f"{n}: whole: {c.arrays} arrays, {c.chunks:,} chunks, {c.bytes:,} bytes, digest {c.digest[:16]}" for n, c in checks.items()]
-    _say(found, [*lines, f"snapshot {store.snapshot} is whole"], as_json=as_json)
+    say(found, [*lines, f"snapshot {store.snapshot} is whole"], as_json=as_json)
 
 
 @cube_app.command("history", epilog=example("cubecast cube history --world aarhus"))
@@ -97,7 +99,7 @@ def history(world: WorldName, as_json: JsonObject = False) -> None:
     for entry in entries:
         lines.append(f"{entry['snapshot']}  {entry['written_time']}  {entry['message']}")
         lines.extend(_provenance_lines(entry["provenance"]))
-    _say({"world": loaded.name, "url": store.url, "snapshots": entries}, lines, as_json=as_json)
+    say({"world": loaded.name, "url": store.url, "snapshots": entries}, lines, as_json=as_json)
 
 
 @cube_app.command("diff", epilog=example("cubecast cube diff 7QK2 1CECHNKREP0F1RSTCMT0 --world aarhus"))
@@ -128,7 +130,7 @@ def diff(
     lines = [f"{name}: a new domain" for name in added] + [f"{name}: gone" for name in gone]
     for name, change in changes.items():
         lines.extend(_change_lines(name, change, both[name][1]))
-    _say(found, lines, as_json=as_json)
+    say(found, lines, as_json=as_json)
 
 
 @cube_app.command("export", epilog=example("cubecast cube export --world aarhus --domain traffic --to traffic.zarr"))
@@ -162,7 +164,7 @@ def export(
     found = {"path": str(path.resolve()), "format": chosen, "as_of": format_instant(moment), "snapshot": cube.snapshot, "sizes": sizes}
     words = ", ".join(f"{size:,} {name}" for name, size in sizes.items())
     lines = [f"{domain} of {loaded.name} as of {found['as_of']}: {words}, {len(cube.variables)} variable(s), {chosen}: {found['path']}"]
-    _say(found, lines, as_json=as_json)
+    say(found, lines, as_json=as_json)
 
 
 def _open(world: str) -> tuple[api.World, CubeStore]:
@@ -183,10 +185,6 @@ def _snapshot(known: list[str], name: str) -> str:
         found = f"{len(meant)} snapshots that begin so" if meant else f"{len(known)} snapshots, none begins so"
         raise ConfigError(asked=f"snapshot '{name}'", found=found, mend="take one that `cubecast cube history` names")
     return meant[0]
-
-
-def _say(found: Mapping[str, Any], lines: Iterable[str], *, as_json: bool) -> None:
-    print(json.dumps(found, ensure_ascii=False) if as_json else "\n".join(lines), flush=True)
 
 
 def _stamp(moment: Any) -> str | None:

@@ -35,7 +35,7 @@ class CsvOptions(RowOptions):
     def _consistent(self) -> Self:
         if len(self.given_nodes) != (self.layout == "long"):
             raise ValueError(
-                f"{self.layout} layout takes {'exactly one' if self.layout == 'long' else 'none'} of node, node_column, node_pattern"
+                f"{self.layout} layout takes {'exactly one' if self.layout == 'long' else 'none'} of node, node_column, node_pattern, node_place"
             )
         if (self.first_time is None) != (self.step is None) or bool(self.time) == (self.first_time is not None):
             raise ValueError("takes either time = 'column', or first_time and step")

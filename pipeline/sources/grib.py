@@ -2,7 +2,8 @@
 
 A variable's `column` is the short name (`2t`), with the type of level and the level where that is needed (`t:isobaricInhPa:850`).
 Several messages of one valid time are joined. A forecast message (step above 0) counts as published at its init time plus the
-source's latency; an analysis carries no publication time of its own. Only regular latitude-longitude grids are read.
+source's latency; an analysis carries no publication time of its own. In a source with `runs` each says its init time instead.
+Only regular latitude-longitude grids are read.
 """
 
 from __future__ import annotations
@@ -76,9 +77,11 @@ class GribAdapter(FileAdapter):
         columns = [column_of(name, variable) for name, variable in source.variables.items()]
         found = _decoded(unpacked(data, file), file, columns, options)
         values = {name: found[f"column {n}"] for n, name in enumerate(source.variables)}
-        init = found["published"]
+        init, ids = found["published"], tuple(found["ids"].tolist())
+        if source.runs is not None:
+            start = np.where(init == NO_TIME, found["valid"], init)
+            return gridded_readings(ids, found["valid"], values, options, file, init=start)
         published = np.where(init == NO_TIME, NO_TIME, init + int(source.latency.total_seconds()))
-        ids = tuple(found["ids"].tolist())
         return gridded_readings(ids, found["valid"], values, options, file, published if (init != NO_TIME).any() else None)
 
     def parse_places(self, source: Source, parts: Mapping[str, bytes]) -> NodeSet:

@@ -88,6 +88,7 @@ def gridded_readings(
     options: GridOptions,
     file: str,
     published: NDArray[np.int64] | None = None,
+    init: NDArray[np.int64] | None = None,
 ) -> Readings:
     """Readings of (T, P) values at T stamps (seconds UTC, NO_TIME: none) and P nodes; `row` counts the slabs.
 
@@ -114,4 +115,5 @@ def gridded_readings(
         row=np.repeat(numbers[good], count),
         rejected=rejected,
         raw_rows=int(good.sum()) * count + len(bad),
+        init_time=None if init is None else np.repeat(init[good], count),
     )

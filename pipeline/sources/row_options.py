@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from pipeline.contracts.worlds import Duration
+from pipeline.contracts.worlds import Duration, Source
 from pipeline.errors import ConfigError
 from pipeline.sources.stamps import Ambiguous, known_calendars
 
@@ -48,21 +48,37 @@ class RowOptions(StampOptions):
 
     Attributes:
         published: Column of the instant at which the provider published the row.
-        node, node_column, node_pattern: The node is this one; is in this column; is the first group of this pattern in the file's name.
+        init: Column of the start of the run that a forecast is of; it is written as `published` is.
+        node, node_column, node_pattern, node_place: The node is this one; is in this column; is the first group of this pattern in
+            the file's name; is the place in these two columns, latitude and longitude.
         nulls: Further texts that mean "no value".
     """
 
     published: str | None = None
     published_format: Literal["iso", "epoch_s", "epoch_ms"] = "iso"
+    init: str | None = None
     node: str | None = None
     node_column: str | None = None
     node_pattern: str | None = None
+    node_place: tuple[str, str] | None = None
     nulls: tuple[str, ...] = ()
 
     @property
     def given_nodes(self) -> list[str]:
-        """Which of the three ways to name the node are used."""
-        return [k for k in ("node", "node_column", "node_pattern") if getattr(self, k) is not None]
+        """Which of the ways to name the node are used."""
+        return [k for k in ("node", "node_column", "node_pattern", "node_place") if getattr(self, k) is not None]
+
+
+def check_rows(options: RowOptions, source: Source) -> None:
+    """Refuse a calendar that no exchange has, and forecasts of which no column says the run.
+
+    Raises:
+        ConfigError: Naming it.
+    """
+    if (options.init is None) != (source.runs is None):
+        found = "no column that says of which run a row is" if options.init is None else "a source without runs"
+        raise ConfigError(asked=f"options.init = {options.init}", found=found, mend="runs = '…' and options.init = '…' belong together")
+    check_calendar(options)
 
 
 def check_calendar(options: StampOptions) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.contracts.worlds import RawVariable, Source
 from pipeline.errors import ContractError
 from pipeline.sources.adapter import NO_TIME, Readings, RejectedRows
 from pipeline.sources.columns import Columns, Kind
+from pipeline.sources.node_tables import placed_nodes
 from pipeline.sources.row_options import RowOptions, StampOptions
 from pipeline.sources.stamps import local_to_utc, session_closes
 
@@ -29,8 +31,13 @@ def row_kinds(options: RowOptions, source: Source, time: Kind, published: Kind) 
     kinds: dict[str, Kind] = {options.time: time}
     if options.published is not None:
         kinds[options.published] = published
+    if options.init is not None:
+        kinds[options.init] = published
     if options.node_column is not None:
         kinds[options.node_column] = "text"
+    kinds |= dict.fromkeys(options.node_place or (), "number")
+    if source.text is not None:
+        kinds[source.text.column] = "text"
     return kinds | {column_of(name, variable): "number" for name, variable in source.variables.items()}
 
 
@@ -87,12 +94,13 @@ def readings_of(source: Source, options: RowOptions, file: str, found: Columns, 
     reasons = {int(i): time_fault(int(fault[i]), options, source.timezone) for i in np.flatnonzero(fault)}
     reasons = {int(i): "no node" for i in np.flatnonzero(node < 0)} | reasons
     keep = (fault == 0) & (node >= 0)
-    published = None
-    if options.published is not None:
-        published = _seconds(found.columns[options.published], options.published_format)
-        if published_kind == "stamp":
-            published = local_to_utc(published, source.timezone, "second")[0]
-        published = published[keep]
+
+    def instants(column: str | None) -> NDArray[np.int64] | None:
+        if column is None:
+            return None
+        seconds = _seconds(found.columns[column], options.published_format)
+        return (local_to_utc(seconds, source.timezone, "second")[0] if published_kind == "stamp" else seconds)[keep]
+
     bad = np.array(sorted(reasons), np.int64)
     rejected = RejectedRows(
         file=(file,) * len(bad),
@@ -104,11 +112,13 @@ def readings_of(source: Source, options: RowOptions, file: str, found: Columns, 
         node_ids=ids,
         node=node[keep],
         valid_time=valid_time[keep],
-        published_time=published,
+        published_time=instants(options.published),
         values={name: found.columns[column_of(name, variable)][keep] for name, variable in source.variables.items()},
         row=found.row[keep],
         rejected=found.rejected + rejected,
         raw_rows=found.raw_rows,
+        init_time=instants(options.init),
+        text=None if source.text is None else found.columns[source.text.column].cast(pa.string()).filter(pa.array(keep)),
     )
 
 
@@ -117,6 +127,8 @@ def _nodes(options: RowOptions, file: str, found: Columns) -> tuple[tuple[str, .
         column = found.columns[options.node_column]
         codes = column.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32)
         return tuple(column.dictionary.to_pylist()), codes
+    if options.node_place is not None:
+        return placed_nodes(*(found.columns[name] for name in options.node_place))
     name = options.node
     if options.node_pattern is not None:
         match = re.search(options.node_pattern, file)

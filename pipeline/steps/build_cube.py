@@ -69,7 +69,9 @@ def run(request: BuildCubeRequest, settings: Settings, progress: Progress) -> Re
     )
 
 
-def _build(request: BuildCubeRequest, world: World, plan: BuildPlan, settings: Settings, workers: Crew, progress: Progress) -> tuple[str, ...]:
+def _build(
+    request: BuildCubeRequest, world: World, plan: BuildPlan, settings: Settings, workers: Crew, progress: Progress
+) -> tuple[str, ...]:
     """Make every region and commit them together; returns what was noticed about the workers."""
     writer = CubeWriter(settings.store, world.name)
     for domain in plan.domains.values():

@@ -91,9 +91,7 @@ def _observe_source(objects: ObjectStore, world: World, name: str, progress: Pro
     return store, len(batches)
 
 
-def _new_places(
-    store: ObservationStore, totals: Totals, source: Source, landing: LandingStore, manifest: list[Landed]
-) -> NodeSet | None:
+def _new_places(store: ObservationStore, totals: Totals, source: Source, landing: LandingStore, manifest: list[Landed]) -> NodeSet | None:
     """The node table that the world or the newest delivery of one gives, where it is not the one observed already."""
     tables = [d for d in manifest if d.role == "nodes"]
     if tables:

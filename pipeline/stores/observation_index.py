@@ -63,7 +63,9 @@ class Totals:
     chain: str
 
 
-NOTHING = Totals(commits=0, through=0, counts=RowCounts(raw=0, observations=0, duplicates=0, rejected=0), seen=None, places=None, years={}, chain="")
+NOTHING = Totals(
+    commits=0, through=0, counts=RowCounts(raw=0, observations=0, duplicates=0, rejected=0), seen=None, places=None, years={}, chain=""
+)
 
 
 def totals_from(record: Mapping[str, Any]) -> Totals:
@@ -120,5 +122,3 @@ class FileTree:
 
     def _put(self, content: Any) -> str:
         return self._objects.put_addressed(self._prefix, canonical_json(content), ".json")
-
-

@@ -57,7 +57,7 @@ class Commit:
 
 def contract_digest(source: Source) -> str:
     """Identity of how a source's bytes become observations; where they lie and under which licence is no part of it."""
-    content = source.model_dump(mode="json", exclude={"locations", "allowed_hosts", "licence"})
+    content = source.model_dump(mode="json", exclude={"locations", "allowed_hosts", "licence", "late_after"})
     return digest_json([FORMAT, PARSER_VERSIONS.get(source.adapter, "0"), content])[:16]
 
 
@@ -75,7 +75,8 @@ class ObservationStore:
         self._objects, self._at = objects, at
         self.prefix = f"observations/{world.name}/{source}/{contract_digest(world.sources[source])}"
         self.variables = tuple(world.sources[source].variables)
-        self.schema = observation_schema(self.variables)
+        declared = world.sources[source]
+        self.schema = observation_schema(self.variables, runs=declared.runs is not None, text=declared.text is not None)
         self._log = SealedLog(objects, f"{self.prefix}/commits")
         self._tree = FileTree(objects, self.prefix, self._proved)
 
@@ -149,14 +150,14 @@ class ObservationStore:
         return pa.concat_tables(found) if found else REJECTION_SCHEMA.empty_table()
 
     def stored_versions(self, nodes: set[str], days: set[int]) -> pa.Table | None:
-        """Stored rows of these days, if any batch holds one of these nodes on one of them: node, two times, values."""
+        """Stored rows of these days, if any batch holds one of these nodes on one of them: node, times, values, text."""
         if not days:
             return None
         held = [f for f in self.files(min(days), max(days)) if any(not days.isdisjoint(group) for group in f.groups)]
         known = {key: not nodes.isdisjoint(self._names(key)) for key in {f.nodes for f in held}}
-        pieces = self._pieces(
-            [f for f in held if known[f.nodes]], days.__contains__, ["node", "valid_time", "available_time", *self.variables]
-        )
+        apart = [name for name in ("init_time", "text") if name in self.schema.names]
+        columns = ["node", "valid_time", "available_time", *apart, *self.variables]
+        pieces = self._pieces([f for f in held if known[f.nodes]], days.__contains__, columns)
         return pa.concat_tables(pieces).unify_dictionaries() if pieces else None
 
     def append(
@@ -196,7 +197,9 @@ class ObservationStore:
             through=max([before.through, *(n + 1 for n in taken)]),
             counts=before.counts + counts,
             seen=self._put_names([*self._names(before.seen), *new]) if new else before.seen,
-            places=before.places if places is None else self._objects.put_addressed(f"{self.prefix}/places", tables.places_json(places), ".json"),
+            places=before.places
+            if places is None
+            else self._objects.put_addressed(f"{self.prefix}/places", tables.places_json(places), ".json"),
             years=self._tree.extend(before.years, commit.files),
             chain=digest_json([before.chain, content]),
         )

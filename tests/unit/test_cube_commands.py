@@ -286,7 +286,7 @@ def test_plan_states_sizes_and_memory_makes_nothing_and_refuses_what_does_not_fi
     code, out, _ = ask("plan", "--as-of", format_instant(from_seconds(END + 86400)), "--json")
     found = json.loads(out)
     assert code == 0
-    assert (found["tasks"], found["domains"]["traffic"]["regions"]) == (14, 6)
+    assert (found["tasks"], found["domains"]["traffic"]["regions"]) == (11, 6)
     assert 0 < found["peak_bytes"] < found["allowed_bytes"]
     monkeypatch.setenv("CUBECAST_MEMORY", "10MiB")
     code, out, err = ask("plan", "--as-of", format_instant(from_seconds(END + 86400)))

@@ -142,15 +142,3 @@ def test_a_plan_that_does_not_fit_is_refused_with_its_numbers_and_nothing_is_the
     with pytest.raises(ConfigError, match=r"15 regions, 609 cells from [\d,]+ rows.*1 MiB are allowed.*CUBECAST_MEMORY"):
         build(replace(place, settings=replace(place.settings, memory=2**20)), END)
     assert not (tmp_path / "store" / "cubes").exists()
-
-
-def test_two_worker_processes_make_the_same_bytes_as_threads(tmp_path: Path) -> None:
-    threads, processes = ready(tmp_path / "a"), ready(tmp_path / "b", dask="processes:2")
-    first, second = build(threads, END), build(processes, END)
-    assert {k: v for k, v in first.ids.items() if k != "snapshot"} == {k: v for k, v in second.ids.items() if k != "snapshot"}
-    for domain in ("traffic", "slow"):
-        a, b = (CubeStore(p.settings.store, "little").open(from_seconds(END), domain) for p in (threads, processes))
-        for name in ("values_TNV", "flags_TNV", "latency_TNV"):
-            assert getattr(a, name).tobytes() == getattr(b, name).tobytes()
-    extended = replace(processes, settings=threads.settings)
-    assert build(extended, END).outcome == "unchanged"
