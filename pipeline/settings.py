@@ -30,6 +30,7 @@ class Settings:
             on S3, unless CUBECAST_AIRFLOW_HOME names another.
         worlds: The worlds that Airflow schedules; empty for all there are.
         otlp: Address of an OpenTelemetry collector (OTLP over HTTP) that hears of each step, or None.
+        attempt: Which attempt of a scheduler's run this process is, `<run>:<number>`; None outside of one.
     """
 
     store: str
@@ -40,11 +41,12 @@ class Settings:
     airflow_home: Path = Path(".airflow")
     worlds: tuple[str, ...] = ()
     otlp: str | None = None
+    attempt: str | None = None
 
 
 def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """The settings that the environment gives: CUBECAST_STORE, CUBECAST_DATA, CUBECAST_DASK, CUBECAST_MEMORY, CUBECAST_WORLDS,
-    CUBECAST_AIRFLOW_HOME, OTEL_EXPORTER_OTLP_ENDPOINT.
+    CUBECAST_AIRFLOW_HOME, OTEL_EXPORTER_OTLP_ENDPOINT, CUBECAST_ATTEMPT.
 
     Raises:
         ConfigError: CUBECAST_MEMORY is no size.
@@ -62,6 +64,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         airflow_home=Path(env.get("CUBECAST_AIRFLOW_HOME") or (f"{store}/airflow" if local else ".airflow")).resolve(),
         worlds=tuple(name for name in env.get("CUBECAST_WORLDS", "").replace(" ", "").split(",") if name),
         otlp=env.get("OTEL_EXPORTER_OTLP_ENDPOINT") or None,
+        attempt=env.get("CUBECAST_ATTEMPT") or None,
     )
 
 

@@ -14,9 +14,11 @@ from pydantic import ValidationError
 
 from pipeline import api, clock
 from pipeline.command_options import AsOf, Json, ModelId, Options, Parent, Seed, Source, WorldName, example, read_instant
+from pipeline.contracts.times import format_instant
 from pipeline.errors import ConfigError
 from pipeline.process_tree import die_with_parent
 from pipeline.settings import Settings, read_settings
+from pipeline.stores.fences import Fence, fenced, read_attempt
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.receipts import Receipts
 from pipeline.telemetry import Progress, progress_on
@@ -69,7 +71,7 @@ def perform(request: api.Request, *, as_json: bool, parent: int | None = None) -
     began = time.monotonic()
     if not as_json:
         print(f"{request.step} {request.world} as of {request.as_of:%Y-%m-%dT%H:%M:%SZ}", file=sys.stderr, flush=True)
-    with progress_on(sys.stderr, as_json=as_json) as progress:
+    with progress_on(sys.stderr, as_json=as_json) as progress, fenced(_fence(request, settings)):
         receipt = step(request, settings, progress)
     seconds = time.monotonic() - began
     Receipts(ObjectStore(settings.store)).save(
@@ -88,6 +90,14 @@ def perform(request: api.Request, *, as_json: bool, parent: int | None = None) -
 
         print(receipt_line(receipt, seconds), flush=True)
     return receipt
+
+
+def _fence(request: api.Request, settings: Settings) -> Fence | None:
+    if settings.attempt is None:
+        return None
+    run, number = read_attempt(settings.attempt)
+    work = (request.world, request.step, getattr(request, "source", None) or "", format_instant(request.as_of))
+    return Fence(objects=ObjectStore(settings.store), work=work, run=run, number=number)
 
 
 def _push(world: str, settings: Settings) -> None:
