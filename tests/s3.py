@@ -1,13 +1,16 @@
 """An S3 service on loopback, for tests: real requests, and a store that no one else sees."""
 
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 
+_NUMBERS = itertools.count()
+
 
 @contextmanager
-def s3_store(bucket: str = "tests") -> Iterator[str]:
+def s3_store() -> Iterator[str]:
     """The root of an empty store on S3; credentials and address lie in the environment, as for any user."""
     import s3fs
     from moto.server import ThreadedMotoServer
@@ -24,6 +27,7 @@ def s3_store(bucket: str = "tests") -> Iterator[str]:
         }.items():
             patch.setenv(name, value)
         s3fs.S3FileSystem.clear_instance_cache()
+        bucket = f"tests-{next(_NUMBERS)}"  # what a server holds outlives it
         s3fs.S3FileSystem().mkdir(bucket)
         yield f"s3://{bucket}/store"
         s3fs.S3FileSystem.clear_instance_cache()

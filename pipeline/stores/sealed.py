@@ -1,4 +1,8 @@
-"""Sealed records: JSON that carries its own sha256, so that a flipped bit is found where it lies."""
+"""Sealed records: JSON that carries its own sha256, so that a flipped bit is found where it lies, each in two copies.
+
+The copy in `seals/` is written first and decides who takes a number; the record itself makes it visible. A copy without its record
+is a commit that a kill cut off, or a record that was lost: the next writer puts it in its place.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +10,9 @@ import json
 from typing import Any
 
 from pipeline.contracts.provenance import canonical_json, digest_bytes, digest_json
-from pipeline.errors import NotYetAvailable, StoreError
+from pipeline.errors import ConflictError, NotYetAvailable, StoreError
 from pipeline.stores.fences import check as check_fence
-from pipeline.stores.objects import CommitLog, ObjectStore
+from pipeline.stores.objects import SEALS, ObjectStore
 
 
 def read_blob(objects: ObjectStore, key: str, sha256: str) -> bytes:
@@ -27,10 +31,10 @@ def read_blob(objects: ObjectStore, key: str, sha256: str) -> bytes:
 
 
 class SealedLog:
-    """A CommitLog whose records are checked when they are read."""
+    """A numbered, append-only log of JSON records; a record appears whole, under the next number, once, and is checked when read."""
 
     def __init__(self, objects: ObjectStore, prefix: str) -> None:
-        self._objects, self._prefix, self._log = objects, prefix, CommitLog(objects, prefix)
+        self._objects, self._prefix = objects, prefix
 
     def read(self, since: int = 0) -> list[dict[str, Any]]:
         """The records from number `since` on, in order.
@@ -46,7 +50,7 @@ class SealedLog:
         Raises:
             StoreError: It is damaged or missing.
         """
-        return self._open(f"{self._prefix}/{number:08d}.json")
+        return self._open(self._key(number))
 
     def newest(self) -> dict[str, Any] | None:
         """The last record, or None where there is none.
@@ -64,7 +68,13 @@ class SealedLog:
             ConflictError: Another writer took that number, or a later attempt took ours.
         """
         check_fence()
-        self._log.append({"record": record, "sha256": digest_json(record)}, expected=expected)
+        key, data = self._key(expected), canonical_json({"record": record, "sha256": digest_json(record)})
+        try:
+            self._objects.put_if_absent(f"{SEALS}/{key}", data)
+        except ConflictError:
+            self._objects.put_if_absent(key, self._objects.get(f"{SEALS}/{key}"))
+            raise
+        self._objects.put_if_absent(key, data)
 
     def extend(self, record: dict[str, Any]) -> tuple[int, bool]:
         """Append a record unless the newest equals it; its number, and whether it was appended.
@@ -77,6 +87,9 @@ class SealedLog:
             return len(keys) - 1, False
         self.append(record, expected=len(keys))
         return len(keys), True
+
+    def _key(self, number: int) -> str:
+        return f"{self._prefix}/{number:08d}.json"
 
     def _keys(self) -> list[str]:
         keys = self._objects.list(self._prefix)

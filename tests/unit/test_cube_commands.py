@@ -121,7 +121,7 @@ def tampered(built: Place, folder: Path, change) -> Place:
     """The cube after a commit with sound checksums that a build would never make."""
     import zarr
 
-    from pipeline.stores.cubes import open_repository
+    from pipeline.stores.repositories import open_repository
 
     place = copy_of(built, folder)
     session = open_repository(f"{place.settings.store}/cubes/little", create=False).writable_session("main")
