@@ -7,39 +7,17 @@ from collections.abc import Iterable
 from datetime import timedelta
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
-from pydantic import (
-    AfterValidator,
-    AwareDatetime,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    StringConstraints,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from pipeline.contracts.judging import AVAILABILITY, Event, PromotionRules, Regime
 from pipeline.contracts.provenance import digest_json
-from pipeline.contracts.times import format_duration, format_instant, parse_duration, parse_instant
-
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
-Host = Annotated[str, StringConstraints(pattern=r"^([a-z0-9-]+(\.[a-z0-9-]+)*|\[[0-9a-f:]+\])(:\d{1,5})?$")]
-Duration = Annotated[timedelta, BeforeValidator(parse_duration), PlainSerializer(format_duration, when_used="json")]
-Instant = Annotated[AwareDatetime, BeforeValidator(parse_instant)]
-
-
-def _known_zone(name: str) -> str:
-    if name not in available_timezones():
-        close = difflib.get_close_matches(name, available_timezones(), n=1)
-        raise ValueError(
-            f"'{name}' is no IANA time zone" + (f"; did you mean '{close[0]}'?" if close else "; for example Europe/Copenhagen")
-        )
-    return name
-
-
-Zone = Annotated[str, AfterValidator(_known_zone)]
+from pipeline.contracts.times import format_duration, format_instant
+from pipeline.contracts.words import Duration as Duration
+from pipeline.contracts.words import Host, Name
+from pipeline.contracts.words import Instant as Instant
+from pipeline.contracts.words import Zone as Zone
 
 
 class _Table(BaseModel):
@@ -159,7 +137,10 @@ class Folds(_Table):
 
 
 class Domain(_Table):
-    """One kind of thing in the world on its own clock and its own nodes."""
+    """One kind of thing in the world on its own clock and its own nodes.
+
+    `groups` are named sets of nodes, by id or pattern (`"N*"`), in which scores are told apart; the first that fits counts.
+    """
 
     title: str
     kind: Literal["node", "grid"] = "node"
@@ -173,6 +154,9 @@ class Domain(_Table):
     chunk_steps: int | None = None
     folds: Folds | None = None
     variables: dict[Name, DomainVariable]
+    events: Annotated[dict[Name, Event], Field(exclude_if=lambda events: not events)] = {}
+    groups: Annotated[dict[Name, tuple[str, ...]], Field(exclude_if=lambda groups: not groups)] = {}
+    regimes: Annotated[dict[Name, Regime], Field(exclude_if=lambda regimes: not regimes)] = {}
 
     @model_validator(mode="after")
     def _positive(self) -> Self:
@@ -206,6 +190,7 @@ class World(_Table):
     folds: Folds = Folds()
     recipe: str = "small"
     recipe_options: dict[str, Any] = {}
+    promotion: Annotated[PromotionRules, Field(exclude_if=lambda rules: rules == PromotionRules())] = PromotionRules()
     sources: dict[Name, Source]
     domains: dict[Name, Domain]
 
@@ -220,11 +205,26 @@ class World(_Table):
                     faults.append(f"{where}.source = '{variable.source}': no such source{hint(variable.source, self.sources)}")
                 elif name not in source.variables:
                     faults.append(f"{where}: source '{variable.source}' has no such variable{hint(name, source.variables)}")
+            faults += self._unknown_states(domain_name, domain)
         if self.recorded is not None and self.recorded.as_of <= self.start:
             faults.append(f"recorded.as_of = {format_instant(self.recorded.as_of)}: not after start, {format_instant(self.start)}")
         if faults:
             raise ValueError(BETWEEN.join(faults))
         return self
+
+    def _unknown_states(self, domain_name: str, domain: Domain) -> Iterable[str]:
+        targets = [name for name, variable in domain.variables.items() if variable.target]
+        for name, event in domain.events.items():
+            if event.variable not in targets:
+                yield f"domains.{domain_name}.events.{name}.variable = '{event.variable}': no such target{hint(event.variable, targets)}"
+        for name, regime in domain.regimes.items():
+            where, other = f"domains.{domain_name}.regimes.{name}", regime.domain or domain_name
+            if name == AVAILABILITY:
+                yield f"{where}: this regime is there without being declared; give it another name"
+            elif other not in self.domains:
+                yield f"{where}.domain = '{other}': no such domain{hint(other, self.domains)}"
+            elif regime.variable not in self.domains[other].variables:
+                yield f"{where}.variable = '{regime.variable}': no such variable{hint(regime.variable, self.domains[other].variables)}"
 
     @cached_property
     def digest(self) -> str:
