@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from pipeline.contracts.words import Duration, Name
+from pipeline.contracts.world_types import Duration, Name, Table
 
 AVAILABILITY = "availability"
 """The regime that every domain has: how much of a node's context was there at the issue time."""
@@ -20,11 +20,7 @@ PRESENT_SHARE = 0.8
 """Share of a node's context, over its target variables, from which on it counts as present; with nothing of it, as absent."""
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class _Threshold(_Table):
+class _Threshold(Table):
     above: float | None = None
     below: float | None = None
 
@@ -57,7 +53,7 @@ class Regime(_Threshold):
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class PromotionRules(_Table):
+class PromotionRules(Table):
     """When a candidate takes the champion's place for a target.
 
     Attributes:

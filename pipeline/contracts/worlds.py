@@ -9,22 +9,18 @@ from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from pipeline.contracts.judging import AVAILABILITY, Event, PromotionRules, Regime
 from pipeline.contracts.provenance import digest_json
 from pipeline.contracts.times import format_duration, format_instant
-from pipeline.contracts.words import Duration as Duration
-from pipeline.contracts.words import Host, Name
-from pipeline.contracts.words import Instant as Instant
-from pipeline.contracts.words import Zone as Zone
+from pipeline.contracts.world_types import Cron, Host, Name, Table
+from pipeline.contracts.world_types import Duration as Duration
+from pipeline.contracts.world_types import Instant as Instant
+from pipeline.contracts.world_types import Zone as Zone
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class RawVariable(_Table):
+class RawVariable(Table):
     """One variable as a source delivers it, and the unit and rules under which it is kept.
 
     Bounds, `spike` and `missing` differ in unit: `missing` is in the delivered unit, the others in `to`.
@@ -40,7 +36,7 @@ class RawVariable(_Table):
     stuck_after: int | None = None
 
 
-class NodeTable(_Table):
+class NodeTable(Table):
     """Where the places of a source's nodes are listed: a CSV file, or the rows themselves."""
 
     location: str | None = None
@@ -53,7 +49,7 @@ class NodeTable(_Table):
     rows: tuple[tuple[str, float, float], ...] = ()
 
 
-class Source(_Table):
+class Source(Table):
     """One provider's feed: where it lies, how it is read, when its values can be known.
 
     `timezone` is the zone of stamps that carry none; `latency` is how long after its `valid_time` a value can be known
@@ -68,12 +64,12 @@ class Source(_Table):
     latency: Duration = timedelta(0)
     ahead: Annotated[Duration, Field(exclude_if=lambda reach: not reach)] = timedelta(0)
     licence: str = ""
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field(default_factory=dict)
     nodes: NodeTable | None = None
     variables: dict[Name, RawVariable]
 
 
-class Clock(_Table):
+class Clock(Table):
     """A domain's own axis: a fixed step, or the sessions of an exchange (each named by its close)."""
 
     step: Duration | None = None
@@ -88,21 +84,21 @@ class Clock(_Table):
         return self
 
 
-class Graph(_Table):
+class Graph(Table):
     """Which nodes are neighbours: by distance, or because their segments share an end."""
 
     kind: Literal["none", "distance", "shared_ends"] = "distance"
     neighbours: int = 8
 
 
-class Coarse(_Table):
+class Coarse(Table):
     """A long past at low resolution: `count` means of `steps` steps each, ending at the window's last step."""
 
     steps: int
     count: int
 
 
-class DomainVariable(_Table):
+class DomainVariable(Table):
     """One variable of a domain: how readings meet the clock, and how it is forecast.
 
     `anchor` is what an untrained model forecasts: the last value, or the value one longest season before the target.
@@ -122,7 +118,7 @@ class DomainVariable(_Table):
     weight: float = 1.0
 
 
-class Folds(_Table):
+class Folds(Table):
     """Shares of the time from the world's start (or a domain's, where the domain has its own) to the training cut-off."""
 
     train: float = 0.7
@@ -136,7 +132,7 @@ class Folds(_Table):
         return self
 
 
-class Domain(_Table):
+class Domain(Table):
     """One kind of thing in the world on its own clock and its own nodes.
 
     `groups` are named sets of nodes, by id or pattern (`"N*"`), in which scores are told apart; the first that fits counts.
@@ -154,9 +150,9 @@ class Domain(_Table):
     chunk_steps: int | None = None
     folds: Folds | None = None
     variables: dict[Name, DomainVariable]
-    events: Annotated[dict[Name, Event], Field(exclude_if=lambda events: not events)] = {}
-    groups: Annotated[dict[Name, tuple[str, ...]], Field(exclude_if=lambda groups: not groups)] = {}
-    regimes: Annotated[dict[Name, Regime], Field(exclude_if=lambda regimes: not regimes)] = {}
+    events: dict[Name, Event] = Field(exclude=True, default_factory=dict)
+    groups: dict[Name, tuple[str, ...]] = Field(exclude=True, default_factory=dict)
+    regimes: dict[Name, Regime] = Field(exclude=True, default_factory=dict)
 
     @model_validator(mode="after")
     def _positive(self) -> Self:
@@ -165,7 +161,7 @@ class Domain(_Table):
         return self
 
 
-class Recorded(_Table):
+class Recorded(Table):
     """A world whose feeds ended: its clock stops at `end`, and `as_of` is the issue time asked for by default."""
 
     end: Instant
@@ -178,7 +174,33 @@ class Recorded(_Table):
         return self
 
 
-class World(_Table):
+class Schedule(Table):
+    """When a world's steps run by themselves; all times are UTC. A world without one runs when it is asked.
+
+    Attributes:
+        ingest: When deliveries are fetched, observed and brought into the cube.
+        issue: When a forecast is due: its issue time, unless inputs are late.
+        train: When a candidate is trained, evaluated and perhaps promoted.
+        retention: When what has expired is removed.
+        patience: How long a forecast waits for late inputs; then it is made with what there is, or fails.
+        late: What happens then.
+        poll: How often late inputs are looked for.
+        limit: The longest that a step may take.
+        memory: The most memory that a step may take, in bytes.
+    """
+
+    ingest: Cron
+    issue: Cron
+    train: Cron
+    retention: Cron = "40 3 * * *"
+    patience: Duration = timedelta(hours=1)
+    late: Literal["degrade", "fail"] = "degrade"
+    poll: Duration = timedelta(minutes=5)
+    limit: Duration = timedelta(hours=6)
+    memory: int | None = None
+
+
+class World(Table):
     """One configured system: its sources, its domains, its clocks."""
 
     name: Name
@@ -187,10 +209,11 @@ class World(_Table):
     timezone: Zone = "UTC"
     start: Instant
     recorded: Recorded | None = None
+    schedule: Annotated[Schedule | None, Field(exclude=True)] = None
     folds: Folds = Folds()
     recipe: str = "small"
-    recipe_options: dict[str, Any] = {}
-    promotion: Annotated[PromotionRules, Field(exclude_if=lambda rules: rules == PromotionRules())] = PromotionRules()
+    recipe_options: dict[str, Any] = Field(default_factory=dict)
+    promotion: Annotated[PromotionRules, Field(exclude=True)] = PromotionRules()
     sources: dict[Name, Source]
     domains: dict[Name, Domain]
 
@@ -208,6 +231,8 @@ class World(_Table):
             faults += self._unknown_states(domain_name, domain)
         if self.recorded is not None and self.recorded.as_of <= self.start:
             faults.append(f"recorded.as_of = {format_instant(self.recorded.as_of)}: not after start, {format_instant(self.start)}")
+        if self.recorded is not None and self.schedule is not None:
+            faults.append("schedule: the feeds of a recorded world have ended; leave the schedule out")
         if faults:
             raise ValueError(BETWEEN.join(faults))
         return self
@@ -228,7 +253,7 @@ class World(_Table):
 
     @cached_property
     def digest(self) -> str:
-        """sha256 over every setting of the world."""
+        """sha256 over every setting that what is learned depends on: all but the schedule and how forecasts are judged."""
         return digest_json(self.model_dump(mode="json"))
 
     @property

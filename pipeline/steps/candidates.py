@@ -26,9 +26,7 @@ def list_candidates(registry: Registry, world_name: str, as_of: datetime) -> dic
         "world": world_name,
         "as_of": format_instant(as_of),
         "champion": champion.model_id if champion else None,
-        "published": [{k: v for k, v in verdict.model_dump(include={"domain", "variable", "published"}).items()} for verdict in champion.verdicts]
-        if champion
-        else [],
+        "published": [v.model_dump(include={"domain", "variable", "published"}) for v in champion.verdicts] if champion else [],
         "models": models,
         "promotions": [_entry(p) for p in entries],
     }

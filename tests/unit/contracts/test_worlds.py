@@ -138,10 +138,10 @@ def test_an_event_a_regime_or_a_rule_that_cannot_be_judged_by_is_refused_with_it
     assert said in str(found.value)
 
 
-def test_events_groups_regimes_and_rules_are_read_and_a_world_without_them_keeps_its_digest() -> None:
+def test_events_and_groups_are_read_and_change_nothing_that_is_learned() -> None:
     plain = parse_world(GOOD, "w.toml")
-    more = parse_world(GOOD + EVENT + '[domains.d.groups]\nnorth = ["a", "n*"]\n', "w.toml")
+    more = parse_world(GOOD + EVENT + '[domains.d.groups]\nnorth = ["a", "n*"]\n[promotion]\nmargin = 0.5\n', "w.toml")
     assert more.domains["d"].events["hot"].warn_at == 0.5
     assert more.domains["d"].groups == {"north": ("a", "n*")}
-    assert more.digest != plain.digest
-    assert {"events", "groups", "regimes"}.isdisjoint(plain.model_dump(mode="json")["domains"]["d"])
+    assert more.promotion.margin == 0.5
+    assert more.digest == plain.digest

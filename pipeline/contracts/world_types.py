@@ -1,13 +1,14 @@
-"""Words of a world file: names, durations, instants, zones. Light: stdlib and pydantic only."""
+"""The words that world files are made of: names, durations, instants, zones, tables. Light: stdlib and pydantic only."""
 
 from __future__ import annotations
 
 import difflib
+import re
 from datetime import timedelta
 from typing import Annotated
 from zoneinfo import available_timezones
 
-from pydantic import AfterValidator, AwareDatetime, BeforeValidator, PlainSerializer, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, PlainSerializer, StringConstraints
 
 from pipeline.contracts.times import format_duration, parse_duration, parse_instant
 
@@ -27,3 +28,21 @@ def _known_zone(name: str) -> str:
 
 
 Zone = Annotated[str, AfterValidator(_known_zone)]
+_CRON_FIELD = re.compile(r"(\*|\d+(-\d+)?)(/\d+)?(,(\*|\d+(-\d+)?)(/\d+)?)*")
+
+
+def _five_fields(text: str) -> str:
+    fields = text.split()
+    if len(fields) != 5 or not all(_CRON_FIELD.fullmatch(field) for field in fields):
+        raise ValueError("no cron expression of five fields, in UTC; for example '0 */6 * * *'")
+    return " ".join(fields)
+
+
+Cron = Annotated[str, AfterValidator(_five_fields)]
+"""Minute, hour, day of the month, month, day of the week: `0 */6 * * *`."""
+
+
+class Table(BaseModel):
+    """A table of a world file: every key is known, nothing changes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
