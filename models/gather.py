@@ -108,16 +108,16 @@ class Gatherer:
         self._buffers: dict[str, Tensor] = {}
 
     def context_at(self, issue_time_B: Tensor, steps: int) -> Context:
-        """The newest `steps` steps at or before each issue time, as another domain sees them (no patches)."""
+        """The newest `steps` steps at or before each issue time, as another domain sees them."""
         end = torch.searchsorted(self._valid_time, issue_time_B, right=True) - 1
-        return self._context(end, issue_time_B, steps, "other", None)
+        return self._context(end, issue_time_B, steps, "other")
 
     def batch(self, index_W: NDArray[np.int64]) -> Batch:
         """The windows of these indices."""
         index = tensor(np.asarray(index_W, np.int64))
         end, issue = self._end[index], self._issue[index]
         d = self.domain
-        context = self._context(end, issue, d.context, "own", index)
+        context = self._context(end, issue, d.context, "own")
         target = (end[:, None] + torch.arange(1, d.horizon + 1)).clamp(max=len(self._valid_time) - 1)
         shape = (len(index), d.horizon, self._n, self._v)
         past = end[:, None] - d.coarse_steps * torch.arange(d.coarse_count)
@@ -145,15 +145,14 @@ class Gatherer:
             good_BLNV=good,
         )
 
-    def _context(self, end: Tensor, issue: Tensor, steps: int, use: str, index: Tensor | None) -> Context:
+    def _context(self, end: Tensor, issue: Tensor, steps: int, use: str) -> Context:
         step = end[:, None] + torch.arange(1 - steps, 1)
         shape = (len(end), steps, self._n, self._v)
         inside = step.clamp(min=0)
         room = torch.where(step >= 0, issue[:, None] - self._valid_time[inside], -1).clamp(max=2**31 - 2).int()
         seen = self._take("latency", inside, use).view(shape) <= room[:, :, None, None]
         x = self._take("value", inside, use).view(shape)
-        if index is not None:
-            self._patch(index, step[:, 0], x, seen)
+        self._patch(issue, step[:, 0], x, seen)
         x.masked_fill_(~seen, 0)
         newest = (seen * torch.arange(1, steps + 1, dtype=torch.int16)[:, None, None]).amax(1).long()
         has = newest > 0
@@ -169,19 +168,22 @@ class Gatherer:
             age_BNV=torch.where(has, age, float(steps + 1)).clamp(max=float(steps + 1)),
         )
 
-    def _patch(self, index: Tensor, first: Tensor, x: Tensor, seen: Tensor) -> None:
+    def _patch(self, issue: Tensor, first: Tensor, x: Tensor, seen: Tensor) -> None:
+        """Show each window what it saw of cells that were revised after its issue time."""
         d = self.domain
         if not len(d.patch_step):
             return
-        start, stop = d.patch_start_W[index.numpy()], d.patch_start_W[index.numpy() + 1]
-        record = np.concatenate([np.arange(a, b) for a, b in zip(start, stop, strict=True)]).astype(np.int64)
-        window = np.repeat(np.arange(len(index)), stop - start)
-        place = d.patch_step[record] - first.numpy()[window]
-        inside = (place >= 0) & (place < x.shape[1])
-        record, window, place = record[inside], window[inside], place[inside]
+        low = first.numpy()
+        start, stop = (d.patch_start_T[np.maximum(s, 0)] for s in (low, low + x.shape[1]))
+        window = np.repeat(np.arange(len(low)), stop - start)
+        record = np.arange(len(window)) + np.repeat(start - np.cumsum(stop - start) + (stop - start), stop - start)
+        asked = issue.numpy()[window]
+        shown = (d.patch_known_time[record] <= asked) & (asked < d.patch_gone_time[record])
+        record, window = record[shown], window[shown]
+        place = d.patch_step[record] - low[window]
         where = tuple(torch.from_numpy(a.astype(np.int64)) for a in (window, place, d.patch_node[record], d.patch_variable[record]))
         x[where] = torch.from_numpy(d.patch_value[record])
-        seen[where] = torch.from_numpy(d.patch_good[record])
+        seen[where] = True
 
     def _base(self, context: Context, coarse: Tensor, coarse_good: Tensor) -> Tensor:
         base = self._usual_NV.expand_as(context.last_BNV)

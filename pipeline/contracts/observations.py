@@ -12,12 +12,15 @@ PARSER_VERSIONS: dict[str, str] = {
     "csv": "1",
     "elexon": "1",
     "grib": "1",
+    "hdf5": "1",
+    "images": "1",
     "json": "1",
     "netcdf": "1",
     "open_meteo": "1",
     "parquet": "1",
     "synthetic": "1",
     "webtris": "1",
+    "zarr": "1",
 }
 """Part of a source's contract: raise an adapter's when the same bytes come out as other readings."""
 
@@ -33,12 +36,13 @@ REJECTION_SCHEMA = pa.schema(
 """Rows that were not taken, each with the file, the 1-based data row, the rule it broke and its text."""
 
 
-def observation_schema(variables: tuple[str, ...]) -> pa.Schema:
+def observation_schema(variables: tuple[str, ...], *, runs: bool = False, text: bool = False) -> pa.Schema:
     """Schema of a source's observations at rest.
 
     One row per node and `valid_time` and version: `node` string, three instants (int64-backed timestamps, s, UTC),
     `delivery` (sha256 of the raw bytes) and `row` (1-based data row in them), then per variable a float32 `NAME` in
-    its canonical unit (null where missing) and a uint16 `NAME_flag`. Sorted by valid_time, node, available_time.
+    its canonical unit (null where missing) and a uint16 `NAME_flag`. Sorted by valid_time, node, available_time. Forecasts
+    have the start of their run in `init_time` beside, documents their `text` and its `text_flag`.
     """
     stamp = pa.timestamp("s", tz="UTC")
     fields = [
@@ -49,6 +53,8 @@ def observation_schema(variables: tuple[str, ...]) -> pa.Schema:
         pa.field("delivery", pa.string()),
         pa.field("row", pa.int64()),
     ]
+    fields += [pa.field("init_time", stamp)] if runs else []
+    fields += [pa.field("text", pa.string()), pa.field("text_flag", pa.uint16())] if text else []
     for name in variables:
         fields += [pa.field(name, pa.float32()), pa.field(f"{name}_flag", pa.uint16())]
     return pa.schema(fields)

@@ -47,6 +47,7 @@ class Future:
         values_IHNF: float32, scaled by the training fold's mean and spread, 0 where not good.
         good_IHNF: bool.
         run_W: int32 run of each window of the domain, -1 where none was available.
+        scaler: That of the F variables, the same for all nodes: center and scale are (1, F).
     """
 
     variables: tuple[str, ...]
@@ -57,6 +58,7 @@ class Future:
     values_IHNF: NDArray[np.float32]
     good_IHNF: NDArray[np.bool_]
     run_W: NDArray[np.int32]
+    scaler: Scaler
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -71,8 +73,9 @@ class Texts:
         place_D: int32 index in place_ids.
         token_start_D: (D+1,) int64; the tokens of document d are token[token_start_D[d]:token_start_D[d + 1]].
         token: int32 hashed words and n-grams, 0 .. buckets-1.
-        links: Per domain the nodes that each place speaks of: int32 (node, place) pairs (2, E) and float32 weights (E,)
-            that add up to 1 per node; a domain that is not named sees the mean of all documents at every node.
+        links: Per domain the nodes that each place speaks of: int32 (node, place) pairs (2, E), sorted, and float32 weights
+            (E,) in (0, 1], each by its own pair alone, so that a place heard of later changes no window; a domain that is not
+            named sees the mean of all documents at every node.
     """
 
     reach: int
@@ -92,8 +95,8 @@ class DomainWindows:
 
     Axis steps run from the domain's start to `horizon` steps after the cut-off; those after the cut-off hold no value.
     A window w sees, for its context steps end-context+1 .. end, a cell only where `valid_time + latency` <= its issue
-    time; where a cell was revised later, `patch_*` gives what it must see instead. Its targets are the steps
-    end+1 .. end+horizon. `history_TNVK[s]` and `coarse_TNV[s]` are built so that any window that may gather them
+    time; where a cell was revised later, `patch_*` gives what it must see instead, and so for a window of any other domain
+    that looks at this one. Its targets are the steps end+1 .. end+horizon. `history_TNVK[s]` and `coarse_TNV[s]` are built so that any window that may gather them
     (history at its target steps, coarse at end - j*coarse_steps) was able to know them.
 
     Attributes:
@@ -111,8 +114,10 @@ class DomainWindows:
         edges_2E: int32 (source, target) with edge_weight_E float32: the nearest nodes, no self edges.
         position_N2: float32 latitude and longitude, scaled to about [-1, 1], 0 where unknown.
         issue_time_W, end_W, fold_W: int64 seconds UTC, int32 index of the last step at or before it, int8 FOLD_CODES.
-        patch_start_W: (W+1,) int64; patches of window w are [patch_start_W[w], patch_start_W[w+1]).
-        patch_step, patch_node, patch_variable, patch_value, patch_good: axis step, node, variable, scaled value, mask.
+        patch_start_T: (T+1,) int64; patches of step s are [patch_start_T[s], patch_start_T[s+1]).
+        patch_step, patch_node, patch_variable, patch_value: Good versions that were revised later: axis step, node, variable,
+            scaled value, sorted by them.
+        patch_known_time, patch_gone_time: int64 seconds UTC; a window issued at t sees a patch where known <= t < gone.
         future: Forecasts by others, None where the world has none for this domain.
     """
 
@@ -151,12 +156,13 @@ class DomainWindows:
     issue_time_W: NDArray[np.int64]
     end_W: NDArray[np.int32]
     fold_W: NDArray[np.int8]
-    patch_start_W: NDArray[np.int64]
+    patch_start_T: NDArray[np.int64]
     patch_step: NDArray[np.int32]
     patch_node: NDArray[np.int32]
     patch_variable: NDArray[np.int16]
     patch_value: NDArray[np.float32]
-    patch_good: NDArray[np.bool_]
+    patch_known_time: NDArray[np.int64]
+    patch_gone_time: NDArray[np.int64]
     future: Future | None = None
 
     def windows_of(self, fold: Fold) -> NDArray[np.int64]:
@@ -172,8 +178,8 @@ class DomainWindows:
 class WindowSet:
     """All domains of a world as of one cut-off, ready for training, evaluation or prediction.
 
-    A model that forecasts domain A at issue time t takes from every other domain the last step at or before t, with
-    the same visibility rule (no patch is kept for that use: revised cells are masked there until their last revision).
+    A model that forecasts domain A at issue time t takes from every other domain the last steps at or before t, with
+    the same rule of what is seen, patches included.
 
     Attributes:
         as_of: The cut-off, int64 seconds UTC.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
@@ -11,7 +11,11 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field, model_validator
 
+<<<<<<< HEAD
 from pipeline.contracts.judging import AVAILABILITY, Event, PromotionRules, Regime
+=======
+from pipeline.contracts.modalities import FutureInputs, TextColumn, TextStream
+>>>>>>> main
 from pipeline.contracts.provenance import digest_json
 from pipeline.contracts.times import format_duration, format_instant
 from pipeline.contracts.world_types import Cron, Host, Name, Table
@@ -37,7 +41,7 @@ class RawVariable(Table):
 
 
 class NodeTable(Table):
-    """Where the places of a source's nodes are listed: a CSV file, or the rows themselves."""
+    """Where the places of a source's nodes are listed: a CSV file, or the rows themselves. Without `id` a node is named by its place."""
 
     location: str | None = None
     separator: str = ","
@@ -55,6 +59,11 @@ class Source(Table):
     `timezone` is the zone of stamps that carry none; `latency` is how long after its `valid_time` a value can be known
     where the feed does not say so itself. `allowed_hosts` are all that is ever asked over http(s), each with its port where
     that is not the scheme's own. `ahead` is how far into the future readings may speak: the reach of a feed of forecasts.
+    `late_after` is how much later than its latency says a value may come before a forecast waits for it; one step of the domain's
+    clock by default.
+
+    A source of forecasts says with `runs` how long after each other its runs start: each of its readings says of which it is,
+    and `latency` counts from the start of its run. A source with `text` delivers documents, and no numbers.
     """
 
     adapter: Name
@@ -63,10 +72,25 @@ class Source(Table):
     timezone: Zone = "UTC"
     latency: Duration = timedelta(0)
     ahead: Annotated[Duration, Field(exclude_if=lambda reach: not reach)] = timedelta(0)
+    late_after: Annotated[Duration | None, Field(exclude=True)] = None
+    runs: Annotated[Duration | None, Field(exclude_if=lambda cycle: cycle is None)] = None
+    text: Annotated[TextColumn | None, Field(exclude_if=lambda column: column is None)] = None
     licence: str = ""
     options: dict[str, Any] = Field(default_factory=dict)
     nodes: NodeTable | None = None
-    variables: dict[Name, RawVariable]
+    variables: dict[Name, RawVariable] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        if bool(self.variables) == (self.text is not None):
+            raise ValueError("a source delivers either variables or text")
+        if self.runs is None:
+            return self
+        if self.text is not None or not self.ahead:
+            raise ValueError("a source with runs has variables, and ahead = '…' says how far a run reaches")
+        if self.runs.total_seconds() < 60 or 86400 % self.runs.total_seconds():
+            raise ValueError(f"runs = '{format_duration(self.runs)}' does not divide a day, or is under a minute")
+        return self
 
 
 class Clock(Table):
@@ -149,6 +173,7 @@ class Domain(Table):
     graph: Graph = Graph()
     chunk_steps: int | None = None
     folds: Folds | None = None
+    future: Annotated[FutureInputs | None, Field(exclude_if=lambda inputs: inputs is None)] = None
     variables: dict[Name, DomainVariable]
     events: dict[Name, Event] = Field(exclude=True, default_factory=dict)
     groups: dict[Name, tuple[str, ...]] = Field(exclude=True, default_factory=dict)
@@ -215,10 +240,12 @@ class World(Table):
     recipe_options: dict[str, Any] = Field(default_factory=dict)
     promotion: Annotated[PromotionRules, Field(exclude=True)] = PromotionRules()
     sources: dict[Name, Source]
+    texts: Annotated[dict[Name, TextStream], Field(exclude_if=lambda streams: not streams, default_factory=dict)]
     domains: dict[Name, Domain]
 
     @model_validator(mode="after")
     def _closed(self) -> Self:
+<<<<<<< HEAD
         faults = []
         for domain_name, domain in self.domains.items():
             for name, variable in domain.variables.items():
@@ -229,6 +256,16 @@ class World(Table):
                 elif name not in source.variables:
                     faults.append(f"{where}: source '{variable.source}' has no such variable{hint(name, source.variables)}")
             faults += self._unknown_states(domain_name, domain)
+=======
+        faults = [fault for name, domain in self.domains.items() for fault in self._faults_of(name, domain)]
+        for name, stream in self.texts.items():
+            where = f"texts.{name}"
+            source = self.sources.get(stream.source)
+            if source is None or source.text is None:
+                found = "no such source" if source is None else "it delivers no text"
+                faults.append(f"{where}.source = '{stream.source}': {found}{hint(stream.source, self._sources_with('text'))}")
+            faults += [f"{where}.links.{d}: no such domain{hint(d, self.domains)}" for d in stream.links if d not in self.domains]
+>>>>>>> main
         if self.recorded is not None and self.recorded.as_of <= self.start:
             faults.append(f"recorded.as_of = {format_instant(self.recorded.as_of)}: not after start, {format_instant(self.start)}")
         if self.recorded is not None and self.schedule is not None:
@@ -237,6 +274,7 @@ class World(Table):
             raise ValueError(BETWEEN.join(faults))
         return self
 
+<<<<<<< HEAD
     def _unknown_states(self, domain_name: str, domain: Domain) -> Iterable[str]:
         targets = [name for name, variable in domain.variables.items() if variable.target]
         for name, event in domain.events.items():
@@ -250,6 +288,31 @@ class World(Table):
                 yield f"{where}.domain = '{other}': no such domain{hint(other, self.domains)}"
             elif regime.variable not in self.domains[other].variables:
                 yield f"{where}.variable = '{regime.variable}': no such variable{hint(regime.variable, self.domains[other].variables)}"
+=======
+    def _faults_of(self, domain_name: str, domain: Domain) -> Iterator[str]:
+        for name, variable in domain.variables.items():
+            where = f"domains.{domain_name}.variables.{name}"
+            yield from self._unknown(variable.source, [name], where)
+            if variable.source in self.sources and self.sources[variable.source].runs is not None:
+                yield f"{where}.source = '{variable.source}': it delivers forecasts; name it in domains.{domain_name}.future"
+        if domain.future is not None:
+            where = f"domains.{domain_name}.future"
+            yield from self._unknown(domain.future.source, domain.future.variables, where)
+            if domain.future.source in self.sources and self.sources[domain.future.source].runs is None:
+                yield f"{where}.source = '{domain.future.source}': its readings are of no run{hint('', self._sources_with('runs'))}"
+
+    def _unknown(self, source_name: str, variables: Iterable[str], where: str) -> Iterator[str]:
+        source = self.sources.get(source_name)
+        if source is None:
+            yield f"{where}.source = '{source_name}': no such source{hint(source_name, self.sources)}"
+            return
+        for name in variables:
+            if name not in source.variables:
+                yield f"{where}: source '{source_name}' has no such variable{hint(name, source.variables)}"
+
+    def _sources_with(self, key: str) -> list[str]:
+        return [name for name, source in self.sources.items() if getattr(source, key) is not None]
+>>>>>>> main
 
     @cached_property
     def digest(self) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from pipeline.alignment.aggregate import Cells, Readings, aggregate
 from pipeline.contracts.cubes import NEVER, Revisions
 from pipeline.contracts.worlds import Domain, World
+from pipeline.cube.digests import chunk_digest
 from pipeline.cube.plan import DomainPlan, Region
 
 _STAMP = pa.timestamp("s", tz="UTC")
@@ -26,7 +26,7 @@ class Slab:
 
     Attributes:
         cells: One entry per variable, in the domain's order.
-        node_known_time: (node,) int64, the earliest `available_time` of any of its rows, UNKNOWN_TIME where none.
+        node_known_time: (node,) int64, when it first had a row in a step that had ended, UNKNOWN_TIME where none.
         known_time: The latest `available_time` of any cell shown, 0 where there is none.
     """
 
@@ -36,18 +36,14 @@ class Slab:
     known_time: int
 
     @property
-    def missing(self) -> NDArray[np.int64]:
-        """(variable,) cells without a good value."""
-        return np.array([int(np.count_nonzero(np.isnan(c.values_TN))) for c in self.cells], np.int64)
+    def present(self) -> NDArray[np.int64]:
+        """(variable,) cells with a good value."""
+        return np.array([int(np.count_nonzero(~np.isnan(c.values_TN))) for c in self.cells], np.int64)
 
     @property
     def digest(self) -> bytes:
         """sha256 over values, flags and latencies."""
-        state = hashlib.sha256()
-        for c in self.cells:
-            for array in (c.values_TN, c.flags_TN, c.latency_TN):
-                state.update(np.ascontiguousarray(array).data)
-        return state.digest()
+        return chunk_digest(array for c in self.cells for array in (c.values_TN, c.flags_TN, c.latency_TN))
 
     def revisions(self) -> Revisions:
         """Superseded versions with steps counted on the domain's axis, sorted by step, node, variable and time."""
@@ -97,9 +93,11 @@ def assemble(world: World, plan: DomainPlan, region: Region, tables: Mapping[str
             )
         )
     heard = np.full(len(plan.nodes), UNKNOWN_TIME)
+    axis_T = plan.axis_T[region.start : region.stop]
     for source in rows.values():
-        np.minimum.at(heard, source.node, source.available_time)
-    label = plan.axis_T[region.start : region.stop, None]
+        label_R = axis_T[np.minimum(np.searchsorted(axis_T, source.valid_time), len(axis_T) - 1)]
+        np.minimum.at(heard, source.node, np.maximum(source.available_time, label_R))
+    label = axis_T[:, None]
     latest = [np.where(c.latency_TN == NEVER, 0, label + c.latency_TN).max(initial=0) for c in cells]
     return Slab(region=region, cells=tuple(cells), node_known_time=heard, known_time=int(max(latest, default=0)))
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Protocol
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.contracts.deliveries import Delivery
@@ -46,6 +47,8 @@ class Readings:
         node: (R,) int32.
         valid_time: (R,) int64 seconds UTC, never earlier than the stamp (parts of a second are rounded up).
         published_time: (R,) int64 seconds UTC by the feed's own column, NO_TIME where it says nothing; None: no such column.
+        init_time: Forecasts: (R,) int64 seconds UTC, the start of the run that each is of.
+        text: Documents: (R,) what each says; None where it says nothing.
         values: Per variable (R,) float64; NaN where nothing was delivered.
         row: (R,) int64, the 1-based data row in the delivery.
         rejected: The rows that are not among the R.
@@ -60,6 +63,8 @@ class Readings:
     row: NDArray[np.int64]
     rejected: RejectedRows = field(default_factory=RejectedRows)
     raw_rows: int
+    init_time: NDArray[np.int64] | None = None
+    text: pa.Array | None = None
 
     def __len__(self) -> int:
         return len(self.row)

@@ -10,6 +10,7 @@ from datetime import datetime
 
 from pipeline.contracts.deliveries import Delivery
 from pipeline.contracts.worlds import Source
+from pipeline.errors import ConfigError
 from pipeline.settings import Settings
 from pipeline.sources.adapter import Readings
 from pipeline.sources.columns import Kind
@@ -18,7 +19,7 @@ from pipeline.sources.csv_wide import parse_wide
 from pipeline.sources.delimited import read_columns
 from pipeline.sources.files import FileAdapter, check_locations, file_deliveries
 from pipeline.sources.options import read_options
-from pipeline.sources.row_options import check_calendar
+from pipeline.sources.row_options import check_rows
 from pipeline.sources.rows import readings_of, row_kinds
 from pipeline.sources.unpacking import unpacked
 
@@ -35,8 +36,10 @@ class CsvAdapter(FileAdapter):
             ConfigError: Naming the option, its value, what is allowed.
         """
         options = read_options(CsvOptions, source)
+        if options.layout == "wide" and (source.runs is not None or source.text is not None):
+            raise ConfigError(asked="layout = 'wide'", found="a source of forecasts or documents", mend="these come long: a row each")
         check_locations(source, self.example)
-        check_calendar(options)
+        check_rows(options, source)
         check_encoding(options.encoding)
 
     def deliveries(self, source: Source, settings: Settings, as_of: datetime) -> Iterator[Delivery]:
@@ -70,7 +73,8 @@ def parse_long(source: Source, options: CsvOptions, file: str, packed: bytes) ->
     data = unpacked(packed, file)
     time = time_kind(options, data, file)
     published: Kind = "number"
-    if options.published is not None and options.published_format == "iso":
-        published = iso_kind(options, data, file, options.published)
+    stamped = options.published or options.init
+    if stamped is not None and options.published_format == "iso":
+        published = iso_kind(options, data, file, stamped)
     found = read_columns(data, row_kinds(options, source, time, published), options.dialect, file)
     return readings_of(source, options, file, found, time, published)

@@ -10,7 +10,7 @@ from pipeline.contracts.worlds import Duration, Instant
 from pipeline.errors import ConfigError
 from pipeline.sources.columns import Dialect, Kind, kind_of_stamp, require_columns
 from pipeline.sources.delimited import header_of
-from pipeline.sources.row_options import RowOptions
+from pipeline.sources.row_options import EPOCHS, RowOptions
 
 
 class CsvOptions(RowOptions):
@@ -35,7 +35,7 @@ class CsvOptions(RowOptions):
     def _consistent(self) -> Self:
         if len(self.given_nodes) != (self.layout == "long"):
             raise ValueError(
-                f"{self.layout} layout takes {'exactly one' if self.layout == 'long' else 'none'} of node, node_column, node_pattern"
+                f"{self.layout} layout takes {'exactly one' if self.layout == 'long' else 'none'} of node, node_column, node_pattern, node_place"
             )
         if (self.first_time is None) != (self.step is None) or bool(self.time) == (self.first_time is not None):
             raise ValueError("takes either time = 'column', or first_time and step")
@@ -74,7 +74,7 @@ def check_encoding(name: str) -> None:
 
 def time_kind(options: CsvOptions, data: bytes, file: str) -> Kind:
     """Whether the first stamp of a file carries a zone; the rest must do as the first."""
-    if options.time_format in ("epoch_s", "epoch_ms"):
+    if options.time_format in EPOCHS:
         return "number"
     if options.time_format != "iso":
         return "instant" if "%z" in options.time_format else "stamp"

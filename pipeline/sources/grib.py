@@ -2,12 +2,12 @@
 
 A variable's `column` is the short name (`2t`), with the type of level and the level where that is needed (`t:isobaricInhPa:850`).
 Several messages of one valid time are joined. A forecast message (step above 0) counts as published at its init time plus the
-source's latency; an analysis carries no publication time of its own. Only regular latitude-longitude grids are read.
+source's latency; an analysis carries no publication time of its own. In a source with `runs` each says its init time instead.
+Only regular latitude-longitude grids are read.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import json
 import subprocess
@@ -25,7 +25,7 @@ from pipeline.contracts.worlds import Source
 from pipeline.errors import ConfigError, ContractError
 from pipeline.settings import Settings, child_environment
 from pipeline.sources.adapter import NO_TIME, Readings
-from pipeline.sources.files import FileAdapter, check_locations, file_deliveries
+from pipeline.sources.files import FileAdapter, check_locations, grid_deliveries
 from pipeline.sources.grib_messages import MEND, eccodes_module
 from pipeline.sources.grids import GridOptions, gridded_readings
 from pipeline.sources.node_tables import parse_places
@@ -58,12 +58,7 @@ class GribAdapter(FileAdapter):
 
     def deliveries(self, source: Source, settings: Settings, as_of: datetime) -> Iterator[Delivery]:
         """One delivery per file, then the nodes: a table, or the grid of the first file; raises as `file_deliveries` does."""
-        first: Delivery | None = None
-        for delivery in file_deliveries(source, settings):
-            first = first or delivery
-            yield delivery
-        if source.nodes is None and first is not None:
-            yield dataclasses.replace(first, role="nodes")
+        return grid_deliveries(source, settings)
 
     def parse(self, source: Source, parts: Mapping[str, bytes]) -> Readings:
         """The readings in a delivery's bytes.
@@ -76,9 +71,11 @@ class GribAdapter(FileAdapter):
         columns = [column_of(name, variable) for name, variable in source.variables.items()]
         found = _decoded(unpacked(data, file), file, columns, options)
         values = {name: found[f"column {n}"] for n, name in enumerate(source.variables)}
-        init = found["published"]
+        init, ids = found["published"], tuple(found["ids"].tolist())
+        if source.runs is not None:
+            start = np.where(init == NO_TIME, found["valid"], init)
+            return gridded_readings(ids, found["valid"], values, options, file, init=start)
         published = np.where(init == NO_TIME, NO_TIME, init + int(source.latency.total_seconds()))
-        ids = tuple(found["ids"].tolist())
         return gridded_readings(ids, found["valid"], values, options, file, published if (init != NO_TIME).any() else None)
 
     def parse_places(self, source: Source, parts: Mapping[str, bytes]) -> NodeSet:

@@ -21,7 +21,7 @@ from pipeline.sources.columns import Dialect, Kind, kind_of_stamp, require_colum
 from pipeline.sources.delimited_lines import MAX_LINE, shown
 from pipeline.sources.files import FileAdapter, check_locations
 from pipeline.sources.options import read_options
-from pipeline.sources.row_options import RowOptions, check_calendar
+from pipeline.sources.row_options import EPOCHS, RowOptions, check_rows
 from pipeline.sources.rows import readings_of, row_kinds
 from pipeline.sources.unpacking import unpacked
 
@@ -43,7 +43,7 @@ class JsonOptions(RowOptions):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if len(self.given_nodes) != 1:
-            raise ValueError("takes exactly one of node, node_column, node_pattern")
+            raise ValueError("takes exactly one of node, node_column, node_pattern, node_place")
         if self.lines and self.records:
             raise ValueError("lines = true has one record per line, and so no 'records'")
         return self
@@ -60,7 +60,7 @@ class JsonAdapter(FileAdapter):
         Raises:
             ConfigError: Naming the option, its value, what is allowed.
         """
-        check_calendar(read_options(JsonOptions, source))
+        check_rows(read_options(JsonOptions, source), source)
         check_locations(source, self.example)
 
     def parse(self, source: Source, parts: Mapping[str, bytes]) -> Readings:
@@ -170,7 +170,7 @@ def read_records(
 
 
 def _stamp_kind(form: str, cells: list[list[str]], place: int) -> Kind:
-    if form in ("epoch_s", "epoch_ms"):
+    if form in EPOCHS:
         return "number"
     if form != "iso":
         return "instant" if "%z" in form else "stamp"

@@ -19,6 +19,16 @@ def east(longitude: NDArray[np.float64]) -> NDArray[np.float64]:
     return (longitude + 180) % 360 - 180 if (longitude >= 180).any() else longitude
 
 
+def placed_nodes(latitude: NDArray[np.float64], longitude: NDArray[np.float64]) -> tuple[tuple[str, ...], NDArray[np.int32]]:
+    """Nodes named by their place, `56.15644,10.16251`, and the node of each row; -1 where a coordinate is missing."""
+    places = np.round(np.stack([latitude, longitude], axis=1), 5) + 0.0
+    known = np.isfinite(places).all(axis=1)
+    found, node = np.unique(places[known], axis=0, return_inverse=True)
+    codes = np.full(len(places), -1, np.int32)
+    codes[known] = node.reshape(-1)
+    return tuple(f"{y:.5f},{x:.5f}" for y, x in found.tolist()), codes
+
+
 def parse_places(source: Source, file: str, packed: bytes) -> NodeSet:
     """The places in a node table, in the order of the file.
 
@@ -30,12 +40,17 @@ def parse_places(source: Source, file: str, packed: bytes) -> NodeSet:
     table = source.nodes
     ends = [c for c in (table.latitude_end, table.longitude_end) if c is not None]
     numbers = [table.latitude, table.longitude, *ends]
-    kinds: dict[str, Kind] = {table.id: "text"}
+    kinds: dict[str, Kind] = {table.id: "text"} if table.id else {}
     kinds.update(dict.fromkeys(numbers, "number"))
     found = read_columns(unpacked(packed, file), kinds, Dialect(separator=table.separator), file)
     if len(found.rejected):
         first = found.rejected
         raise ContractError(asked=f"row {first.row[0]} of node table {file}", found=first.reason[0], mend="mend that row")
+    if not table.id:
+        ids, row = placed_nodes(*(found.columns[n] for n in numbers[:2]))
+        once = np.unique(row, return_index=True)[1]
+        where = np.stack([found.columns[n][once] for n in numbers[:2]], axis=1)[row[once] >= 0]
+        return NodeSet(ids=ids, latitude=where[:, 0], longitude=east(where[:, 1]))
     ids = tuple(pa.array(found.columns[table.id]).cast(pa.string()).to_pylist())
     places = np.stack([found.columns[n] for n in numbers], axis=1)
     if len(set(ids)) < len(ids) or None in ids:

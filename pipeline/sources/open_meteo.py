@@ -3,8 +3,8 @@
 - `kind = "archive"`: `archive-api.open-meteo.com/v1/archive` (ERA5, days late) or `historical-forecast-api.open-meteo.com/v1/forecast`
   (the first hours of each run, up to today), by `start_date` and `end_date`, both inclusive.
 - `kind = "forecast"`: `single-runs-api.open-meteo.com/v1/forecast` with `run=`, the init time in UTC, and `models=`. A run is out some
-  hours after its init time: the source's `latency` says how many, and `ahead` must reach its last hour. A run that is late is
-  refused with 400.
+  hours after its init time: the source's `latency` says how many, `runs` the time between the runs taken, and `ahead` must
+  reach the last hour. A run that is late is refused with 400.
 - Several places go into one request, comma-separated; the answer is then a list of objects, in that order, else one object. Their
   `latitude` and `longitude` are those of the grid cell, not those asked for.
 - Stamps carry no zone and no seconds: with `timezone=GMT` they are UTC. Hours that are not known yet come as null.
@@ -15,6 +15,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -26,7 +27,7 @@ from pydantic import Field, model_validator
 from pipeline.contracts.deliveries import Delivery, Fetched, Part, Validators
 from pipeline.contracts.nodes import NodeSet
 from pipeline.contracts.times import compact_instant, from_seconds, to_seconds
-from pipeline.contracts.worlds import Duration, Source
+from pipeline.contracts.worlds import Source
 from pipeline.errors import ConfigError, ContractError, NotYetAvailable
 from pipeline.settings import Settings
 from pipeline.sources.adapter import Readings
@@ -48,21 +49,17 @@ class OpenMeteoOptions(LiveOptions):
 
     Attributes:
         model: Forecasts: the weather model whose runs are taken.
-        cycle: Forecasts: time between the runs taken, from midnight UTC.
         days: Forecasts: days from the init time on.
     """
 
     kind: Literal["archive", "forecast"]
     model: str | None = None
-    cycle: Duration = timedelta(hours=12)
     days: int = Field(default=3, ge=1, le=16)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if (self.kind == "forecast") != (self.model is not None):
             raise ValueError("kind = 'forecast' and model = '…' belong together")
-        if 86400 % self.cycle.total_seconds():
-            raise ValueError(f"cycle {self.cycle} does not divide a day")
         return self
 
 
@@ -78,6 +75,9 @@ class OpenMeteoAdapter:
         options = read_options(OpenMeteoOptions, source)
         check_live(source, options, timedelta(days=366), "https://archive-api.open-meteo.com/v1/archive")
         listed_places(source)
+        if (options.kind == "forecast") != (source.runs is not None):
+            mend = "kind = 'forecast' and runs = '…', the time between runs, belong together"
+            raise ConfigError(asked=f"runs = {source.runs}", found=f"options.kind = '{options.kind}'", mend=mend)
         if options.kind == "forecast" and source.ahead < timedelta(days=options.days):
             mend = "else the forecast hours count as stamped in the future"
             raise ConfigError(asked=f"ahead = {source.ahead}", found=f"less than the {options.days} days of a run", mend=mend)
@@ -119,8 +119,7 @@ class OpenMeteoAdapter:
         if run is None:
             return found
         init = to_seconds(datetime.strptime(run.group(1), "%Y%m%dT%H%M").replace(tzinfo=UTC))
-        published = np.full(len(found), init + int(source.latency.total_seconds()), np.int64)
-        return Readings(**{**vars(found), "published_time": published})
+        return dataclasses.replace(found, init_time=np.full(len(found), init, np.int64))
 
     def parse_places(self, source: Source, parts: Mapping[str, bytes]) -> NodeSet:
         """The places that the world lists; raises as `listed_places` does."""
@@ -128,7 +127,7 @@ class OpenMeteoAdapter:
 
 
 def _runs(source: Source, options: OpenMeteoOptions, web: Web, asked: dict[str, str], as_of: datetime) -> Iterator[Delivery]:
-    cycle, latency = int(options.cycle.total_seconds()), int(source.latency.total_seconds())
+    cycle, latency = int((source.runs or _LATE).total_seconds()), int(source.latency.total_seconds())
     first = -(-to_seconds(options.start) // cycle) * cycle
     for init in range(first, to_seconds(as_of) - latency + 1, cycle):
         moment = from_seconds(init)

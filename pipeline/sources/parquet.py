@@ -18,7 +18,7 @@ from pipeline.sources.adapter import NO_TIME, Readings
 from pipeline.sources.columns import Columns, Dialect, Kind, kind_of_stamp, rejected_rows, require_columns, typed_columns
 from pipeline.sources.files import FileAdapter, check_locations
 from pipeline.sources.options import read_options
-from pipeline.sources.row_options import RowOptions, check_calendar
+from pipeline.sources.row_options import RowOptions, check_rows
 from pipeline.sources.rows import readings_of, row_kinds
 
 MAX_BYTES = 2**31
@@ -32,7 +32,7 @@ class ParquetOptions(RowOptions):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if len(self.given_nodes) != 1:
-            raise ValueError("takes exactly one of node, node_column, node_pattern")
+            raise ValueError("takes exactly one of node, node_column, node_pattern, node_place")
         return self
 
 
@@ -47,7 +47,7 @@ class ParquetAdapter(FileAdapter):
         Raises:
             ConfigError: Naming the option, its value, what is allowed.
         """
-        check_calendar(read_options(ParquetOptions, source))
+        check_rows(read_options(ParquetOptions, source), source)
         check_locations(source, self.example)
 
     def parse(self, source: Source, parts: Mapping[str, bytes]) -> Readings:
@@ -65,8 +65,9 @@ class ParquetAdapter(FileAdapter):
             raise ContractError(asked=f"read {file} ({len(data)} bytes)", found=f"no whole Parquet: {error}", mend=_MEND) from error
         time = _time_kind(table[options.time], options.time_format)
         published: Kind = "number"
-        if options.published is not None:
-            published = _time_kind(table[options.published], options.published_format)
+        stamped = options.published or options.init
+        if stamped is not None:
+            published = _time_kind(table[stamped], options.published_format)
         kinds = row_kinds(options, source, time, published)
         return readings_of(source, options, file, _columns(table, kinds, options, file), time, published)
 

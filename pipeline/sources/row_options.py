@@ -6,9 +6,12 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from pipeline.contracts.worlds import Duration
+from pipeline.contracts.worlds import Duration, Source
 from pipeline.errors import ConfigError
 from pipeline.sources.stamps import Ambiguous, known_calendars
+
+EPOCHS = {"epoch_s": 1, "epoch_ms": 10**3, "epoch_us": 10**6, "epoch_ns": 10**9}
+"""Counts since 1970, and how many of them a second has."""
 
 
 class StampOptions(BaseModel):
@@ -16,7 +19,7 @@ class StampOptions(BaseModel):
 
     Attributes:
         time: Column of the stamp.
-        time_format: `iso`, `epoch_s`, `epoch_ms`, `session` (a date; `calendar` says when that session closed) or a strptime pattern.
+        time_format: `iso`, `epoch_s`, `epoch_ms`, `epoch_us`, `epoch_ns`, `session` (a date; `calendar` says when that session closed) or a strptime pattern.
         ambiguous: What a local stamp that the clock passes twice means.
         interval: Stamps name the start of an interval this long; `valid_time` is its end.
     """
@@ -33,8 +36,8 @@ class StampOptions(BaseModel):
     def _stamped(self) -> Self:
         if (self.time_format == "session") != (self.calendar is not None):
             raise ValueError("time_format = 'session' and calendar = '…' belong together")
-        if self.time_format not in ("iso", "epoch_s", "epoch_ms", "session") and "%" not in self.time_format:
-            raise ValueError(f"time_format '{self.time_format}' is none of iso, epoch_s, epoch_ms, session, nor a strptime pattern")
+        if self.time_format not in ("iso", "session", *EPOCHS) and "%" not in self.time_format:
+            raise ValueError(f"time_format '{self.time_format}' is none of iso, {', '.join(EPOCHS)}, session, nor a strptime pattern")
         return self
 
     @property
@@ -48,21 +51,37 @@ class RowOptions(StampOptions):
 
     Attributes:
         published: Column of the instant at which the provider published the row.
-        node, node_column, node_pattern: The node is this one; is in this column; is the first group of this pattern in the file's name.
+        init: Column of the start of the run that a forecast is of; it is written as `published` is.
+        node, node_column, node_pattern, node_place: The node is this one; is in this column; is the first group of this pattern in
+            the file's name; is the place in these two columns, latitude and longitude.
         nulls: Further texts that mean "no value".
     """
 
     published: str | None = None
-    published_format: Literal["iso", "epoch_s", "epoch_ms"] = "iso"
+    published_format: Literal["iso", "epoch_s", "epoch_ms", "epoch_us", "epoch_ns"] = "iso"
+    init: str | None = None
     node: str | None = None
     node_column: str | None = None
     node_pattern: str | None = None
+    node_place: tuple[str, str] | None = None
     nulls: tuple[str, ...] = ()
 
     @property
     def given_nodes(self) -> list[str]:
-        """Which of the three ways to name the node are used."""
-        return [k for k in ("node", "node_column", "node_pattern") if getattr(self, k) is not None]
+        """Which of the ways to name the node are used."""
+        return [k for k in ("node", "node_column", "node_pattern", "node_place") if getattr(self, k) is not None]
+
+
+def check_rows(options: RowOptions, source: Source) -> None:
+    """Refuse a calendar that no exchange has, and forecasts of which no column says the run.
+
+    Raises:
+        ConfigError: Naming it.
+    """
+    if (options.init is None) != (source.runs is None):
+        found = "no column that says of which run a row is" if options.init is None else "a source without runs"
+        raise ConfigError(asked=f"options.init = {options.init}", found=found, mend="runs = '…' and options.init = '…' belong together")
+    check_calendar(options)
 
 
 def check_calendar(options: StampOptions) -> None:

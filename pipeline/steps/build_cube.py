@@ -22,8 +22,9 @@ from pipeline.cube.plan import DomainPlan, Region, check_plan, choose_chunk_step
 from pipeline.errors import NotYetAvailable
 from pipeline.parallel import isolated, map_regions, worker_count
 from pipeline.settings import Settings, code_version
-from pipeline.stores.cube_format import FORMAT, GroupTemplate, VariableTemplate
-from pipeline.stores.cube_writer import CubeWriter, RegionBook, RegionWriter
+from pipeline.stores.cube_books import RegionBook
+from pipeline.stores.cube_format import FORMAT, GroupTemplate, VariableTemplate, axis_digest
+from pipeline.stores.cube_writer import CubeWriter, RegionWriter
 from pipeline.stores.cubes import CubeState, CubeStore, DomainState
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.observations import ObservationStore, contract_digest
@@ -64,7 +65,7 @@ def run(request: BuildCubeRequest, settings: Settings, progress: Progress) -> Re
     store = CubeStore(settings.store, world.name)
     state = _state(store)
     plans = [_plan(world, name, to_seconds(request.as_of), sources, consumed, store, state) for name in world.domains]
-    work = {plan.domain: plan for plan in plans if plan is not None and plan.regions}
+    work = {plan.domain: plan for plan in plans if plan is not None and (plan.regions or plan.moved)}
     if not work and state is not None:
         return _receipt(request, world, state, outcome="unchanged")
     if not work:
@@ -77,8 +78,7 @@ def run(request: BuildCubeRequest, settings: Settings, progress: Progress) -> Re
     check_plan(size, limit_bytes=MEMORY_LIMIT)
     writer = CubeWriter(settings.store, world.name)
     for plan in work.values():
-        held = None if state is None else state.domains.get(plan.domain)
-        writer.prepare(_template(world, plan), fresh=held is None or len(plan.regions) == _chunks(plan))
+        writer.prepare(_template(world, plan), fresh=len(plan.regions) == _chunks(plan))
     make = partial(_build_region, settings=settings, world=world, plans=work, writer=writer.regions(isolated=isolated(settings)))
     mapped = map_regions(make, [r for plan in work.values() for r in plan.regions], settings, progress)
     writer.merge([built.written for built in mapped.results])
@@ -136,9 +136,10 @@ def _plan(
     if not len(axis_T) or not len(nodes):
         return None
     edge = step_before(domain.clock, int(axis_T[0]))
-    keep = held is not None and known is not None and nodes.ids == known.ids and all(consumed[s] >= held.consumed[s] for s in used)
-    chunk_steps = held.chunk_steps if keep and held else choose_chunk_steps(step_seconds(domain.clock), len(nodes), domain.chunk_steps)
-    chunks = _chunks_to_make(axis_T, edge, chunk_steps, held if keep else None, {s: sources[s] for s in used}, reach_seconds(domain))
+    kept = held if known is not None and held is not None and _continues(held, axis_T, consumed) else None
+    chunk_steps = kept.chunk_steps if kept else choose_chunk_steps(step_seconds(domain.clock), len(nodes), domain.chunk_steps)
+    chunks = _chunks_to_make(axis_T, edge, chunk_steps, kept, {s: sources[s] for s in used}, reach_seconds(domain))
+    whole = len(chunks) == -(-len(axis_T) // chunk_steps)
     return DomainPlan(
         domain=name,
         axis_T=axis_T,
@@ -146,8 +147,15 @@ def _plan(
         nodes=nodes,
         variables=tuple(domain.variables),
         chunk_steps=chunk_steps,
+        chunk_nodes=len(nodes) if kept is None or whole else kept.chunk_nodes,
         regions=plan_regions(name, len(axis_T), chunk_steps, chunks),
+        moved=known is not None and nodes.digest != known.digest,
     )
+
+
+def _continues(held: DomainState, axis_T: NDArray[np.int64], consumed: Mapping[str, int]) -> bool:
+    """Whether what is stored is the beginning of what is asked for; a calendar may have changed, a source may have begun anew."""
+    return axis_digest(axis_T[: held.steps]) == held.axis and all(consumed[s] >= n for s, n in held.consumed.items())
 
 
 def _chunks_to_make(
@@ -184,9 +192,11 @@ def _template(world: World, plan: DomainPlan) -> GroupTemplate:
         domain=plan.domain,
         title=domain.title,
         axis_T=plan.axis_T,
+        even_step=None if domain.clock.step is None else step_seconds(domain.clock),
         nodes=plan.nodes,
         variables=tuple(variables),
         chunk_steps=plan.chunk_steps,
+        chunk_nodes=plan.chunk_nodes,
         recipe=recipe_digest(world, plan.domain),
     )
 
@@ -205,7 +215,7 @@ def _build_region(region: Region, *, settings: Settings, world: World, plans: Ma
     book = RegionBook(
         chunk=region.chunk,
         digest=slab.digest,
-        missing=slab.missing,
+        present=slab.present,
         known_time=slab.known_time,
         node_known_time=slab.node_known_time,
         revisions=slab.revisions(),

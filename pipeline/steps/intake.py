@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from pipeline.contracts.flags import Flag
 from pipeline.contracts.observations import REJECTION_SCHEMA, RowCounts
 from pipeline.contracts.worlds import Source
 from pipeline.errors import ContractError
+from pipeline.quality import rules
+from pipeline.quality.acceptance import document_keys, series_codes
 from pipeline.quality.availability import available_times, settled
 from pipeline.quality.screen import Screened, screen
 from pipeline.quality.versions import unrepeated, value_bits
 from pipeline.sources.adapter import Adapter, Readings
+from pipeline.steps.accepting import accepted
 from pipeline.stores.landing import Landed, LandingStore
 from pipeline.stores.observations import dictionary_column
 
@@ -38,7 +42,11 @@ class Work:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Taken:
-    """One delivery, parsed and screened: the readings that stay, and the rows that do not."""
+    """One delivery, parsed and screened: the readings that stay, and the rows that do not.
+
+    `key` (R,) tells apart rows of one node and instant: the run of a forecast, the text of a document; all 0 for readings.
+    `further` are the columns beside the variables that are kept of them.
+    """
 
     landed: Landed
     ids: tuple[str, ...]
@@ -49,6 +57,8 @@ class Taken:
     row: NDArray[np.int64]
     values: dict[str, NDArray[np.float32]]
     flags: dict[str, NDArray[np.uint16]]
+    key: NDArray[np.int64]
+    further: dict[str, pa.Array]
     rejected: pa.Table
     counts: RowCounts
 
@@ -62,24 +72,40 @@ def take_in(work: Work, landed: Landed) -> Taken | None:
         if landed.number in work.replaced:
             return None
         raise ContractError(asked=f"source {landed.source}: {error.asked}", found=error.found, mend=error.mend) from error
-    received = landed.received_time
+    readings = accepted(work.source, readings, landed.parts[0].name)
+    horizon = landed.received_time + int(work.source.ahead.total_seconds())
     latency = int(work.source.latency.total_seconds())
+    since = readings.valid_time if readings.init_time is None else readings.init_time
     available, declared = available_times(
-        readings.valid_time, readings.published_time, latency=latency, received_time=received, first_received=work.first_received
+        since, readings.published_time, latency=latency, received_time=landed.received_time, first_received=work.first_received
     )
-    punctual = ~declared | (available <= readings.valid_time + latency)
+    punctual = ~declared | (available <= since + latency)
+    key = _keys(readings)
+    series = readings.node if key is None else series_codes(readings.node, key)
     if any(v.spike or v.stuck_after for v in work.source.variables.values()):
-        available = settled(available, readings.node, readings.valid_time, punctual)
+        available = settled(available, series, readings.valid_time, punctual)
     screened = screen(
-        readings.values,
-        work.source.variables,
-        node=readings.node,
-        valid_time=readings.valid_time,
-        punctual=punctual,
-        received_time=received + int(work.source.ahead.total_seconds()),
+        readings.values, work.source.variables, node=series, valid_time=readings.valid_time, punctual=punctual, received_time=horizon
     )
-    keep = unrepeated(readings.node, readings.valid_time, available, value_bits([s.values for s in screened.values()]))
-    return _taken(landed, readings, available, declared, screened, keep)
+    keep = unrepeated(series, readings.valid_time, available, value_bits([s.values for s in screened.values()]))
+    taken = _taken(landed, readings, available, declared, screened, keep, _further(readings, horizon))
+    return taken if key is None else replace(taken, key=key[keep])
+
+
+def _keys(readings: Readings) -> NDArray[np.int64] | None:
+    """What tells apart rows of one node and instant; None where nothing does."""
+    return readings.init_time if readings.text is None else document_keys(readings.text)
+
+
+def _further(readings: Readings, horizon: int) -> dict[str, pa.Array]:
+    """The columns that forecasts and documents have beside their variables."""
+    columns: dict[str, pa.Array] = {}
+    if readings.init_time is not None:
+        columns["init_time"] = pa.array(readings.init_time, pa.int64()).cast(STAMP)
+    if readings.text is not None:
+        ahead = rules.future(readings.valid_time, horizon)
+        columns |= {"text": readings.text, "text_flag": pa.array(np.where(ahead, np.uint16(Flag.FUTURE), np.uint16(0)))}
+    return columns
 
 
 def _taken(
@@ -89,6 +115,7 @@ def _taken(
     declared: NDArray[np.bool_],
     screened: dict[str, Screened],
     keep: NDArray[np.bool_],
+    further: dict[str, pa.Array],
 ) -> Taken:
     values = {name: s.values for name, s in screened.items()}
     file = landed.parts[0].name
@@ -96,7 +123,7 @@ def _taken(
     duplicates = duplicate_rows(
         dictionary_column(readings.node[again], readings.node_ids),
         readings.valid_time[again],
-        {n: v[again] for n, v in values.items()},
+        {n: pa.array(v[again]) for n, v in values.items()} | {n: c.filter(pa.array(again)) for n, c in further.items()},
         pa.array([landed.id] * int(again.sum()), pa.string()),
         pa.array([file] * int(again.sum()), pa.string()),
         readings.row[again],
@@ -117,6 +144,8 @@ def _taken(
         row=readings.row[keep],
         values={n: v[keep] for n, v in values.items()},
         flags={n: s.flags[keep] for n, s in screened.items()},
+        key=np.zeros(kept, np.int64),
+        further={n: c.filter(pa.array(keep)) for n, c in further.items()},
         rejected=pa.concat_tables([rejected, duplicates]),
         counts=RowCounts(raw=readings.raw_rows, observations=kept, duplicates=len(keep) - kept, rejected=len(bad)),
     )
@@ -125,15 +154,15 @@ def _taken(
 def duplicate_rows(
     node: pa.Array,
     valid_time: NDArray[np.int64],
-    values: dict[str, NDArray[np.float32]],
+    columns: dict[str, pa.Array],
     delivery: pa.Array,
     file: pa.Array,
     row: NDArray[np.int64],
 ) -> pa.Table:
     """Repeated readings as rejection rows whose text is the reading."""
     texts = [node.cast(pa.string()), pa.array(valid_time, pa.int64()).cast(STAMP).cast(pa.string())]
-    for name, value in values.items():
-        texts.append(pc.binary_join_element_wise(name, pa.array(value).cast(pa.string()), "=", null_handling="replace"))
+    for name, column in columns.items():
+        texts.append(pc.binary_join_element_wise(name, column.cast(pa.string()), "=", null_handling="replace"))
     raw = pc.binary_join_element_wise(*texts, " ", null_handling="replace")
     reason = pa.array(["duplicate"] * len(row), pa.string())
     return pa.table(

@@ -7,6 +7,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.contracts.observations import REJECTION_SCHEMA
+from pipeline.quality.acceptance import document_keys, series_codes
 from pipeline.quality.versions import merged, value_bits
 from pipeline.steps.intake import STAMP, Taken, duplicate_rows
 from pipeline.stores.observations import DAY, ObservationStore, dictionary_column, node_codes
@@ -30,6 +31,8 @@ def joined(store: ObservationStore, taken: list[Taken]) -> tuple[pa.Table, pa.Ta
         "delivery": dictionary_column(origin.astype(np.int32), [t.landed.id for t in taken]),
         "row": pa.array(np.concatenate([t.row for t in taken]), pa.int64()),
     }
+    for name in taken[0].further:
+        columns[name] = pa.concat_arrays([t.further[name] for t in taken])
     for name in store.variables:
         columns[name] = pa.array(values[name], mask=np.isnan(values[name]))
         columns[f"{name}_flag"] = pa.array(np.concatenate([t.flags[name] for t in taken]))
@@ -41,7 +44,7 @@ def joined(store: ObservationStore, taken: list[Taken]) -> tuple[pa.Table, pa.Ta
     repeated = duplicate_rows(
         again["node"].combine_chunks(),
         valid[~keep],
-        {name: value[~keep] for name, value in values.items()},
+        {name: again[name].combine_chunks() for name in (*store.variables, *taken[0].further)},
         dictionary_column(places, [t.landed.id for t in taken]).cast(pa.string()),
         dictionary_column(places, [t.landed.parts[0].name for t in taken]).cast(pa.string()),
         np.concatenate([t.row for t in taken])[~keep],
@@ -60,22 +63,25 @@ def _versions(
     origin: NDArray[np.int64],
 ) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
     """Which of the new rows are news beside each other and what is stored, and when each was available."""
+    key = np.concatenate([t.key for t in taken])
     days = {int(d) for d in np.unique(valid // DAY) * DAY}
     stored = store.stored_versions(set(ids), days)
     count = 0 if stored is None else stored.num_rows
     known = np.array([t.landed.published_time or t.landed.received_time for t in taken], np.int64)[origin]
     declared = np.concatenate([t.declared for t in taken])
-    old_values = {name: np.zeros(0, np.float32) for name in values}
+    old_values, old_key = {name: np.zeros(0, np.float32) for name in values}, np.zeros(0, np.int64)
     old_node, old_valid, old_available = np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros(0, np.int64)
     if stored is not None and count:
         codes, old_ids = node_codes(stored)
         place = {identity: code for code, identity in enumerate(ids)}
         old_node = np.array([place.get(i, len(ids) + n) for n, i in enumerate(old_ids)], np.int32)[codes]
         old_valid, old_available = (stored[c].cast(pa.int64()).to_numpy() for c in ("valid_time", "available_time"))
+        old_key = _stored_keys(stored)
         old_values = {name: stored[name].fill_null(float("nan")).to_numpy().astype(np.float32) for name in values}
     zeros = np.zeros(count, np.int64)
+    nodes, keys = np.concatenate([old_node, node]), np.concatenate([old_key, key])
     found = merged(
-        np.concatenate([old_node, node]),
+        series_codes(nodes, keys) if keys.any() else nodes,
         np.concatenate([old_valid, valid]),
         np.concatenate([old_available, available]),
         value_bits([np.concatenate([old_values[name], values[name]]) for name in values]),
@@ -85,3 +91,13 @@ def _versions(
         old=np.concatenate([np.ones(count, np.bool_), np.zeros(len(node), np.bool_)]),
     )
     return found.keep[count:], found.available_time[count:]
+
+
+def _stored_keys(stored: pa.Table) -> NDArray[np.int64]:
+    """What tells apart stored rows of one node and instant, as `Taken.key` does."""
+    if "init_time" in stored.column_names:
+        keys: NDArray[np.int64] = stored["init_time"].cast(pa.int64()).to_numpy()
+        return keys
+    if "text" in stored.column_names:
+        return document_keys(stored["text"].cast(pa.string()).combine_chunks())
+    return np.zeros(stored.num_rows, np.int64)

@@ -69,7 +69,7 @@ class Commit:
 
 def contract_digest(source: Source) -> str:
     """Identity of how a source's bytes become observations; where they lie and under which licence is no part of it."""
-    content = source.model_dump(mode="json", exclude={"locations", "allowed_hosts", "licence"})
+    content = source.model_dump(mode="json", exclude={"locations", "allowed_hosts", "licence", "late_after"})
     return digest_json([FORMAT, PARSER_VERSIONS.get(source.adapter, "0"), content])[:16]
 
 
@@ -80,7 +80,8 @@ class ObservationStore:
         self._objects = objects
         self.prefix = f"observations/{world.name}/{source}/{contract_digest(world.sources[source])}"
         self.variables = tuple(world.sources[source].variables)
-        self.schema = observation_schema(self.variables)
+        declared = world.sources[source]
+        self.schema = observation_schema(self.variables, runs=declared.runs is not None, text=declared.text is not None)
         self._log = SealedLog(objects, f"{self.prefix}/commits")
 
     def commits(self) -> list[Commit]:
@@ -141,9 +142,10 @@ class ObservationStore:
         return pa.concat_tables(tables) if tables else REJECTION_SCHEMA.empty_table()
 
     def stored_versions(self, nodes: set[str], days: set[int]) -> pa.Table | None:
-        """Stored rows of these days, if any batch holds one of these nodes on one of them: node, two times, values."""
+        """Stored rows of these days, if any batch holds one of these nodes on one of them: node, times, values, text."""
         held = [c for c in self.commits() if not days.isdisjoint(c.days) and not nodes.isdisjoint(c.nodes)]
-        pieces = self._pieces(held, days.__contains__, ["node", "valid_time", "available_time", *self.variables])
+        apart = [name for name in ("init_time", "text") if name in self.schema.names]
+        pieces = self._pieces(held, days.__contains__, ["node", "valid_time", "available_time", *apart, *self.variables])
         return pa.concat_tables(pieces).unify_dictionaries() if pieces else None
 
     def append(

@@ -1,4 +1,4 @@
-"""Which windows there are: issue times, where each ends on the axis, and what revised cells it must see instead."""
+"""Which windows there are: issue times, where each ends on the axis, and what they saw of cells that were revised later."""
 
 from __future__ import annotations
 
@@ -13,14 +13,18 @@ from pipeline.windows.history import Series
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Patches:
-    """Cells that windows must see in an older version; those of window w are start_W[w] .. start_W[w+1]-1."""
+    """Good versions of cells that were revised later; those of step s are start_T[s] .. start_T[s+1]-1.
 
-    start_W: NDArray[np.int64]
+    A window issued at t sees a patch where known_time <= t < gone_time.
+    """
+
+    start_T: NDArray[np.int64]
     step: NDArray[np.int32]
     node: NDArray[np.int32]
     variable: NDArray[np.int16]
     value: NDArray[np.float32]
-    good: NDArray[np.bool_]
+    known_time: NDArray[np.int64]
+    gone_time: NDArray[np.int64]
 
 
 def issue_lag(world: World, domain: str) -> int:
@@ -46,26 +50,19 @@ def live_window(valid_time_T: NDArray[np.int64], context: int, as_of: int) -> tu
     return np.full(count, as_of, np.int64), np.full(count, len(valid_time_T) - 1, np.int32)
 
 
-def window_patches(series: Series, context: int, issue_time_W: NDArray[np.int64], end_W: NDArray[np.int32]) -> Patches:
-    """The good older versions that each window saw inside its context, ordered by window, step, node and variable."""
-    valid = series.valid_time_T[series.old_step]
-    low = np.maximum(
-        np.searchsorted(issue_time_W, valid + series.old_latency, side="left"), np.searchsorted(end_W, series.old_step, side="left")
-    )
-    high = np.minimum(
-        np.searchsorted(issue_time_W, valid + series.old_superseded, side="left"),
-        np.searchsorted(end_W, series.old_step + (context - 1), side="right"),
-    )
-    count = np.where(series.old_good, np.maximum(high - low, 0), 0)
-    record = np.repeat(np.arange(len(count)), count)
-    window = np.repeat(low, count) + np.arange(len(record)) - np.repeat(np.cumsum(count) - count, count)
-    order = np.lexsort((series.old_variable[record], series.old_node[record], series.old_step[record], window))
-    record, window = record[order], window[order]
+def patches_of(series: Series) -> Patches:
+    """What windows issued before a revision saw, sorted by step, node, variable and time."""
+    kept = np.flatnonzero(series.old_good)
+    columns = (series.old_latency, series.old_variable, series.old_node, series.old_step)
+    kept = kept[np.lexsort(tuple(c[kept] for c in columns))]
+    step = series.old_step[kept]
+    valid = series.valid_time_T[step]
     return Patches(
-        start_W=np.searchsorted(window, np.arange(len(issue_time_W) + 1), side="left").astype(np.int64),
-        step=series.old_step[record],
-        node=series.old_node[record],
-        variable=series.old_variable[record],
-        value=series.old_value[record],
-        good=np.ones(len(record), np.bool_),
+        start_T=np.searchsorted(step, np.arange(len(series.valid_time_T) + 1), side="left").astype(np.int64),
+        step=step,
+        node=series.old_node[kept],
+        variable=series.old_variable[kept],
+        value=series.old_value[kept],
+        known_time=valid + series.old_latency[kept],
+        gone_time=valid + series.old_superseded[kept],
     )

@@ -28,17 +28,24 @@ DOMAINS = ("traffic", "slow", "market")
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate)  # a smaller seed is no simpler case
 
 
+def seen_at(domain: DomainWindows, issue: int, context: slice) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Values and masks of these steps as a window of any domain issued at `issue` sees them."""
+    good = domain.good_TNV[context] & (domain.valid_time_T[context, None, None] + domain.latency_TNV[context].astype(np.int64) <= issue)
+    values = np.where(good, domain.values_TNV[context], np.float32(0))
+    for p in range(int(domain.patch_start_T[context.start]), int(domain.patch_start_T[context.stop])):
+        if domain.patch_known_time[p] <= issue < domain.patch_gone_time[p]:
+            cell = (domain.patch_step[p] - context.start, domain.patch_node[p], domain.patch_variable[p])
+            assert not good[cell]
+            values[cell], good[cell] = domain.patch_value[p], True
+    return values, good
+
+
 def gather(domain: DomainWindows, window: int) -> dict[str, NDArray[Any]]:
     """Everything that one window sees."""
     end, issue = int(domain.end_W[window]), int(domain.issue_time_W[window])
     context = slice(end - domain.context + 1, end + 1)
     ahead = slice(end + 1, end + 1 + domain.horizon)
-    good = domain.good_TNV[context] & (domain.valid_time_T[context, None, None] + domain.latency_TNV[context].astype(np.int64) <= issue)
-    values = np.where(good, domain.values_TNV[context], np.float32(0))
-    for p in range(int(domain.patch_start_W[window]), int(domain.patch_start_W[window + 1])):
-        cell = (domain.patch_step[p] - context.start, domain.patch_node[p], domain.patch_variable[p])
-        assert not good[cell]
-        values[cell], good[cell] = domain.patch_value[p], domain.patch_good[p]
+    values, good = seen_at(domain, issue, context)
     coarse = [end - j * domain.coarse_steps for j in range(domain.coarse_count) if end - j * domain.coarse_steps >= 0]
     return {
         "valid_time": domain.valid_time_T[context.start : ahead.stop],
@@ -101,7 +108,9 @@ def assert_same_bits(first: WindowSet, second: WindowSet) -> None:
 def test_a_training_window_is_the_live_window_of_its_issue_time_bit_for_bit(seed: int) -> None:
     place, _, _ = one_place(seed)
     build(place, END)
-    training = build_windows(place.world, cubes_of(place, END), as_of=END, scalers=None, live=False)
+    newest = cubes_of(place, END)
+    training = build_windows(place.world, newest, as_of=END, scalers=None, live=False)
+    scalers = scalers_of(training)
     assert sum(len(d.patch_step) for d in training.domains.values()) > 0
     rng = np.random.default_rng(seed)
     for name, domain in training.domains.items():
@@ -109,11 +118,37 @@ def test_a_training_window_is_the_live_window_of_its_issue_time_bit_for_bit(seed
             issue = int(domain.issue_time_W[window])
             cubes = cubes_of(place, issue, (name,), recent=bool(rng.integers(0, 2)))
             cube = fit_nodes(cubes[name], domain.node_ids)
-            live = build_windows(place.world, {name: cube}, as_of=issue, scalers=scalers_of(training), live=True).domains[name]
+            live = build_windows(place.world, {name: cube}, as_of=issue, scalers=scalers, live=True).domains[name]
             assert list(live.issue_time_W) == [issue]
+            later = build_windows(place.world, newest, as_of=issue, scalers=scalers, live=True, nodes={name: domain.node_ids})
+            assert_same_bits(later, WindowSet(**{**vars(later), "domains": {**later.domains, name: live}}))
             then, now = gather(domain, int(window)), gather(live, 0)
             for key, value in then.items():
                 assert (value.shape, value.tobytes()) == (now[key].shape, now[key].tobytes()), (name, key)
+
+
+def newest(domain: DomainWindows, issue: int) -> slice:
+    """The steps of a domain that a window of another one, issued at `issue`, looks at."""
+    end = int(np.searchsorted(domain.valid_time_T, issue, side="right"))
+    return slice(max(end - domain.context, 0), end)
+
+
+@settings(max_examples=4, deadline=None, phases=PHASES)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_what_training_sees_of_other_domains_is_what_is_seen_live_bit_for_bit(seed: int) -> None:
+    place, _, _ = one_place(seed)
+    build(place, END)
+    training = build_windows(place.world, cubes_of(place, END), as_of=END, scalers=None, live=False)
+    rng, patched = np.random.default_rng(seed), 0
+    for issue in rng.choice(training.domains["traffic"].issue_time_W, size=6):
+        cubes = {n: fit_nodes(c, training.domains[n].node_ids) for n, c in cubes_of(place, int(issue)).items()}
+        live = build_windows(place.world, cubes, as_of=int(issue), scalers=scalers_of(training), live=True)
+        for name, domain in training.domains.items():
+            then, now = (seen_at(d, int(issue), newest(d, int(issue))) for d in (domain, live.domains[name]))
+            assert [a.tobytes() for a in then] == [a.tobytes() for a in now], name
+            known, gone = domain.patch_known_time, domain.patch_gone_time
+            patched += int(((known <= issue) & (issue < gone)).sum())
+    assert patched > 0
 
 
 @settings(max_examples=2, deadline=None, phases=PHASES)

@@ -141,12 +141,13 @@ def plant(p: Planted) -> DomainWindows:
         issue_time_W=p.valid_time_T[end] + p.latency,
         end_W=end,
         fold_W=fold,
-        patch_start_W=np.zeros(len(end) + 1, np.int64),
+        patch_start_T=np.zeros(len(p.valid_time_T) + 1, np.int64),
         patch_step=np.zeros(0, np.int32),
         patch_node=np.zeros(0, np.int32),
         patch_variable=np.zeros(0, np.int16),
         patch_value=np.zeros(0, np.float32),
-        patch_good=np.zeros(0, np.bool_),
+        patch_known_time=np.zeros(0, np.int64),
+        patch_gone_time=np.zeros(0, np.int64),
     )
 
 

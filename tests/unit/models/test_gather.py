@@ -49,28 +49,49 @@ def test_another_domain_is_seen_up_to_the_issue_time_only(city: WindowSet) -> No
     assert context.age_BNV[2, 0, 0] == 5
 
 
+def with_patches(domain: DomainWindows, *patches: tuple[int, int, int, float, int, int]) -> DomainWindows:
+    """The domain with patches (step, node, variable, value, known, gone)."""
+    step, node, variable, value, known, gone = (np.array(column) for column in zip(*sorted(patches), strict=True))
+    return replace(
+        domain,
+        patch_start_T=np.searchsorted(step, np.arange(len(domain.valid_time_T) + 1)).astype(np.int64),
+        patch_step=step.astype(np.int32),
+        patch_node=node.astype(np.int32),
+        patch_variable=variable.astype(np.int16),
+        patch_value=value.astype(np.float32),
+        patch_known_time=known.astype(np.int64),
+        patch_gone_time=gone.astype(np.int64),
+    )
+
+
 def test_a_patch_shows_the_window_what_was_known_then(city: WindowSet) -> None:
     road = city.domains["road"]
     w = int(road.windows_of("train")[5])
-    end = int(road.end_W[w])
-    start = np.zeros(len(road.end_W) + 1, np.int64)
-    start[w + 1 :] = 3
-    patched = replace(
-        road,
-        patch_start_W=start,
-        patch_step=np.array([end, end - 1, end - 100], np.int32),
-        patch_node=np.array([1, 2, 0], np.int32),
-        patch_variable=np.array([0, 1, 0], np.int16),
-        patch_value=np.array([7.5, 0.0, 9.9], np.float32),
-        patch_good=np.array([True, False, True]),
+    end, issue = int(road.end_W[w]), int(road.issue_time_W[w])
+    hidden = replace(road, latency_TNV=np.where(np.arange(len(road.valid_time_T))[:, None, None] == end, 10**6, road.latency_TNV))
+    patched = with_patches(
+        hidden,
+        (end, 1, 0, 7.5, issue, issue + 1),
+        (end, 2, 0, 8.5, issue + 1, issue + 900),
+        (end, 2, 1, 9.5, issue - 900, issue),
+        (end - 100, 0, 0, 9.9, 0, issue + 900),
     )
     batch = gatherer(patched).batch(np.array([w - 1, w]))
     assert batch.context.x_BCNV[1, -1, 1, 0] == 7.5
     assert batch.context.last_BNV[1, 1, 0] == 7.5
-    assert not batch.context.seen_BCNV[1, -2, 2, 1]
+    assert batch.context.seen_BCNV[1, -1].sum() == 1
     plain = gatherer(road).batch(np.array([w - 1, w]))
     assert torch.equal(batch.context.x_BCNV[0], plain.context.x_BCNV[0])
-    assert (batch.context.x_BCNV[1] == 9.9).sum() == 0
+    assert (batch.context.x_BCNV == 9.9).sum() == 0
+
+
+def test_another_domain_sees_patches_too(city: WindowSet) -> None:
+    sky = city.domains["sky"]
+    issue = int(sky.valid_time_T[20]) + 600
+    patched = with_patches(sky, (19, 0, 0, 7.5, issue - 600, issue + 1))
+    context = gatherer(patched).context_at(torch.tensor([issue, issue + 1]), 4)
+    assert context.x_BCNV[0, -2, 0, 0] == 7.5
+    assert context.x_BCNV[1, -2, 0, 0] == sky.values_TNV[19, 0, 0]
 
 
 def test_the_anchor_is_the_newest_value_then_the_newest_mean_then_the_usual_value(city: WindowSet) -> None:

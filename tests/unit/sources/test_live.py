@@ -99,16 +99,16 @@ def test_the_weather_of_each_day_is_asked_for_all_places_at_once(tmp_path: Path)
         assert [a.query["start_date"] for a in p.asked[3:]] == ["2026-01-02", "2026-01-03"]
 
 
-def test_a_forecast_carries_the_time_at_which_its_run_was_out(tmp_path: Path) -> None:
-    options = {"kind": "forecast", "model": "ecmwf_ifs", "cycle": "12h", "days": 1}
+def test_a_forecast_says_when_its_run_started(tmp_path: Path) -> None:
+    options = {"kind": "forecast", "model": "ecmwf_ifs", "days": 1}
     with provider(lambda asked, _: reply(hourly(asked))) as p:
-        made = at_provider("open_meteo", p, "/v1/forecast", options, TEMPERATURE, nodes=PLACES, latency="7h", ahead="1d")
+        made = at_provider("open_meteo", p, "/v1/forecast", options, TEMPERATURE, nodes=PLACES, latency="7h", ahead="1d", runs="12h")
         found = landed(made, tmp_path)
         runs = ["2026-01-01T00:00", "2026-01-01T12:00", "2026-01-02T00:00", "2026-01-02T12:00"]
         assert [a.query["run"] for a in p.asked] == runs
         assert p.asked[0].query["models"] == "ecmwf_ifs"
-        assert found[1].published_time is not None
-        assert set(found[1].published_time.tolist()) == {at("2026-01-01T19:00")}
+        assert [set(f.init_time.tolist()) for f in found if f.init_time is not None] == [{at(run)} for run in runs]
+        assert found[1].published_time is None
         assert landed(made, tmp_path) == []
         assert len(p.asked) == 4
 
@@ -121,7 +121,7 @@ def test_a_run_that_is_late_is_no_fault_and_an_old_one_that_is_refused_is(tmp_pa
         return late if asked.query["run"] == refused else reply(hourly(asked))
 
     with provider(answer) as p:
-        made = at_provider("open_meteo", p, "/v1/forecast", options, TEMPERATURE, nodes=PLACES, latency="7h", ahead="1d")
+        made = at_provider("open_meteo", p, "/v1/forecast", options, TEMPERATURE, nodes=PLACES, latency="7h", ahead="1d", runs="12h")
         refused = "2026-01-02T12:00"
         with pytest.raises(NotYetAvailable, match="run not available"):
             landed(made, tmp_path)
@@ -141,25 +141,35 @@ locations = ["{url}"]
 allowed_hosts = ["{host}"]
 latency = "7h"
 ahead = "1d"
-options = {{ kind = "forecast", model = "ecmwf_ifs", start = "2026-01-01T00:00Z", cycle = "12h", days = 1 }}
+runs = "12h"
+options = {{ kind = "forecast", model = "ecmwf_ifs", start = "2026-01-01T00:00Z", days = 1 }}
 nodes = {{ rows = [["a", 51.5, -0.1], ["b", 51.25, 0.5]] }}
 [sources.outlook.variables]
 temperature = {{ column = "temperature_2m", unit = "degC" }}
+[sources.weather]
+adapter = "synthetic"
+options = {{ feed = "weather", start = "2026-01-01T00:00Z", days = 1, rows = 2, columns = 2 }}
+[sources.weather.variables]
+temperature = {{ unit = "degC" }}
 [domains.weather]
 title = "Weather"
 clock = {{ step = "1h" }}
 context = 1
 horizon = 1
+[domains.weather.future]
+source = "outlook"
+[domains.weather.future.variables]
+temperature = {{}}
 [domains.weather.variables]
-temperature = {{ source = "outlook" }}
+temperature = {{ source = "weather" }}
 """
 
 
-def test_each_run_becomes_a_vintage_in_the_observations_and_its_hours_ahead_are_no_fault(tmp_path: Path) -> None:
+def test_each_run_stays_apart_in_the_observations_and_its_hours_ahead_are_no_fault(tmp_path: Path) -> None:
     def run(asked: Asked, _: int) -> Answer:
         answers = hourly(asked)
-        for one in answers:  # a later run of the day knows better
-            one["hourly"]["temperature_2m"] = [20.0 + int(asked.query["run"][11:13]) for _ in range(24)]
+        for one in answers:
+            one["hourly"]["temperature_2m"] = [20.0] * 24
         return reply(answers)
 
     settings = Settings(store=str(tmp_path / "store"), data=None, dask=None)
@@ -168,14 +178,17 @@ def test_each_run_becomes_a_vintage_in_the_observations_and_its_hours_ahead_are_
         path = tmp_path / "outlook.toml"
         path.write_text(OUTLOOK.format(url=p.url("/v1/forecast"), host=p.host))
         land.run(LandRequest(world=str(path), as_of=moment, received_time=moment), settings, QUIET)
-    assert observe.run(ObserveRequest(world=str(path), as_of=moment), settings, QUIET).counts["outlook.observations"] == 96
+    counts = observe.run(ObserveRequest(world=str(path), as_of=moment), settings, QUIET).counts
+    # The answers speak of the whole day of a run; what is valid before the run starts is not its forecast.
+    assert [counts[f"outlook.{name}"] for name in ("raw", "observations", "duplicates", "rejected")] == [96, 72, 0, 24]
     store = ObservationStore(ObjectStore(settings.store), load_world(str(path)), "outlook")
     last = at("2026-01-01T23:00")
-    rows = store.read(last - 1, last).to_pylist()
-    known = {(r["node"], int(r["available_time"].timestamp())): (r["temperature"], r["temperature_flag"]) for r in rows}
-    assert known["a", at("2026-01-01T07:00")] == (20.0, 0)
-    assert known["a", at("2026-01-01T19:00")] == (32.0, 0)
-    assert len(known) == 4
+    rows = [r for r in store.read(last - 1, last).to_pylist() if r["node"] == "a"]
+    assert [(r["init_time"], r["available_time"]) for r in rows] == [
+        (datetime(2026, 1, 1, h, tzinfo=UTC), datetime(2026, 1, 1, h + 7, tzinfo=UTC)) for h in (0, 12)
+    ]
+    assert {r["temperature_flag"] for r in rows} == {0}
+    assert set(store.rejections()["reason"].to_pylist()) == {"valid before its run starts"}
 
 
 @pytest.mark.parametrize(

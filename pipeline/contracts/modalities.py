@@ -1,0 +1,70 @@
+"""What a world says of forecasts by others and of texts. Light: stdlib and pydantic only."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from pipeline.contracts.world_types import Duration, Name, Table
+
+
+class TextColumn(Table):
+    """The text of a source's documents; one longer than `longest` characters is rejected."""
+
+    column: str
+    longest: int = Field(default=10_000, ge=1)
+
+
+class FutureVariable(Table):
+    """One variable of a forecast by others on a domain's clock.
+
+    `aggregate` is how several of its instants meet one step; a step that none falls on is interpolated linearly where its
+    neighbours are no further apart than `interpolate`.
+    """
+
+    aggregate: Literal["mean", "sum", "last", "max", "min"] = "mean"
+    interpolate: Duration = timedelta(0)
+    long_name: str = ""
+
+
+class FutureInputs(Table):
+    """What others forecast for a domain: the runs of one source, as known at each issue time.
+
+    Where the source's places differ from the domain's nodes, a node takes the mean of the `neighbours` nearest places,
+    weighted by the inverse distance. A run is used until `reach` after its start (by default as far as the source speaks).
+    """
+
+    source: Name
+    reach: Duration | None = None
+    neighbours: int = Field(default=4, ge=1, le=64)
+    variables: dict[Name, FutureVariable]
+
+
+class TextLink(Table):
+    """Which places of a stream speak to which nodes: those of the same name, or those within `metres`."""
+
+    by: Literal["id", "distance"]
+    metres: float = Field(default=2000.0, gt=0)
+
+
+class TextStream(Table):
+    """Documents of one source that every domain may see for `reach` after each became known.
+
+    Words and sequences of up to `words` words are hashed into `buckets`; of a document the first `longest` of them are kept.
+    A domain without a link sees all documents alike at every node.
+    """
+
+    source: Name
+    reach: Duration
+    buckets: int = Field(default=16384, ge=2, le=2**24)
+    words: int = Field(default=2, ge=1, le=4)
+    longest: int = Field(default=256, ge=1)
+    links: dict[Name, TextLink] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _lasting(self) -> Self:
+        if not self.reach:
+            raise ValueError("reach is longer than 0s: for how long a document is seen")
+        return self
