@@ -11,11 +11,8 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field, model_validator
 
-<<<<<<< HEAD
 from pipeline.contracts.judging import AVAILABILITY, Event, PromotionRules, Regime
-=======
 from pipeline.contracts.modalities import FutureInputs, TextColumn, TextStream
->>>>>>> main
 from pipeline.contracts.provenance import digest_json
 from pipeline.contracts.times import format_duration, format_instant
 from pipeline.contracts.world_types import Cron, Host, Name, Table
@@ -245,18 +242,6 @@ class World(Table):
 
     @model_validator(mode="after")
     def _closed(self) -> Self:
-<<<<<<< HEAD
-        faults = []
-        for domain_name, domain in self.domains.items():
-            for name, variable in domain.variables.items():
-                source = self.sources.get(variable.source)
-                where = f"domains.{domain_name}.variables.{name}"
-                if source is None:
-                    faults.append(f"{where}.source = '{variable.source}': no such source{hint(variable.source, self.sources)}")
-                elif name not in source.variables:
-                    faults.append(f"{where}: source '{variable.source}' has no such variable{hint(name, source.variables)}")
-            faults += self._unknown_states(domain_name, domain)
-=======
         faults = [fault for name, domain in self.domains.items() for fault in self._faults_of(name, domain)]
         for name, stream in self.texts.items():
             where = f"texts.{name}"
@@ -265,7 +250,6 @@ class World(Table):
                 found = "no such source" if source is None else "it delivers no text"
                 faults.append(f"{where}.source = '{stream.source}': {found}{hint(stream.source, self._sources_with('text'))}")
             faults += [f"{where}.links.{d}: no such domain{hint(d, self.domains)}" for d in stream.links if d not in self.domains]
->>>>>>> main
         if self.recorded is not None and self.recorded.as_of <= self.start:
             faults.append(f"recorded.as_of = {format_instant(self.recorded.as_of)}: not after start, {format_instant(self.start)}")
         if self.recorded is not None and self.schedule is not None:
@@ -274,7 +258,6 @@ class World(Table):
             raise ValueError(BETWEEN.join(faults))
         return self
 
-<<<<<<< HEAD
     def _unknown_states(self, domain_name: str, domain: Domain) -> Iterable[str]:
         targets = [name for name, variable in domain.variables.items() if variable.target]
         for name, event in domain.events.items():
@@ -288,7 +271,7 @@ class World(Table):
                 yield f"{where}.domain = '{other}': no such domain{hint(other, self.domains)}"
             elif regime.variable not in self.domains[other].variables:
                 yield f"{where}.variable = '{regime.variable}': no such variable{hint(regime.variable, self.domains[other].variables)}"
-=======
+
     def _faults_of(self, domain_name: str, domain: Domain) -> Iterator[str]:
         for name, variable in domain.variables.items():
             where = f"domains.{domain_name}.variables.{name}"
@@ -300,6 +283,7 @@ class World(Table):
             yield from self._unknown(domain.future.source, domain.future.variables, where)
             if domain.future.source in self.sources and self.sources[domain.future.source].runs is None:
                 yield f"{where}.source = '{domain.future.source}': its readings are of no run{hint('', self._sources_with('runs'))}"
+        yield from self._unknown_states(domain_name, domain)
 
     def _unknown(self, source_name: str, variables: Iterable[str], where: str) -> Iterator[str]:
         source = self.sources.get(source_name)
@@ -312,7 +296,6 @@ class World(Table):
 
     def _sources_with(self, key: str) -> list[str]:
         return [name for name, source in self.sources.items() if getattr(source, key) is not None]
->>>>>>> main
 
     @cached_property
     def digest(self) -> str:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-<<<<<<< HEAD
-from dataclasses import replace
-=======
 from collections.abc import Mapping
->>>>>>> main
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,15 +11,10 @@ from numpy.typing import NDArray
 
 from pipeline.alignment.as_of import earlier
 from pipeline.api import PredictRequest, Receipt
-<<<<<<< HEAD
+from pipeline.contracts.cubes import DomainCube
 from pipeline.contracts.forecasts import BASELINES, JOINT, DomainForecast, Forecast
 from pipeline.contracts.scores import Promotion
-from pipeline.contracts.times import format_instant, to_seconds
-=======
-from pipeline.contracts.cubes import DomainCube
-from pipeline.contracts.forecasts import BASELINES, JOINT, DomainForecast, Forecast, Promotion
 from pipeline.contracts.times import format_instant, from_seconds, to_seconds
->>>>>>> main
 from pipeline.contracts.windows import WindowSet
 from pipeline.contracts.world_files import load_world
 from pipeline.contracts.worlds import World
@@ -61,33 +53,9 @@ def run(request: PredictRequest, settings: Settings, progress: Progress) -> Rece
         )
     issue_time = to_seconds(request.as_of)
     cubes = reading.open_cubes(world, settings, request.as_of, start=reading.needed_from(world, issue_time), absent_is_fine=True)
-<<<<<<< HEAD
-    state = inputs({d: freshness(cubes[d], as_of=issue_time, steps=world.domains[d].context) for d in cubes})
-    windows = reading.windows_of(world, candidate, cubes, as_of=issue_time, live=True)
-    models = reading.load_models(candidate)
-    domains, absent = {}, [name for name in world.domains if name not in windows.domains]
-    with progress.stage("predict", len(windows.domains), "domains") as stage:
-        for name in windows.domains:
-            index_W = _live(windows, name, issue_time)
-            if index_W is None or not models.of(name):
-                absent.append(name)
-            else:
-                made = _domain(windows, name, index_W, models.of(name), champion)
-                domains[name] = replace(made, regimes={k: v[0] for k, v in regimes_at(world, windows, name, index_W).items()})
-            stage.advance()
-    if not domains:
-        raise NotYetAvailable(
-            asked=f"forecast at {format_instant(request.as_of)}",
-            found=f"no domain of {', '.join(world.domains)} has a value in its context, the steps just before it",
-            mend="land, observe and build the cube up to it, or ask for an issue time at which there are data",
-        )
-    provenance = _provenance(world, candidate, champion, windows, issue_time, state, absent)
-    forecast = Forecast(world=world.name, issue_time=issue_time, domains=domains, provenance=provenance)
-=======
     with progress.stage("predict", len(cubes), "domains") as stage:
         forecast = make_forecast(world, champion, candidate, reading.load_models(candidate), cubes, issue_time)
         stage.advance(len(cubes))
->>>>>>> main
     issued, created = ForecastStore(objects, world.name).add(forecast)
     return Receipt(
         step=request.step,
@@ -140,7 +108,8 @@ def make_forecast(
         if index_W is None or not models.of(name):
             absent.append(name)
         else:
-            domains[name] = _domain(windows, name, index_W, models.of(name), champion)
+            made = _domain(windows, name, index_W, models.of(name), champion)
+            domains[name] = replace(made, regimes={k: v[0] for k, v in regimes_at(world, windows, name, index_W).items()})
     if not domains:
         raise NotYetAvailable(
             asked=f"forecast at {format_instant(from_seconds(issue_time))}",
