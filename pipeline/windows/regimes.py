@@ -31,7 +31,7 @@ class Known:
 def known_at(view: DomainWindows, index_W: NDArray[np.int64]) -> Known:
     """What some windows of a domain see of their context, each cell in the version known at its issue time."""
     ends_W = view.end_W[index_W].astype(np.int64)
-    return _known(view, view.issue_time_W[index_W], ends_W, index_W)
+    return _known(view, view.issue_time_W[index_W], ends_W)
 
 
 def regimes_at(world: World, windows: WindowSet, domain: str, index_W: NDArray[np.int64]) -> dict[str, NDArray[np.int8]]:
@@ -65,27 +65,22 @@ def _elsewhere(windows: WindowSet, regime: Regime, issue_time_W: NDArray[np.int6
     if view is None:
         return np.full(len(issue_time_W), np.nan)
     ends_W = np.searchsorted(view.valid_time_T, issue_time_W, side="right") - 1
-    newest_WN = _known(view, issue_time_W, ends_W, None).newest_WNV[:, :, view.variables.index(regime.variable)]
+    newest_WN = _known(view, issue_time_W, ends_W).newest_WNV[:, :, view.variables.index(regime.variable)]
     good = ~np.isnan(newest_WN)
     total = np.where(good, newest_WN, 0).sum(axis=1, dtype=np.float64)
     return np.where(good.any(axis=1), total / np.maximum(good.sum(axis=1), 1), np.nan)
 
 
-def _known(view: DomainWindows, issue_time_W: NDArray[np.int64], ends_W: NDArray[np.int64], index_W: NDArray[np.int64] | None) -> Known:
-    """As `known_at`; without `index_W` the windows are not the domain's own, and revised cells are not seen until revised."""
+def _known(view: DomainWindows, issue_time_W: NDArray[np.int64], ends_W: NDArray[np.int64]) -> Known:
     nodes, variables = view.values_TNV.shape[1:]
     newest = np.full((len(ends_W), nodes, variables), np.nan, np.float32)
     share = np.zeros((len(ends_W), nodes))
     targets = list(view.targets)
-    for w, (issue_time, end) in enumerate(zip(issue_time_W, ends_W, strict=True)):
-        first, last = max(int(end) - view.context + 1, 0), int(end) + 1
+    for w, (issue_time, end) in enumerate(zip(issue_time_W.tolist(), ends_W.tolist(), strict=True)):
+        first, last = max(end - view.context + 1, 0), end + 1
         if last <= 0:
             continue
-        values, good = view.values_TNV[first:last], _seen(view, first, last, int(issue_time))
-        if index_W is not None and (low := view.patch_start_W[index_W[w]]) < (high := view.patch_start_W[index_W[w] + 1]):
-            cell = (view.patch_step[low:high] - first, view.patch_node[low:high], view.patch_variable[low:high])
-            values = values.copy()
-            values[cell], good[cell] = view.patch_value[low:high], view.patch_good[low:high]
+        values, good = _seen(view, first, last, issue_time)
         at = len(good) - 1 - np.argmax(good[::-1], axis=0)
         latest = np.take_along_axis(values, at[None], axis=0)[0]
         newest[w] = np.where(good.any(axis=0), view.unscale(latest), np.float32(np.nan))
@@ -93,7 +88,14 @@ def _known(view: DomainWindows, issue_time_W: NDArray[np.int64], ends_W: NDArray
     return Known(newest_WNV=newest, share_WN=share)
 
 
-def _seen(view: DomainWindows, first: int, last: int, issue_time: int) -> NDArray[np.bool_]:
+def _seen(view: DomainWindows, first: int, last: int, issue_time: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Values and mask of some steps, each cell in the version shown at the issue time."""
     limit = np.clip(issue_time - view.valid_time_T[first:last], -1, np.iinfo(np.int32).max - 1).astype(np.int32)
-    seen: NDArray[np.bool_] = view.good_TNV[first:last] & (view.latency_TNV[first:last] <= limit[:, None, None])
-    return seen
+    values, good = view.values_TNV[first:last], view.good_TNV[first:last] & (view.latency_TNV[first:last] <= limit[:, None, None])
+    part = slice(view.patch_start_T[first], view.patch_start_T[last])
+    shown = (view.patch_known_time[part] <= issue_time) & (issue_time < view.patch_gone_time[part])
+    if shown.any():
+        cell = (view.patch_step[part][shown] - first, view.patch_node[part][shown], view.patch_variable[part][shown])
+        values = values.copy()
+        values[cell], good[cell] = view.patch_value[part][shown], True
+    return values, good
