@@ -97,7 +97,9 @@ def test_every_command_of_compose_is_one_that_the_project_has():
         words = service.get("command", [])
         if words[:3] == ["python", "-m", "pipeline"]:
             names = [w for w in words[3:] if not w.startswith("-") and not w[0].isdigit()]
-            done = subprocess.run([sys.executable, "-m", "pipeline", *names, "--help"], cwd=ROOT, capture_output=True, text=True, timeout=60)
+            done = subprocess.run(
+                [sys.executable, "-m", "pipeline", *names, "--help"], cwd=ROOT, capture_output=True, text=True, timeout=60
+            )
             assert done.returncode == 0, (name, done.stderr)
             assert all(w in done.stdout for w in words if w.startswith("--")), name
 
