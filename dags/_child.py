@@ -35,7 +35,7 @@ class Child:
                 stdout=out,
                 stderr=subprocess.PIPE,
                 text=True,
-                env=child_environment(),
+                env=child_environment({"CUBECAST_ATTEMPT": attempt_of(context)} if context else None),
                 start_new_session=True,
             )
             if self._memory is not None:
@@ -61,6 +61,11 @@ class Child:
         if self._child is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._child.pid, signal.SIGKILL)
+
+
+def attempt_of(context: Any) -> str:
+    """Which attempt of which run a task is: what its commits are fenced by."""
+    return f"{context['dag_run'].run_id}:{context['ti'].try_number}"
 
 
 def log_line(line: str) -> str:

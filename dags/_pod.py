@@ -10,6 +10,7 @@ from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperato
 from airflow.sdk.exceptions import AirflowException
 from kubernetes.client import models as k8s
 
+from dags._child import attempt_of
 from pipeline.api import EvaluateRequest, Launch, PredictRequest, Request, TrainRequest, child_environment, command
 
 USER = 10001
@@ -45,7 +46,7 @@ class Pod:
         Raises:
             AirflowException: The pod never ran.
         """
-        self._pod = pod_of(request, self._launch, self._memory)
+        self._pod = pod_of(request, self._launch, self._memory, attempt_of(context))
         try:
             receipt = self._pod.execute_sync(context)
         except AirflowException:
@@ -60,7 +61,7 @@ class Pod:
             self._pod.on_kill()
 
 
-def pod_of(request: Request, launch: Launch, memory: int | None = None) -> _Pod:
+def pod_of(request: Request, launch: Launch, memory: int | None = None, attempt: str = "") -> _Pod:
     """The operator that runs a request: no root, nothing that can be written but its scratch folder and the XCom file."""
     heavy = isinstance(request, MODELS)
     cpu, size = SIZES.get(request.step, ("1", "2Gi"))
@@ -68,6 +69,8 @@ def pod_of(request: Request, launch: Launch, memory: int | None = None) -> _Pod:
     gpu = {"nvidia.com/gpu": "1"} if isinstance(request, TrainRequest) else {}
     words = ["python", *command(request)[1:]]
     plain = {k: v for k, v in child_environment().items() if k.startswith(("CUBECAST_", "OMP_", "OTEL_EXPORTER_OTLP_ENDPOINT"))}
+    if attempt:
+        plain["CUBECAST_ATTEMPT"] = attempt
     return _Pod(
         task_id=request.step,
         name=f"cubecast-{request.world}-{request.step}".replace("_", "-"),

@@ -29,6 +29,8 @@ _AS_OF_HELP = (
 AsOf = Annotated[str | None, typer.Option(help=_AS_OF_HELP, metavar="TIME")]
 Source = Annotated[str | None, typer.Option(help="The name of one source of the world, instead of all.")]
 ModelId = Annotated[str | None, typer.Option(help="A candidate; by default the newest as of that instant.")]
+Options = Annotated[list[str] | None, typer.Option("--set", help="One value of the recipe, such as epochs=3.", metavar="KEY=VALUE")]
+Seed = Annotated[int, typer.Option(help="The seed of everything drawn at random.")]
 Json = Annotated[
     bool, typer.Option("--json", help="One JSON line per step on stdout, its receipt; progress and errors as JSON lines on stderr.")
 ]

@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from pipeline.errors import ConfigError
@@ -22,25 +23,29 @@ class Settings:
         store: Root of everything Cubecast keeps: a local folder or an `s3://bucket/prefix` URL.
         data: Folder that `data://` locations of world files name, or None where there is none.
         dask: Address of a Dask scheduler (`tcp://host:8786`), `processes:N` for a local cluster, or None for threads.
+        cubes: Root of the cubes where they are not in `store`: those that a lane of replay reads; None: in `store`.
         airflow_home: Folder of the Airflow that `cubecast airflow` starts or prepares: `<store>/airflow`, or `./.airflow` beside a store
             on S3, unless CUBECAST_AIRFLOW_HOME names another.
         worlds: The worlds that Airflow schedules; empty for all there are.
         otlp: Address of an OpenTelemetry collector (OTLP over HTTP) that hears of each step, or None.
         tokens: What `cubecast serve` accepts; never shown.
+        attempt: Which attempt of a scheduler's run this process is, `<run>:<number>`; None outside of one.
     """
 
     store: str
     data: Path | None
     dask: str | None
+    cubes: str | None = None
     airflow_home: Path = Path(".airflow")
     worlds: tuple[str, ...] = ()
     otlp: str | None = None
     tokens: tuple[str, ...] = field(default=(), repr=False)
+    attempt: str | None = None
 
 
 def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """The settings that the environment gives: CUBECAST_STORE, CUBECAST_DATA, CUBECAST_DASK, CUBECAST_WORLDS, CUBECAST_AIRFLOW_HOME,
-    OTEL_EXPORTER_OTLP_ENDPOINT, CUBECAST_TOKENS.
+    OTEL_EXPORTER_OTLP_ENDPOINT, CUBECAST_TOKENS, CUBECAST_ATTEMPT.
     """
     env = os.environ if environment is None else environment
     shared = _PROJECT.parent / "shared" / "data"
@@ -55,6 +60,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         worlds=tuple(name for name in env.get("CUBECAST_WORLDS", "").replace(" ", "").split(",") if name),
         otlp=env.get("OTEL_EXPORTER_OTLP_ENDPOINT") or None,
         tokens=tuple(token for token in env.get("CUBECAST_TOKENS", "").replace(" ", "").split(",") if token),
+        attempt=env.get("CUBECAST_ATTEMPT") or None,
     )
 
 
@@ -127,8 +133,9 @@ def project_folder() -> Path:
     return _PROJECT
 
 
+@cache
 def code_version() -> str:
-    """Version and a digest of the source files that make results: `0.1.0+3f2a9c81d0b4`."""
+    """Version and a digest of the source files that make results, as they are when first asked: `0.1.0+3f2a9c81d0b4`."""
     state = hashlib.sha256()
     for folder in ("pipeline", "models"):
         for path in sorted((_PROJECT / folder).rglob("*.py")):

@@ -26,7 +26,7 @@ class Slab:
 
     Attributes:
         cells: One entry per variable, in the domain's order.
-        node_known_time: (node,) int64, the earliest `available_time` of any of its rows, UNKNOWN_TIME where none.
+        node_known_time: (node,) int64, when it first had a row in a step that had ended, UNKNOWN_TIME where none.
         known_time: The latest `available_time` of any cell shown, 0 where there is none.
     """
 
@@ -93,9 +93,11 @@ def assemble(world: World, plan: DomainPlan, region: Region, tables: Mapping[str
             )
         )
     heard = np.full(len(plan.nodes), UNKNOWN_TIME)
+    axis_T = plan.axis_T[region.start : region.stop]
     for source in rows.values():
-        np.minimum.at(heard, source.node, source.available_time)
-    label = plan.axis_T[region.start : region.stop, None]
+        label_R = axis_T[np.minimum(np.searchsorted(axis_T, source.valid_time), len(axis_T) - 1)]
+        np.minimum.at(heard, source.node, np.maximum(source.available_time, label_R))
+    label = axis_T[:, None]
     latest = [np.where(c.latency_TN == NEVER, 0, label + c.latency_TN).max(initial=0) for c in cells]
     return Slab(region=region, cells=tuple(cells), node_known_time=heard, known_time=int(max(latest, default=0)))
 

@@ -40,7 +40,7 @@ def snapshot_of(world: World, settings: Settings) -> str:
     """
     from pipeline.stores.cubes import CubeStore
 
-    return CubeStore(settings.store, world.name).snapshot
+    return CubeStore(settings.cubes or settings.store, world.name).snapshot
 
 
 def open_cubes(
@@ -59,7 +59,7 @@ def open_cubes(
     """
     from pipeline.stores.cubes import CubeStore
 
-    store = CubeStore(settings.store, world.name)
+    store = CubeStore(settings.cubes or settings.store, world.name)
     found = {}
     for domain in world.domains if domains is None else domains:
         try:
@@ -82,13 +82,21 @@ def load_models(candidate: Candidate) -> Models:
 
 
 def windows_of(world: World, candidate: Candidate, cubes: dict[str, DomainCube], *, as_of: int, live: bool) -> WindowSet:
-    """The windows of a world, scaled as the candidate was trained; a live set of the candidate's domains only."""
+    """The windows of a world, scaled as the candidate was trained, of its domains only; a live set also of its nodes only."""
     from pipeline.windows.reader import build_windows
     from pipeline.windows.scaling import load_scalers
 
     scalers = load_scalers(candidate.read("scalers.safetensors"))
     known = {name: cube for name, cube in cubes.items() if name in scalers}
-    return build_windows(world, known, as_of=as_of, scalers=scalers, live=live)
+    nodes = _nodes_of(candidate) if live else None
+    return build_windows(world, known, as_of=as_of, scalers=scalers, live=live, nodes=nodes)
+
+
+def _nodes_of(candidate: Candidate) -> dict[str, tuple[str, ...]]:
+    """Per domain the nodes that a candidate was trained on, in their order."""
+    if "joint.json" not in candidate.file_names:
+        return {}
+    return {name: tuple(shape["node_ids"]) for name, shape in json.loads(candidate.read("joint.json"))["domains"].items()}
 
 
 def needed_from(world: World, as_of: int) -> dict[str, int]:

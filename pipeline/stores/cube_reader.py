@@ -9,14 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.contracts.cubes import NEVER, DomainCube, Revisions
-from pipeline.contracts.flags import Flag
-from pipeline.contracts.nodes import NodeSet
+from pipeline.alignment.as_of import hide_later, show_older, take_nodes, take_revisions
+from pipeline.contracts.cubes import DomainCube, Revisions
 from pipeline.cube.differences import DomainBook
 from pipeline.cube.digests import ChunkDigest, revisions_digest
 from pipeline.errors import StoreError
 from pipeline.stores.cube_books import read_nodes, read_revisions
-from pipeline.stores.cube_format import REVISION_TYPES
 
 
 def read_book(group: Any) -> DomainBook:
@@ -102,8 +100,9 @@ def read_domain(group: Any, domain: str, as_of: int, start: int | None, snapshot
     book = group.attrs["cubecast"]
     span = _span(group, book, as_of, start)
     axis = group["valid_time"][span.begin : span.stop]
-    all_nodes, heard = read_nodes(group), np.flatnonzero(group["node_known_time"][:] <= as_of)
-    nodes = _some_nodes(all_nodes, heard)
+    all_nodes, known_time = read_nodes(group), group["node_known_time"][:]
+    heard = np.flatnonzero(known_time <= as_of)
+    nodes = take_nodes(all_nodes, heard)
     shape = (len(axis), len(nodes), len(book["variables"]))
     values, flags, latency = np.empty(shape, np.float32), np.empty(shape, np.uint16), np.empty(shape, np.int32)
     chunks = _Chunks(span)
@@ -118,9 +117,9 @@ def read_domain(group: Any, domain: str, as_of: int, start: int | None, snapshot
     records = _revisions(columns, span, heard, len(all_nodes))
     late = _late_steps(group["chunks/known_time"][span.first : span.last], span, as_of)
     for part in late:
-        _hide(axis[part], values[part], flags[part], latency[part], as_of)
+        hide_later(axis[part], values[part], flags[part], latency[part], as_of)
     if late:
-        _show_older(records, axis, values, flags, latency, as_of)
+        show_older(records, axis, values, flags, latency, as_of)
     return DomainCube(
         domain=domain,
         as_of=as_of,
@@ -133,6 +132,7 @@ def read_domain(group: Any, domain: str, as_of: int, start: int | None, snapshot
         flags_TNV=flags,
         latency_TNV=latency,
         revisions=take_revisions(records, records.superseded_time <= as_of),
+        node_known_time_N=known_time[heard],
     )
 
 
@@ -149,22 +149,6 @@ def _span(group: Any, book: Mapping[str, Any], as_of: int, start: int | None) ->
     return _Span(begin=min(begin, stop), stop=stop, chunk_steps=book["chunk_steps"])
 
 
-def take_revisions(records: Revisions, keep: NDArray[np.bool_] | NDArray[np.int64]) -> Revisions:
-    """These records only."""
-    return Revisions(**{name: getattr(records, name)[keep] for name in REVISION_TYPES})
-
-
-def _some_nodes(nodes: NodeSet, index: NDArray[np.int64]) -> NodeSet:
-    if len(index) == len(nodes):
-        return nodes
-    return NodeSet(
-        ids=tuple(nodes.ids[i] for i in index),
-        latitude=nodes.latitude[index],
-        longitude=nodes.longitude[index],
-        ends=None if nodes.ends is None else nodes.ends[index],
-    )
-
-
 def _revisions(columns: Mapping[str, NDArray[Any]], span: _Span, heard: NDArray[np.int64], nodes: int) -> Revisions:
     """Records of the steps asked for, counted from the first of them, of these nodes, counted among them."""
     place = np.full(nodes, -1, np.int32)
@@ -179,26 +163,3 @@ def _late_steps(known_time: NDArray[np.int64], span: _Span, as_of: int) -> list[
     chunks = np.flatnonzero(known_time > as_of) + span.first
     bounds = [(max(int(c) * span.chunk_steps, span.begin), min((int(c) + 1) * span.chunk_steps, span.stop)) for c in chunks]
     return [slice(a - span.begin, b - span.begin) for a, b in bounds if a < b]
-
-
-def _hide(axis: NDArray[np.int64], values: NDArray[np.float32], flags: NDArray[np.uint16], latency: NDArray[np.int32], as_of: int) -> None:
-    room = np.clip(as_of - axis, -1, int(NEVER) - 1).astype(np.int32)
-    late = latency > room[:, None, None]
-    values[late] = np.nan
-    flags[late] = np.uint16(Flag.MISSING)
-    latency[late] = NEVER
-
-
-def _show_older(
-    records: Revisions,
-    axis: NDArray[np.int64],
-    values: NDArray[np.float32],
-    flags: NDArray[np.uint16],
-    latency: NDArray[np.int32],
-    as_of: int,
-) -> None:
-    seen = take_revisions(records, (records.available_time <= as_of) & (records.superseded_time > as_of))
-    cell = (seen.step, seen.node, seen.variable)
-    values[cell] = seen.value
-    flags[cell] = seen.flag
-    latency[cell] = np.minimum(seen.available_time - axis[seen.step], int(NEVER) - 1).astype(np.int32)

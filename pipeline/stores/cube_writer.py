@@ -13,6 +13,7 @@ from pipeline.errors import ContractError
 from pipeline.stores.cube_books import RegionBook, keep_books, write_present
 from pipeline.stores.cube_format import ArrayTemplate, GroupTemplate, check_aligned, revision_arrays, small_arrays, value_arrays
 from pipeline.stores.cubes import BRANCH, open_repository, storage_errors
+from pipeline.stores.fences import check as check_fence
 from pipeline.stores.turns import taking_turns
 
 
@@ -111,6 +112,7 @@ class CubeWriter:
             StoreError: The storage refused; the old state stands.
         """
         with storage_errors(f"commit to {self.url}"), taking_turns(self.url):
+            check_fence()
             return str(self._session.commit(message, metadata=dict(provenance)))
 
 

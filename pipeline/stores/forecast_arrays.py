@@ -19,6 +19,7 @@ from pipeline.contracts.provenance import canonical_json
 from pipeline.contracts.times import compact_instant, format_instant, from_seconds
 from pipeline.errors import NotYetAvailable
 from pipeline.stores.cubes import BRANCH, open_repository, storage_errors
+from pipeline.stores.fences import check as check_fence
 from pipeline.stores.forecast_format import DomainForm, Line, fixed_lines, row_lines
 from pipeline.stores.turns import taking_turns
 
@@ -71,6 +72,7 @@ class ForecastArrays:
                 _fill(root[name], rows, None)
             instant = format_instant(from_seconds(rows.forecast.issue_time))
             facts = {"issue_time": instant, "revision": rows.revision, "forecast": rows.digest, "domains": wanted}
+            check_fence()
             return str(session.commit(f"forecast of {instant}, revision {rows.revision}", metadata=facts)), True
 
     def open(self, domain: str, snapshot: str | None = None, *, decode: bool = True) -> xr.Dataset:

@@ -110,9 +110,11 @@ def test_the_exit_code_of_a_pod_decides_as_that_of_a_child_does(monkeypatch, cod
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         task = _steps.Step(request=BuildCubeRequest, world=WORLD, clock="now")
-        params, ti = {"issue_time": AS_OF, "now": None}, SimpleNamespace(xcom_push=lambda **words: None)
+        params, ti = {"issue_time": AS_OF, "now": None}, SimpleNamespace(xcom_push=lambda **words: None, try_number=1)
         with pytest.raises(kind) as caught:
-            task.execute({"triggering_asset_events": {}, "params": params, "ti": ti})
+            task.execute(
+                {"triggering_asset_events": {}, "params": params, "ti": ti, "dag_run": SimpleNamespace(run_id="r", partition_date=None)}
+            )
     assert isinstance(caught.value, AirflowFailException) == (kind is AirflowFailException)
 
 

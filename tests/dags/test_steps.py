@@ -29,7 +29,7 @@ RECEIPT = Receipt(
 
 class Notes:
     def __init__(self):
-        self.pushed, self.logged = {}, []
+        self.pushed, self.logged, self.try_number = {}, [], 2
 
     def xcom_push(self, key, value):
         self.pushed[key] = value
@@ -47,7 +47,7 @@ def context(events=(), partition=None, **params):
         "params": params,
         "ti": notes,
         "outlet_events": outlets,
-        "dag_run": SimpleNamespace(partition_date=partition),
+        "dag_run": SimpleNamespace(partition_date=partition, run_id="manual__71"),
     }
 
 
@@ -229,3 +229,13 @@ def test_a_step_that_takes_more_memory_than_its_world_allows_is_ended(monkeypatc
             warnings.simplefilter("ignore")
             task = _steps.Step(request=BuildCubeRequest, world=world, clock="now")
         assert task.run_child(task.ask(context([T]), T), None)[0] == ends
+
+
+def test_a_step_knows_which_attempt_of_which_run_it_is(monkeypatch):
+    tell = RECEIPT.replace('"s1"', "\"' + os.environ['CUBECAST_ATTEMPT'] + '\"")
+    monkeypatch.setattr(_child, "command", lambda request: [sys.executable, "-c", f"import os; print('{tell}')"])
+    monkeypatch.setattr(_child, "die_with_parent", lambda parent: None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        task = _steps.Step(request=BuildCubeRequest, world=ENDED, clock="now")
+    assert task.execute(context([T]))["ids"] == {"snapshot": "manual__71:2"}

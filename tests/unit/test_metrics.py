@@ -71,11 +71,12 @@ def test_every_gauge_has_a_place_on_the_dashboard():
     assert len({p["id"] for p in panels}) == len(panels)
 
 
-class Listener(BaseHTTPRequestHandler):
-    bodies: list[tuple[str, bytes]] = []
+HEARD: list[tuple[str, bytes]] = []
 
+
+class Listener(BaseHTTPRequestHandler):
     def do_POST(self):
-        self.bodies.append((self.path, self.rfile.read(int(self.headers["Content-Length"]))))
+        HEARD.append((self.path, self.rfile.read(int(self.headers["Content-Length"]))))
         self.send_response(200)
         self.end_headers()
 
@@ -86,14 +87,14 @@ class Listener(BaseHTTPRequestHandler):
 def test_an_opentelemetry_collector_receives_the_same_values(state):
     from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
-    Listener.bodies.clear()
+    HEARD.clear()
     with HTTPServer(("127.0.0.1", 0), Listener) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         push(samples(state), f"http://127.0.0.1:{server.server_port}")
         server.shutdown()
         thread.join()
-    path, body = Listener.bodies[0]
+    path, body = HEARD[0]
     request = ExportMetricsServiceRequest.FromString(body)
     found = {m.name: m.gauge.data_points for r in request.resource_metrics for s in r.scope_metrics for m in s.metrics}
     assert path == "/v1/metrics"
