@@ -71,6 +71,7 @@ def fit(
     checkpoint: Path | None = None,
     initial: Fitted | None = None,
     logs: Path | None = None,
+    memory: int | None = None,
 ) -> Fitted:
     """The joint model, trained on the training folds, each domain at its best epoch on its validation fold.
 
@@ -86,6 +87,7 @@ def fit(
         checkpoint: A file that is replaced after each epoch and from which a killed training goes on, bit for bit.
         initial: An earlier joint model, whose weights this one starts from (warm start); None starts from the seed.
         logs: A folder for TensorBoard's curves.
+        memory: Bytes that it may use; None: what is free.
 
     Raises:
         NotYetAvailable: No domain has a training window.
@@ -110,7 +112,7 @@ def fit(
     with joined_ranks(config) as ranks:
         device = training_device(config, ranks.index)
         streamed = _streamed(windows, config)
-        plan = plan_memory(windows, shapes, texts, leading, config, device, streamed)
+        plan = plan_memory(windows, shapes, texts, leading, config, device, streamed, memory)
         plan.check(f"train on world '{windows.world}' with recipe '{config.recipe}'")
         task = Task(
             windows=windows,

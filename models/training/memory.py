@@ -53,8 +53,8 @@ class MemoryPlan:
         sizes = ", ".join(f"{name} {bytes_ / _GIB:.2f}" for name, bytes_ in self.needs.items())
         raise ConfigError(
             asked=task,
-            found=f"it needs {self.total / _GIB:.2f} GiB of {self.place} ({sizes}), {self.free / _GIB:.2f} GiB are free",
-            mend="lower rows, hidden or members; give memory=streamed for windows mapped from a file; or use a larger machine",
+            found=f"it needs {self.total / _GIB:.2f} GiB of {self.place} ({sizes}), {self.free / _GIB:.2f} GiB may be used",
+            mend="lower rows, hidden or members, or raise CUBECAST_MEMORY; give memory=streamed for windows mapped from a file; or use a larger machine",
         )
 
 
@@ -66,8 +66,9 @@ def plan_memory(
     config: ModelConfig,
     device: torch.device,
     streamed: bool,
+    most: int | None = None,
 ) -> MemoryPlan:
-    """What one process needs to train."""
+    """What one process needs to train, and what is free for it: at most so many bytes of a processor's memory."""
     with torch.random.fork_rng(devices=[]):
         parameters = sum(p.numel() for p in JointModel(shapes, texts, leading, config).parameters())
     plans = {d: step_plan(len(windows.domains[d].windows_of("train")), len(shapes[d].node_ids), config) for d in leading}
@@ -80,7 +81,7 @@ def plan_memory(
         "batches": _TWINS * max(rows[d] * _row_bytes(shapes[d]) for d in leading),
         "activations": config.members * max(rows[d] * _activation_bytes(shapes[d], config) for d in leading),
     }
-    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_memory()
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else min(filter(None, (most, free_memory())), default=None)
     return MemoryPlan(needs=needs, free=free, place="GPU memory" if device.type == "cuda" else "memory")
 
 

@@ -65,7 +65,16 @@ def run(request: TrainRequest, settings: Settings, progress: Progress) -> Receip
     checkpoint = _checkpoint(settings, world, model_id)
     earlier = None if initial is None else _fitted(initial)
     logs = settings.tensorboard / world.name / model_id if settings.tensorboard else None
-    joint = fit(windows, config, seed=request.seed, progress=progress, checkpoint=checkpoint, initial=earlier, logs=logs)
+    joint = fit(
+        windows,
+        config,
+        seed=request.seed,
+        progress=progress,
+        checkpoint=checkpoint,
+        initial=earlier,
+        logs=logs,
+        memory=settings.memory,
+    )
     card = _card(request, world, windows, config, joint, baselines) | {"initial": None if initial is None else initial.model_id}
     if not joint.first:
         return _receipt(request, world, windows, model_id, card, "unchanged")
