@@ -117,7 +117,7 @@ def _stretch(
 
 
 def by_median(values: Values, start: Mask, mistakes: Sequence[Mistake], usual: tuple[float, float]) -> Codes:
-    """Where the median of a node's readings so far (at least 24) is unusual as declared, and usual in another unit."""
+    """Where the median of a node's readings so far (at least 24) is unusual as declared, and most of them are usual in another unit."""
     codes = np.zeros(len(values), np.int8)
     known = np.flatnonzero(~np.isnan(values))
     if not len(known):
@@ -133,10 +133,11 @@ def by_median(values: Values, start: Mask, mistakes: Sequence[Mistake], usual: t
 
     low, high = usual
     odd = (count >= ENOUGH) & ((2 * so_far(x < low) > count) | (2 * so_far(x > high) > count))
-    found = np.zeros(len(x), np.int8)
+    found, most = np.zeros(len(x), np.int8), count // 2
     for number, mistake in enumerate(mistakes, start=1):
         meant = x * mistake.factor + mistake.offset
-        below, above = so_far(meant < low), so_far(meant > high)
-        found[odd & (found == 0) & (2 * below <= count) & (2 * above <= count)] = number
+        share = so_far((meant >= low) & (meant <= high))
+        better = odd & (share > most)
+        found[better], most[better] = number, share[better]
     codes[known] = found
     return codes
