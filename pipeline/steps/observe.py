@@ -22,7 +22,8 @@ from pipeline.steps.intake import Taken, Work, take_in
 from pipeline.steps.joining import joined
 from pipeline.stores.landing import Landed, LandingStore
 from pipeline.stores.objects import ObjectStore
-from pipeline.stores.observations import ObservationStore, places_json
+from pipeline.stores.observation_tables import places_json
+from pipeline.stores.observations import ObservationStore
 from pipeline.telemetry import Progress, Stage
 
 BATCH_BYTES = 256 * 2**20
@@ -70,11 +71,10 @@ def _observe_source(objects: ObjectStore, world: World, name: str, progress: Pro
     landing, store = LandingStore(objects, world.name, name), ObservationStore(objects, world, name)
     source = world.sources[name]
     manifest = landing.manifest()
-    commits = store.commits()
-    done = {number for commit in commits for number in commit.deliveries}
-    pending = [d for d in manifest if d.role == "readings" and d.number not in done]
+    totals = store.totals()
+    pending = [d for d in manifest if d.role == "readings" and d.number >= totals.through]
     newest = {d.name: d.number for d in manifest if d.role == "readings"}
-    known = store.place_table(commits)
+    known = store.place_table(totals)
     places = _new_places(known, source, landing, manifest, f"source {name}")
     if not manifest:
         notes.append(f"source {name}: nothing has landed yet")
@@ -91,7 +91,7 @@ def _observe_source(objects: ObjectStore, world: World, name: str, progress: Pro
     batches = list(_batches(pending)) or [[]]
     with progress.stage(f"observe {name}", len(pending), "deliveries") as stage:
         for number, batch in enumerate(batches):
-            _observe_batch(work, store, batch, places if number == 0 else None, len(commits) + number, stage, notes)
+            _observe_batch(work, store, batch, places if number == 0 else None, totals.commits + number, stage, notes)
     return store, len(batches)
 
 
