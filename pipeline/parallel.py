@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from pipeline.errors import ConfigError, StoreError
-from pipeline.settings import Settings
+from pipeline.process_tree import die_with_parent
+from pipeline.settings import Settings, one_thread
 from pipeline.telemetry import Progress, Stage
 
 Task = TypeVar("Task")
@@ -32,8 +36,6 @@ def isolated(settings: Settings) -> bool:
 
 def worker_count(settings: Settings) -> int:
     """Tasks that run at once in one process."""
-    import os
-
     return 1 if isolated(settings) else len(os.sched_getaffinity(0))
 
 
@@ -53,6 +55,67 @@ def map_regions(
             return Mapped(results=_on_threads(function, tasks, stage))
         with _client(str(settings.dask)) as client:
             return _on_cluster(client, function, tasks, stage)
+
+
+@contextmanager
+def call_elsewhere(settings: Settings, workers: int) -> Iterator[Executor]:
+    """Where calls run beside this process: on the cluster where there is one, else in `workers` processes of our own.
+
+    One worker is this process itself. Processes of our own calculate on one thread and end with this one.
+
+    Raises:
+        StoreError: A process was killed.
+    """
+    if settings.dask is not None:
+        with _client(settings.dask) as client:
+            yield client.get_executor()
+    elif workers == 1:
+        yield _Here()
+    else:
+        with _processes(workers) as pool:
+            yield pool
+
+
+@contextmanager
+def _processes(workers: int) -> Iterator[Executor]:
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+    from concurrent.futures.process import BrokenProcessPool
+
+    others = set(multiprocessing.active_children())
+    spawn = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, mp_context=spawn, initializer=_begin, initargs=(os.getpid(),))
+    try:
+        yield pool
+        pool.shutdown()
+    except BaseException as error:
+        for process in set(multiprocessing.active_children()) - others:
+            process.terminate()
+        pool.shutdown(cancel_futures=True)
+        if isinstance(error, BrokenProcessPool):
+            raise StoreError(
+                asked=f"work in {workers} processes",
+                found="one of them was killed",
+                mend="look whether memory ran out; then run the same command again, it goes on",
+            ) from error
+        raise
+
+
+def _begin(parent: int) -> None:
+    """What a process of our own does first: a Ctrl-C is for its parent, with which it ends."""
+    die_with_parent(parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    one_thread()
+
+
+class _Here(Executor):
+    """Runs a call at once, in this process."""
+
+    def submit(self, fn: Callable[..., Result], /, *args: Any, **kwargs: Any) -> Future[Result]:
+        """The result of a call, or what it raised."""
+        done: Future[Result] = Future()
+        done.set_result(fn(*args, **kwargs))
+        return done
 
 
 def _on_threads(function: Callable[[Task], Result], tasks: Sequence[Task], stage: Stage) -> list[Result]:
