@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from concurrent.futures import Executor, as_completed
+from concurrent.futures import Executor, Future
 from datetime import timedelta
+from functools import partial
 
 from pipeline.api import Receipt, ReplayRequest
 from pipeline.contracts.forecasts import Promotion
@@ -25,7 +26,7 @@ from pipeline.stores.objects import ObjectStore
 from pipeline.stores.published import PublishedStore
 from pipeline.stores.registry import Registry
 from pipeline.stores.scores import ScoreStore
-from pipeline.telemetry import Progress
+from pipeline.telemetry import Progress, Stage
 
 
 def run(request: ReplayRequest, settings: Settings, progress: Progress) -> Receipt:
@@ -172,13 +173,20 @@ def _issue(
             for span in plan.spans
             for part in span.chunks
         ]
-        running = {elsewhere.submit(issue.work, chunk): chunk for chunk in asked}
-        for future in as_completed(running):
-            done, chunk = future.result(), running[future]
+        running = []
+        for chunk in asked:
+            future = elsewhere.submit(issue.work, chunk)
+            future.add_done_callback(partial(_tell, stage, chunk))
+            running.append(future)
+        for future in running:
+            done = future.result()
             total.issued, total.scored = total.issued + done.issued, total.scored + done.scored
             total.refused |= done.refused
-            stage.advance(len(chunk.issues), f"up to {format_instant(from_seconds(chunk.issues[-1][0]))}")
     return total
+
+
+def _tell(stage: Stage, chunk: issue.Chunk, _: Future[issue.Done]) -> None:
+    stage.advance(len(chunk.issues), f"{format_instant(from_seconds(chunk.issues[-1][0]))}")
 
 
 def _other_lanes(lanes: LaneStore, record: LaneRecord) -> tuple[str, ...]:
