@@ -14,13 +14,15 @@ from pipeline.contracts.world_files import load_world, world_names
 from pipeline.contracts.world_types import Duration
 from pipeline.contracts.worlds import Instant, World
 from pipeline.process_tree import die_with_parent
-from pipeline.settings import child_environment, read_settings
+from pipeline.settings import Launch, child_environment, read_launch, read_settings
 
 __all__ = [
     "STEPS",
     "BuildCubeRequest",
     "EvaluateRequest",
+    "InputsRequest",
     "LandRequest",
+    "Launch",
     "ObserveRequest",
     "PredictRequest",
     "PromoteRequest",
@@ -36,6 +38,7 @@ __all__ = [
     "die_with_parent",
     "flow",
     "load_world",
+    "read_launch",
     "scheduled_worlds",
     "world_names",
 ]
@@ -128,6 +131,12 @@ class VerifyRequest(Request):
     step: ClassVar[str] = "verify"
 
     issue_time: Second | None = None
+
+
+class InputsRequest(Request):
+    """Whether what a forecast at `as_of` needs is there; changes nothing, and exits with 75 where a source is late."""
+
+    step: ClassVar[str] = "inputs"
 
 
 class ReplayRequest(Request):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -50,6 +52,11 @@ def read_instant(text: str | None, option: str, default: datetime) -> datetime:
         raise ConfigError(
             asked=f"{option} {text}", found=str(error), mend="write an ISO 8601 instant, such as 2014-09-30T06:00Z"
         ) from error
+
+
+def say(found: Mapping[str, Any], lines: Iterable[str], *, as_json: bool) -> None:
+    """Print what a command found: one JSON object for programs, or lines for people."""
+    print(json.dumps(found, ensure_ascii=False) if as_json else "\n".join(lines), flush=True)
 
 
 def example(text: str) -> str:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
-from pipeline.errors import ConflictError, ContractError
+from pipeline.errors import ContractError
 from pipeline.stores.cube_books import RegionBook, keep_books, write_present
 from pipeline.stores.cube_format import ArrayTemplate, GroupTemplate, check_aligned, revision_arrays, small_arrays, value_arrays
 from pipeline.stores.cubes import BRANCH, open_repository, storage_errors
-
-_LOCK_SECONDS = 600
+from pipeline.stores.fences import check as check_fence
+from pipeline.stores.turns import taking_turns
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -61,8 +59,8 @@ class CubeWriter:
     """
 
     def __init__(self, root: str, world: str) -> None:
-        self.url, self._local = f"{root.rstrip('/')}/cubes/{world}", "://" not in root
-        with storage_errors(f"open {self.url}"), self._lock():
+        self.url = f"{root.rstrip('/')}/cubes/{world}"
+        with storage_errors(f"open {self.url}"), taking_turns(self.url):
             self._session = open_repository(self.url, create=True).writable_session(BRANCH)
             self._fork = self._session.fork()
         self._templates: dict[str, GroupTemplate] = {}
@@ -113,25 +111,9 @@ class CubeWriter:
             ConflictError: Another build was committed since this one began.
             StoreError: The storage refused; the old state stands.
         """
-        with storage_errors(f"commit to {self.url}"), self._lock():
+        with storage_errors(f"commit to {self.url}"), taking_turns(self.url):
+            check_fence()
             return str(self._session.commit(message, metadata=dict(provenance)))
-
-    @contextlib.contextmanager
-    def _lock(self) -> Iterator[None]:
-        """Local folders have no compare-and-swap: commits take turns."""
-        if not self._local:
-            yield
-            return
-        import filelock
-
-        Path(self.url).parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with filelock.FileLock(f"{self.url}.lock", timeout=_LOCK_SECONDS):
-                yield
-        except filelock.Timeout as error:
-            raise ConflictError(
-                asked=f"commit to {self.url}", found=f"locked for {_LOCK_SECONDS} s by another build", mend="run it again later"
-            ) from error
 
 
 def _codecs() -> Any:
