@@ -17,16 +17,17 @@ from pipeline.contracts.times import format_instant, from_seconds
 from pipeline.contracts.world_files import load_world
 from pipeline.contracts.worlds import World
 from pipeline.errors import ConflictError, LookaheadError, NotYetAvailable
-from pipeline.publishing.tables import forecast_table, parquet_bytes
 from pipeline.settings import Settings
 from pipeline.steps import reading
 from pipeline.steps.predict import make_forecast
+from pipeline.steps.publish import put_tables
 from pipeline.steps.verify import keep_scores, score_forecast
 from pipeline.stores.forecasts import ForecastStore, Issued
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.published import PublishedStore
 from pipeline.stores.registry import Candidate, Registry
 from pipeline.stores.scores import ScoreStore
+from pipeline.telemetry import QUIET
 from pipeline.windows.maturity import label_maturity
 
 Result = TypeVar("Result")
@@ -131,19 +132,7 @@ def _forecast(chunk: Chunk, world: World, champion: Promotion, cubes: Mapping[st
 
 def _publish(published: PublishedStore, forecast: Forecast, issued: Issued) -> None:
     """Parquet, and the record that makes it visible; neither Zarr nor page."""
-    record: dict[str, Any] = {
-        "forecast": issued.digest,
-        "revision": issued.revision,
-        "model_id": forecast.provenance["model_id"],
-        "snapshot": forecast.provenance["snapshot"],
-        "rows": {},
-        "zarr": {},
-        "parquet": {},
-    }
-    for domain in forecast.domains:
-        table = forecast_table(forecast, domain, revision=issued.revision)
-        record["rows"][domain] = table.num_rows
-        record["parquet"][domain] = published.put_parquet(forecast, domain, parquet_bytes(table), revision=issued.revision)
+    record, _ = put_tables(published, forecast, issued, QUIET)
     published.commit(forecast.issue_time, record)
 
 
