@@ -13,6 +13,7 @@ MODEL_NAMES = {
     "historical_average": "Historical average",
     "ridge": "Ridge on lags",
     "published": "As published",
+    "champion": "Champion before",
 }
 _UNITS = {"degC": "°C", "degF": "°F", "percent": "%", "m s-1": "m/s", "m/s": "m/s", "count": "", "1": "", "USD": "USD", "degree": "°"}
 
