@@ -24,7 +24,8 @@ from pipeline.contracts.world_types import Zone as Zone
 class RawVariable(Table):
     """One variable as a source delivers it, and the unit and rules under which it is kept.
 
-    Bounds, `spike` and `missing` differ in unit: `missing` is in the delivered unit, the others in `to`.
+    Bounds, `spike` and `missing` differ in unit: `missing` is in the delivered unit, the others in `to`. `usual` is where the median
+    of a node's readings lies: outside it, and inside it as another unit, they are suspect.
     """
 
     column: str | None = None
@@ -35,10 +36,14 @@ class RawVariable(Table):
     valid_max: float | None = None
     spike: float | None = None
     stuck_after: int | None = None
+    usual: Annotated[tuple[float, float] | None, Field(exclude_if=lambda span: span is None)] = None
 
 
 class NodeTable(Table):
-    """Where the places of a source's nodes are listed: a CSV file, or the rows themselves. Without `id` a node is named by its place."""
+    """Where the places of a source's nodes are listed: a CSV file, or the rows themselves. Without `id` a node is named by its place.
+
+    `area` (south, west, north, east) is where they all lie.
+    """
 
     location: str | None = None
     separator: str = ","
@@ -48,6 +53,7 @@ class NodeTable(Table):
     latitude_end: str | None = None
     longitude_end: str | None = None
     rows: tuple[tuple[str, float, float], ...] = ()
+    area: Annotated[tuple[float, float, float, float] | None, Field(exclude_if=lambda area: area is None)] = None
 
 
 class Source(Table):
@@ -56,6 +62,8 @@ class Source(Table):
     `timezone` is the zone of stamps that carry none; `latency` is how long after its `valid_time` a value can be known
     where the feed does not say so itself. `allowed_hosts` are all that is ever asked over http(s), each with its port where
     that is not the scheme's own. `ahead` is how far into the future readings may speak: the reach of a feed of forecasts.
+    `cadence` is how long after each other a node's readings come; one that comes in less than half of that is flagged.
+    `most_rejected` is the share of a delivery's rows that may break a rule; a delivery with more is refused as a whole.
     `late_after` is how much later than its latency says a value may come before a forecast waits for it; one step of the domain's
     clock by default.
 
@@ -69,6 +77,8 @@ class Source(Table):
     timezone: Zone = "UTC"
     latency: Duration = timedelta(0)
     ahead: Annotated[Duration, Field(exclude_if=lambda reach: not reach)] = timedelta(0)
+    cadence: Annotated[Duration | None, Field(exclude_if=lambda step: step is None)] = None
+    most_rejected: Annotated[float, Field(ge=0, le=1, exclude_if=lambda share: share == 1)] = 1.0
     late_after: Annotated[Duration | None, Field(exclude=True)] = None
     runs: Annotated[Duration | None, Field(exclude_if=lambda cycle: cycle is None)] = None
     text: Annotated[TextColumn | None, Field(exclude_if=lambda column: column is None)] = None
@@ -235,6 +245,7 @@ class World(Table):
     folds: Folds = Folds()
     recipe: str = "small"
     recipe_options: dict[str, Any] = Field(default_factory=dict)
+    extra_baselines: Annotated[tuple[Literal["boosted_trees"], ...], Field(exclude_if=lambda names: not names)] = ()
     promotion: Annotated[PromotionRules, Field(exclude=True)] = PromotionRules()
     sources: dict[Name, Source]
     texts: Annotated[dict[Name, TextStream], Field(exclude_if=lambda streams: not streams, default_factory=dict)]

@@ -11,6 +11,7 @@ from pipeline.contracts.scores import Decision, Promotion, Scorecard, Verdict
 from pipeline.contracts.times import format_instant, parse_instant, to_seconds
 from pipeline.contracts.worlds import World
 from pipeline.errors import NotYetAvailable
+from pipeline.steps import reading
 from pipeline.steps.evaluate import headline
 from pipeline.steps.promote import champion_as_of, statistics_of
 from pipeline.stores.registry import Candidate, Registry
@@ -75,6 +76,18 @@ def compare_candidates(registry: Registry, world_name: str, first: str, second: 
         "targets": [asdict(row) for row in versus(scored[0], scored[1], JOINT)],
         "notes": notes,
     }
+
+
+def explain_candidate(registry: Registry, world_name: str, model_id: str) -> dict[str, Any]:
+    """How a model mixes, per domain: alpha per node, beta per node and lead, w per modality and lead.
+
+    Raises:
+        NotYetAvailable: There is no such model.
+        ContractError: This version cannot read it.
+    """
+    candidate = registry.candidate(model_id)
+    joint = reading.load_models(candidate).predictors[JOINT]
+    return {"world": world_name, "model_id": candidate.model_id, "domains": joint.explain()}
 
 
 def _summary(registry: Registry, candidate: Candidate, champion: Promotion | None) -> dict[str, Any]:

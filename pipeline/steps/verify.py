@@ -20,7 +20,7 @@ from pipeline.contracts.times import format_instant, from_seconds, to_seconds
 from pipeline.contracts.world_files import load_world
 from pipeline.contracts.worlds import World
 from pipeline.errors import NotYetAvailable, StoreError
-from pipeline.parallel import map_regions
+from pipeline.parallel import crew
 from pipeline.settings import Settings
 from pipeline.steps import reading
 from pipeline.steps.pages import write_page
@@ -101,7 +101,8 @@ def _scored(request: VerifyRequest, settings: Settings, tasks: Sequence[tuple[in
     if not tasks:
         return iter(())
     work = partial(score_published, request.world, settings, to_seconds(request.as_of))
-    return iter(map_regions(work, tasks, settings, progress, name="verify").results)
+    with crew(settings) as workers:
+        return iter(workers.map(work, tasks, progress, name="tasks").results)
 
 
 def _due(published: list[int], scores: ScoreStore, request: VerifyRequest) -> list[int]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.contracts.provenance import canonical_json
+from pipeline.contracts.provenance import canonical_json, digest_json
 from pipeline.contracts.times import from_seconds
 from pipeline.errors import ContractError
 from pipeline.stores.issues import IssueLogs
@@ -162,11 +162,16 @@ class ScoreStore:
         return {t: (records, final) for t, records, final in content["issues"]}
 
     def _read(self, name: str) -> Any:
+        """The content of a view; None where it is not there or damaged: it can be derived again."""
         key = f"{self._base}/sums/{name}.json"
-        return json.loads(self._objects.get(key)) if self._objects.exists(key) else None
+        try:
+            held = json.loads(self._objects.get(key)) if self._objects.exists(key) else {}
+            return held["content"] if held.get("sha256") == digest_json(held.get("content")) else None
+        except ValueError:
+            return None
 
     def _view(self, name: str, content: dict[str, Any]) -> None:
-        key, data = f"{self._base}/sums/{name}.json", canonical_json(content)
+        key, data = f"{self._base}/sums/{name}.json", canonical_json({"content": content, "sha256": digest_json(content)})
         if not self._objects.exists(key) or self._objects.get(key) != data:
             self._objects.replace(key, data)
 

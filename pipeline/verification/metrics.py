@@ -70,6 +70,17 @@ def event_rows(statistics: Statistics) -> tuple[EventRow, ...]:
     return tuple(sorted(rows, key=lambda r: (r.domain, r.event, r.model, r.kind, r.label, r.lead)))
 
 
+def flat_rows(rows: Iterable[ScoreRow]) -> list[dict[str, Any]]:
+    """Rows as plain columns, the same ones in each: `skill_<baseline>` and `pit_<n>` from 0; None where a row has no such figure."""
+    found = []
+    for row in rows:
+        plain = row.model_dump(mode="json", exclude={"skill", "pit", "leads", "kind", "label"})
+        more = {f"skill_{name}": value for name, value in row.skill.items()} | {f"pit_{i}": share for i, share in enumerate(row.pit)}
+        found.append(plain | more)
+    columns = dict.fromkeys(name for row in found for name in row)
+    return [{name: row.get(name) for name in columns} for row in found]
+
+
 def figures(names: tuple[str, ...], sums_S: NDArray[np.float64]) -> dict[str, Any]:
     """The fields of a ScoreRow that some sums give; `names` are `STATISTICS`, or `CELLS` where there are no fields."""
     at = {name: float(value) for name, value in zip(names, sums_S, strict=True)}

@@ -144,7 +144,7 @@ def _domain_forecast(cube: DomainCube, leads: int, parts: tuple[str, ...], rando
     )
 
 
-def _scored(world: World, domain: str, leads: int, random: np.random.Generator, models: dict[str, float], windows: int) -> Statistics:
+def scored(world: World, domain: str, leads: int, random: np.random.Generator, models: dict[str, float], windows: int) -> Statistics:
     variables = tuple(world.domains[domain].variables)
     axis = Axis(
         variables=variables,
@@ -192,8 +192,8 @@ def demo_page(*, verified: bool = True, nodes: dict[str, int] | None = None) -> 
         }
         joint = 1.02 if name == "market" else 0.85
         models = {"joint": joint, "persistence": 1.2, "historical_average": 1.05, "ridge": 0.95}
-        statistics = statistics + _scored(world, name, settings.horizon, random, models, 72)
-        later = later + _scored(world, name, settings.horizon, random, {"published": 0.9, **models}, 3)
+        statistics = statistics + scored(world, name, settings.horizon, random, models, 72)
+        later = later + scored(world, name, settings.horizon, random, {"published": 0.9, **models}, 3)
     state = inputs({d: freshness(cubes[d], as_of=ISSUE_TIME, steps=world.domains[d].context) for d in cubes})
     provenance = {
         "world": "demo",

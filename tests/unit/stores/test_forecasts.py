@@ -74,7 +74,7 @@ def test_a_forecast_never_issued_names_the_command_that_makes_it(objects: Object
 def test_a_flipped_bit_in_any_file_of_a_forecast_is_found(objects: ObjectStore) -> None:
     store = ForecastStore(objects, "demo")
     store.add(FORECAST)
-    files = [p for p in Path(objects.root).rglob("*") if p.is_file()]
+    files = [Path(objects.url(key)) for key in objects.list("forecasts")]
     assert len(files) == 3
     for path in files:
         whole = path.read_bytes()
