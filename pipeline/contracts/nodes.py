@@ -47,7 +47,7 @@ class NodeSet:
     @cached_property
     def digest(self) -> str:
         """sha256 over identities, order, places, shape and links."""
-        state = hashlib.sha256(json.dumps([self.ids, self.shape, *([self.links] if self.links else [])]).encode())
+        state = hashlib.sha256(json.dumps([self.ids, self.shape, *([sorted(self.links)] if self.links else [])]).encode())
         for array in (self.latitude, self.longitude, *([] if self.ends is None else [self.ends])):
             state.update(np.ascontiguousarray(array, dtype="<f8").tobytes())
         return state.hexdigest()
