@@ -22,7 +22,7 @@ def edges(nodes: NodeSet, graph: Graph) -> tuple[NDArray[np.int32], NDArray[np.f
 
     Each node with a known place has its `neighbours` nearest as sources, weighted by a Gaussian of the distance whose
     width is the mean distance. With `shared_ends` those that share an end come first, with weight 1. With `matrix` the sources
-    are those with the greatest weights that it gives, by the greatest of all.
+    are those with the greatest weights that it gives, which are scaled where one is above 1.
     """
     if graph.kind == "matrix":
         return _given(nodes, graph.neighbours)
@@ -47,7 +47,7 @@ def _given(nodes: NodeSet, count: int) -> tuple[NDArray[np.int32], NDArray[np.fl
     columns = np.array(known, np.float64)
     source, target, weight = columns[:, 0].astype(np.int64), columns[:, 1].astype(np.int64), columns[:, 2]
     order = np.lexsort((source, -weight, target))
-    source, target, weight = source[order], target[order], weight[order] / weight.max()
+    source, target, weight = source[order], target[order], weight[order] / max(float(weight.max()), 1.0)
     keep = np.arange(len(target)) - np.searchsorted(target, target, side="left") < count
     return np.stack([source[keep], target[keep]]).astype(np.int32), np.maximum(weight[keep], 1e-6).astype(np.float32)
 
