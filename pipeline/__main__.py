@@ -21,6 +21,7 @@ from pipeline.metric_commands import metrics_app, state_of
 from pipeline.model_commands import models_app
 from pipeline.settings import read_settings, share_processors
 from pipeline.step_commands import perform, steps_app
+from pipeline.store_commands import store_app
 
 app = typer.Typer(
     name="cubecast",
@@ -38,6 +39,7 @@ app.add_typer(worlds_app, name="worlds", rich_help_panel="Look")
 app.add_typer(sources_app, name="sources", rich_help_panel="Look")
 app.add_typer(models_app, name="models", rich_help_panel="Look")
 app.add_typer(cube_app, name="cube", rich_help_panel="Look")
+app.add_typer(store_app, name="store", rich_help_panel="Look")
 app.add_typer(forecasts_app, name="forecasts", rich_help_panel="Look")
 app.add_typer(metrics_app, name="metrics", rich_help_panel="Look")
 app.add_typer(airflow_app, name="airflow", rich_help_panel="Run")
