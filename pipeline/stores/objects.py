@@ -163,6 +163,15 @@ class ObjectStore:
         for path, state in self._fs.find(base, detail=True).items():
             yield Entry(key=path[start:], bytes=int(state["size"]), written=float(state["LastModified"].timestamp()))
 
+    def bytes_below(self, prefix: str) -> int:
+        """Bytes of all objects below a prefix (a folder)."""
+        base = self.url(prefix)
+        with self._storage_errors(prefix, 0):
+            if self._local:
+                return sum(p.stat().st_size for p in Path(base).rglob("*") if p.is_file())
+            self._fs.invalidate_cache()
+            return int(self._fs.du(base)) if self._fs.exists(base) else 0
+
     @cached_property
     def _fs(self) -> Any:
         import s3fs

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from pipeline.contracts.forecasts import Promotion, Scorecard
 from pipeline.contracts.provenance import canonical_json
+from pipeline.contracts.scores import Promotion, Scorecard
 from pipeline.contracts.times import format_instant, parse_instant
 from pipeline.errors import ConflictError, ContractError, NotYetAvailable
 from pipeline.stores.objects import ObjectStore
@@ -56,6 +56,11 @@ class Evidence:
     scorecard: Scorecard
     _objects: ObjectStore
     _files: Mapping[str, Mapping[str, str]]
+
+    @property
+    def file_names(self) -> tuple[str, ...]:
+        """The names of its files, sorted."""
+        return tuple(sorted(self._files))
 
     def read(self, name: str) -> bytes | None:
         """The bytes of one file, or None where the evaluation left none of that name."""

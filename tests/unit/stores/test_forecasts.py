@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pipeline.errors import NotYetAvailable, StoreError
@@ -33,6 +34,17 @@ def test_a_forecast_comes_back_bit_for_bit_with_its_provenance(objects: ObjectSt
         assert again.quantiles_LNVQ.shape == domain.quantiles_LNVQ.shape
         assert (again.node_ids, again.parts, again.model_V, again.units) == (domain.node_ids, domain.parts, domain.model_V, domain.units)
     assert store.issue_times() == [ISSUE_TIME]
+
+
+def test_the_regimes_and_the_probabilities_of_events_come_back_and_make_another_forecast(objects: ObjectStore) -> None:
+    weather = FORECAST.domains["weather"]
+    more = {"events": {"frost": weather.quantiles_LNVQ[..., 0, 3]}, "regimes": {"availability": np.int8([1])}}
+    forecast = replace(FORECAST, domains={**FORECAST.domains, "weather": replace(weather, **more)})
+    assert forecast_digest(forecast) != forecast_digest(FORECAST)
+    ForecastStore(objects, "demo").add(forecast)
+    again = ForecastStore(objects, "demo").read(ISSUE_TIME).domains["weather"]
+    assert again.events["frost"].tobytes() == more["events"]["frost"].tobytes()
+    assert again.regimes["availability"].tolist() == [1]
 
 
 def test_the_same_forecast_is_unchanged_and_another_is_a_new_revision(objects: ObjectStore) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.contracts.forecasts import Promotion, Scorecard, Verdict
+from pipeline.contracts.scores import Promotion, Scorecard, Verdict
 from pipeline.errors import ConflictError, ContractError, NotYetAvailable, StoreError
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.registry import Registry
