@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,28 +37,22 @@ class DomainCheck:
     digest: str
 
 
-def check_domains(session: Any, groups: Mapping[str, Any], url: str, progress: Progress) -> dict[str, DomainCheck]:
-    """Check every domain of a snapshot.
-
-    Raises:
-        StoreError: Naming each damaged place.
-    """
+def check_domains(session: Any, groups: Mapping[str, Any], progress: Progress) -> tuple[dict[str, DomainCheck], list[str]]:
+    """Check every domain of a snapshot; what each holds, and one line for each damaged place."""
     try:
         checks = {name: _DomainCheck(session, group, name) for name, group in sorted(groups.items())}
     except (KeyError, TypeError) as error:
-        raise _damaged(url, [f"the attributes of a domain: {type(error).__name__}: {error}"]) from error
+        return {}, [f"the attributes of a domain: {type(error).__name__}: {error}"]
     total = sum(check.size for check in checks.values())
     found: dict[str, DomainCheck] = {}
     with progress.stage("verify", total, "chunk") as stage:
         for name, check in checks.items():
             found[name] = check.run(stage)
-    faults = [fault for check in checks.values() for fault in check.faults]
-    if faults:
-        raise _damaged(url, faults)
-    return found
+    return found, [fault for check in checks.values() for fault in check.faults]
 
 
-def _damaged(url: str, faults: list[str]) -> StoreError:
+def damaged(url: str, faults: Sequence[str]) -> StoreError:
+    """What a verification raises that found these faults."""
     more = f"; and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
     return StoreError(
         asked=f"verify cube {url}",

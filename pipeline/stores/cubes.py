@@ -12,10 +12,11 @@ from pipeline.contracts.cubes import DomainCube
 from pipeline.contracts.nodes import NodeSet
 from pipeline.contracts.times import to_seconds
 from pipeline.cube.differences import DomainBook
-from pipeline.errors import NotYetAvailable
+from pipeline.errors import NotYetAvailable, StoreError
 from pipeline.stores.cube_books import read_nodes
-from pipeline.stores.cube_check import DomainCheck, check_domains
+from pipeline.stores.cube_check import DomainCheck, check_domains, damaged
 from pipeline.stores.repositories import BRANCH, open_repository, storage_errors
+from pipeline.stores.repository_check import check_repository
 from pipeline.telemetry import Progress
 
 
@@ -143,14 +144,28 @@ class CubeStore:
             return int(self._repository.chunk_storage_stats().non_virtual_bytes())
 
     def verify(self, progress: Progress) -> dict[str, DomainCheck]:
-        """Read everything that the snapshot holds, and hold it against its checksums and digests.
+        """Read everything that the snapshots hold, and hold it against checksums, digests and seals.
 
         Raises:
             NotYetAvailable: The cube was never built.
             StoreError: Something is damaged or absent; every place is named.
         """
         with self._reading(self.url):
-            return check_domains(self._session, self._root, self.url, progress)
+            _ = self._session
+        found, faults = self.check(progress)
+        if faults:
+            raise damaged(self.url, faults)
+        return found
+
+    def check(self, progress: Progress) -> tuple[dict[str, DomainCheck], list[str]]:
+        """What the newest snapshot holds, and one line for each place in any snapshot that is damaged or absent."""
+        whole = check_repository(self.url, progress, newest=False)
+        try:
+            with self._reading(self.url):
+                found, faults = check_domains(self._session, self._root, progress)
+        except StoreError as error:
+            return {}, [*whole.faults, error.found]
+        return found, [*faults, *whole.faults]
 
     def _reading(self, place: str) -> contextlib.AbstractContextManager[None]:
         mend = f"mend access to it; where it is damaged, restore it from a backup, or delete {self.url} and run build-cube: it is made anew"
