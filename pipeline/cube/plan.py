@@ -86,6 +86,7 @@ def touched_chunks(
     stored_steps: int,
     days: Sequence[int],
     reach: int,
+    ahead: int = 0,
 ) -> NDArray[np.int64]:
     """Chunks that new observations or new steps change.
 
@@ -96,13 +97,14 @@ def touched_chunks(
         stored_steps: Steps that the cube holds already.
         days: Starts (seconds UTC) of the days of `valid_time` that received rows since the cube was last built.
         reach: Seconds that a reading serves beyond its own cell (`max_age`).
+        ahead: Seconds after a label of which readings still belong to its cell (runs).
     """
     fresh = np.arange(stored_steps // chunk_steps, -(-len(axis_T) // chunk_steps)) if len(axis_T) > stored_steps else np.zeros(0, np.int64)
     begins = np.concatenate([[edge], axis_T[:-1]]) if len(axis_T) else axis_T
     day = np.asarray(sorted(days), np.int64)
     # A step (begin, label] takes readings of the days from that of `begin` - reach to that of `label`.
     first = np.searchsorted(day, (begins + 1 - reach) // DAY * DAY, side="left")
-    last = np.searchsorted(day, axis_T, side="right")
+    last = np.searchsorted(day, axis_T + ahead, side="right")
     return np.unique(np.concatenate([fresh, np.flatnonzero(last > first) // chunk_steps])).astype(np.int64)
 
 

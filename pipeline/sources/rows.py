@@ -99,7 +99,8 @@ def readings_of(source: Source, options: RowOptions, file: str, found: Columns, 
         if column is None:
             return None
         seconds = _seconds(found.columns[column], options.published_format)
-        return (local_to_utc(seconds, source.timezone, "second")[0] if published_kind == "stamp" else seconds)[keep]
+        utc: NDArray[np.int64] = local_to_utc(seconds, source.timezone, "second")[0] if published_kind == "stamp" else seconds
+        return np.asarray(utc[keep])
 
     bad = np.array(sorted(reasons), np.int64)
     rejected = RejectedRows(

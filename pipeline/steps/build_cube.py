@@ -10,19 +10,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.alignment.node_grid import extend_nodes, grid_nodes, merge_nodes
+from pipeline.alignment.node_grid import extend_nodes, grid_nodes, merge_nodes, select_nodes
+from pipeline.alignment.runs import run_nodes
 from pipeline.alignment.time_grid import axis, step_before, step_seconds
 from pipeline.api import BuildCubeRequest, Receipt
+from pipeline.contracts.nodes import NodeSet
 from pipeline.contracts.provenance import digest_json
 from pipeline.contracts.times import format_instant, to_seconds
 from pipeline.contracts.world_files import load_world
 from pipeline.contracts.worlds import World
-from pipeline.cube.assemble import Slab, assemble, reach_seconds, region_edge
+from pipeline.cube.assemble import Slab, assemble, region_edge
+from pipeline.cube.groups import Group, groups_of
 from pipeline.cube.plan import DomainPlan, Region, check_plan, choose_chunk_steps, measure_plan, plan_regions, touched_chunks
 from pipeline.errors import NotYetAvailable
 from pipeline.parallel import isolated, map_regions, worker_count
 from pipeline.settings import Settings, code_version
-from pipeline.stores.cube_format import FORMAT, GroupTemplate, VariableTemplate
+from pipeline.steps.texts import build_texts, streams_with_news
+from pipeline.stores.cube_format import FORMAT, TEXTS, GroupTemplate, VariableTemplate
 from pipeline.stores.cube_writer import CubeWriter, RegionBook, RegionWriter
 from pipeline.stores.cubes import CubeState, CubeStore, DomainState
 from pipeline.stores.objects import ObjectStore
@@ -63,11 +67,13 @@ def run(request: BuildCubeRequest, settings: Settings, progress: Progress) -> Re
         )
     store = CubeStore(settings.store, world.name)
     state = _state(store)
-    plans = [_plan(world, name, to_seconds(request.as_of), sources, consumed, store, state) for name in world.domains]
+    groups = groups_of(world)
+    plans = [_plan(world, group, to_seconds(request.as_of), sources, consumed, store, state) for group in groups.values()]
     work = {plan.domain: plan for plan in plans if plan is not None and plan.regions}
-    if not work and state is not None:
-        return _receipt(request, world, state, outcome="unchanged")
-    if not work:
+    news = streams_with_news(world, consumed, store)
+    if not work and not news and state is not None:
+        return _receipt(request, world, store, outcome="unchanged")
+    if not work and state is None:
         raise NotYetAvailable(
             asked=f"a cube of world {world.name} as of {format_instant(request.as_of)}",
             found="no domain that has begun and has a node",
@@ -78,20 +84,22 @@ def run(request: BuildCubeRequest, settings: Settings, progress: Progress) -> Re
     writer = CubeWriter(settings.store, world.name)
     for plan in work.values():
         held = None if state is None else state.domains.get(plan.domain)
-        writer.prepare(_template(world, plan), fresh=held is None or len(plan.regions) == _chunks(plan))
-    make = partial(_build_region, settings=settings, world=world, plans=work, writer=writer.regions(isolated=isolated(settings)))
+        writer.prepare(_template(world, groups[plan.domain], plan), fresh=held is None or len(plan.regions) == _chunks(plan))
+    make = partial(
+        _build_region, settings=settings, world=world, groups=groups, plans=work, writer=writer.regions(isolated=isolated(settings))
+    )
     mapped = map_regions(make, [r for plan in work.values() for r in plan.regions], settings, progress)
     writer.merge([built.written for built in mapped.results])
     digests = {}
     for name in work:
-        used = {v.source for v in world.domains[name].variables.values()}
         books = [built.book for built in mapped.results if built.domain == name]
-        digests[name] = writer.keep_books(name, books, {s: consumed[s] for s in used})
+        digests[name] = writer.keep_books(name, books, {s: consumed[s] for s in groups[name].sources})
+    digests |= {TEXTS + name: digest for name, digest in build_texts(world, news, sources, consumed, writer, progress).items()}
     writer.commit(f"{world.name} as of {format_instant(request.as_of)}", _provenance(request, world, consumed, digests))
     return _receipt(
         request,
         world,
-        CubeStore(settings.store, world.name).state(),
+        CubeStore(settings.store, world.name),
         outcome="done",
         notes=mapped.notes,
         plan={"regions": size.tasks, "written_cells": size.cells},
@@ -99,13 +107,13 @@ def run(request: BuildCubeRequest, settings: Settings, progress: Progress) -> Re
     )
 
 
-def recipe_digest(world: World, domain: str) -> str:
-    """Identity of every setting that a domain's stored regions depend on."""
-    declared = world.domains[domain]
-    sources = {v.source: contract_digest(world.sources[v.source]) for v in declared.variables.values()}
-    variables = {n: [v.source, v.aggregate, str(v.max_age), v.long_name, v.standard_name] for n, v in declared.variables.items()}
-    start = format_instant(world.domain_start(domain))
-    return digest_json([FORMAT, start, declared.kind, declared.clock.model_dump(mode="json"), declared.chunk_steps, variables, sources])
+def recipe_digest(world: World, group: Group) -> str:
+    """Identity of every setting that a group's stored regions depend on."""
+    sources = {name: contract_digest(world.sources[name]) for name in group.sources}
+    variables = {n: [v.source, v.aggregate, v.max_age, v.long_name, v.standard_name] for n, v in group.variables.items()}
+    clock = group.clock.model_dump(mode="json")
+    runs = None if group.runs is None else [group.runs.clock.model_dump(mode="json"), group.runs.start, group.runs.reach]
+    return digest_json([FORMAT, group.start, group.kind, clock, group.chunk_steps, variables, sources, runs])
 
 
 def _state(store: CubeStore) -> CubeState | None:
@@ -117,37 +125,41 @@ def _state(store: CubeStore) -> CubeState | None:
 
 def _plan(
     world: World,
-    name: str,
+    group: Group,
     as_of: int,
     sources: Mapping[str, ObservationStore],
     consumed: Mapping[str, int],
     store: CubeStore,
     state: CubeState | None,
 ) -> DomainPlan | None:
-    """What must be made of one domain; None where it has no step or no node yet."""
-    domain, held = world.domains[name], None if state is None else state.domains.get(name)
-    used = sorted({v.source for v in domain.variables.values()})
-    found = merge_nodes(sources[s].nodes() for s in used)
-    nodes = grid_nodes(found) if domain.kind == "grid" else found
-    known = None if held is None or held.recipe != recipe_digest(world, name) else store.nodes(name)
-    nodes = extend_nodes(known, nodes)
+    """What must be made of one group; None where it has no step or no node yet."""
+    held = None if state is None else state.domains.get(group.name)
+    known = None if held is None or held.recipe != recipe_digest(world, group) else store.nodes(group.name)
+    nodes = _nodes(group, known, merge_nodes(sources[s].nodes() for s in group.sources))
     end = as_of if known is None or held is None or held.end is None else max(as_of, held.end)
-    axis_T = axis(domain.clock, to_seconds(world.domain_start(name)), end)
+    axis_T = axis(group.clock, group.start, end)
     if not len(axis_T) or not len(nodes):
         return None
-    edge = step_before(domain.clock, int(axis_T[0]))
-    keep = held is not None and known is not None and nodes.ids == known.ids and all(consumed[s] >= held.consumed[s] for s in used)
-    chunk_steps = held.chunk_steps if keep and held else choose_chunk_steps(step_seconds(domain.clock), len(nodes), domain.chunk_steps)
-    chunks = _chunks_to_make(axis_T, edge, chunk_steps, held if keep else None, {s: sources[s] for s in used}, reach_seconds(domain))
+    edge = step_before(group.clock, int(axis_T[0]))
+    keep = held is not None and known is not None and nodes.ids == known.ids and all(consumed[s] >= held.consumed[s] for s in group.sources)
+    chunk_steps = held.chunk_steps if keep and held else choose_chunk_steps(step_seconds(group.clock), len(nodes), group.chunk_steps)
+    chunks = _chunks_to_make(axis_T, edge, chunk_steps, held if keep else None, {s: sources[s] for s in group.sources}, group)
     return DomainPlan(
-        domain=name,
+        domain=group.name,
         axis_T=axis_T,
         edge=edge,
         nodes=nodes,
-        variables=tuple(domain.variables),
+        variables=tuple(group.variables),
         chunk_steps=chunk_steps,
-        regions=plan_regions(name, len(axis_T), chunk_steps, chunks),
+        regions=plan_regions(group.name, len(axis_T), chunk_steps, chunks),
     )
+
+
+def _nodes(group: Group, known: NodeSet | None, found: NodeSet) -> NodeSet:
+    """The nodes of a group, those known before in their order; for runs all steps of each place, sorted by name."""
+    if group.runs is not None:
+        return run_nodes(select_nodes(found, np.argsort(np.array(found.ids, dtype=str), kind="stable")), group.runs.count)
+    return extend_nodes(known, grid_nodes(found) if group.kind == "grid" else found)
 
 
 def _chunks_to_make(
@@ -156,51 +168,47 @@ def _chunks_to_make(
     chunk_steps: int,
     held: DomainState | None,
     sources: Mapping[str, ObservationStore],
-    reach: int,
+    group: Group,
 ) -> NDArray[np.int64]:
     days = [] if held is None else [d for name, source in sources.items() for d in source.days_since(held.consumed[name])]
-    return touched_chunks(axis_T, edge, chunk_steps, stored_steps=0 if held is None else held.steps, days=days, reach=reach)
+    stored = 0 if held is None else held.steps
+    return touched_chunks(axis_T, edge, chunk_steps, stored_steps=stored, days=days, reach=group.before, ahead=group.after)
 
 
 def _chunks(plan: DomainPlan) -> int:
     return -(-len(plan.axis_T) // plan.chunk_steps)
 
 
-def _template(world: World, plan: DomainPlan) -> GroupTemplate:
-    domain = world.domains[plan.domain]
-    variables = []
-    for name, variable in domain.variables.items():
-        raw = world.sources[variable.source].variables[name]
-        variables.append(
-            VariableTemplate(
-                name=name,
-                units=raw.to or raw.unit,
-                aggregate=variable.aggregate,
-                long_name=variable.long_name,
-                standard_name=variable.standard_name,
-            )
-        )
+def _template(world: World, group: Group, plan: DomainPlan) -> GroupTemplate:
+    variables = tuple(
+        VariableTemplate(name=n, units=v.units, aggregate=v.aggregate, long_name=v.long_name, standard_name=v.standard_name)
+        for n, v in group.variables.items()
+    )
     return GroupTemplate(
         domain=plan.domain,
-        title=domain.title,
+        title=group.title,
         axis_T=plan.axis_T,
         nodes=plan.nodes,
-        variables=tuple(variables),
+        variables=variables,
         chunk_steps=plan.chunk_steps,
-        recipe=recipe_digest(world, plan.domain),
+        recipe=recipe_digest(world, group),
+        runs=group.runs is not None,
     )
 
 
-def _build_region(region: Region, *, settings: Settings, world: World, plans: Mapping[str, DomainPlan], writer: RegionWriter) -> _Built:
+def _build_region(
+    region: Region, *, settings: Settings, world: World, groups: Mapping[str, Group], plans: Mapping[str, DomainPlan], writer: RegionWriter
+) -> _Built:
     """Read, assemble and write one region; runs on any worker."""
-    plan, domain = plans[region.domain], world.domains[region.domain]
-    begin, end = region_edge(plan, region) - reach_seconds(domain), int(plan.axis_T[region.stop - 1])
+    plan, group = plans[region.domain], groups[region.domain]
+    begin, end = region_edge(plan, region) - group.before, int(plan.axis_T[region.stop - 1]) + group.after
     tables = {}
-    for source in sorted({v.source for v in domain.variables.values()}):
-        names = [n for n, v in domain.variables.items() if v.source == source]
-        columns = ["node", "valid_time", "available_time", *(c for n in names for c in (n, f"{n}_flag"))]
+    for source in group.sources:
+        names = [n for n, v in group.variables.items() if v.source == source]
+        times = ["valid_time", "available_time", *(["init_time"] if group.runs is not None else [])]
+        columns = ["node", *times, *(c for n in names for c in (n, f"{n}_flag"))]
         tables[source] = ObservationStore(ObjectStore(settings.store), world, source).read(begin, end, columns, dictionaries=True)
-    slab = assemble(world, plan, region, tables)
+    slab = assemble(group, plan, region, tables)
     written = writer.write(region.domain, region.start, _arrays(plan, slab))
     book = RegionBook(
         chunk=region.chunk,
@@ -234,25 +242,28 @@ def _provenance(request: BuildCubeRequest, world: World, consumed: Mapping[str, 
 def _receipt(
     request: BuildCubeRequest,
     world: World,
-    state: CubeState,
+    store: CubeStore,
     *,
     outcome: Any,
     notes: tuple[str, ...] = (),
     plan: dict[str, int] | None = None,
     details: dict[str, Any] | None = None,
 ) -> Receipt:
-    domains = state.domains
+    state, texts = store.state(), store.texts()
+    domains = {name: held for name, held in state.domains.items() if name in world.domains}
+    digests = {name: held.digest for name, held in state.domains.items()} | {TEXTS + name: held.digest for name, held in texts.items()}
     counts = {
         "cells": sum(d.steps * d.nodes * len(d.missing) for d in domains.values()),
         "missing": sum(round(share * d.steps * d.nodes) for d in domains.values() for share in d.missing.values()),
         "revisions": sum(d.revisions for d in domains.values()),
+        "documents": sum(held.documents for held in texts.values()),
     }
     return Receipt(
         step=request.step,
         world=world.name,
         as_of=request.as_of,
         outcome=outcome,
-        ids={"snapshot": state.snapshot} | {f"digest.{name}": d.digest for name, d in domains.items()},
+        ids={"snapshot": state.snapshot} | {f"digest.{name}": digest for name, digest in digests.items()},
         counts=counts | {"regions": 0, "written_cells": 0} | (plan or {}),
         notes=notes,
         details={"missing_share": {name: d.missing for name, d in domains.items()}} | (details or {}),

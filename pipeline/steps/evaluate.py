@@ -73,10 +73,10 @@ def _known(registry: Registry, model_id: str, snapshot: str) -> Scorecard | None
 def _made(
     world: World, settings: Settings, registry: Registry, candidate: Candidate, progress: Progress
 ) -> tuple[Scorecard, tuple[str, ...]]:
-    cubes = reading.open_cubes(world, settings, candidate.as_of, absent_is_fine=True)
-    windows = reading.windows_of(world, candidate, cubes, as_of=to_seconds(candidate.as_of), live=False)
-    observed = {name: cubes[name].values_TNV for name in windows.domains}
-    del cubes
+    inputs = reading.open_inputs(world, settings, candidate.as_of)
+    windows = reading.windows_of(world, candidate, inputs, as_of=to_seconds(candidate.as_of), live=False)
+    observed = {name: inputs.cubes[name].values_TNV for name in windows.domains}
+    del inputs
     models = reading.load_models(candidate)
     statistics = _evaluate(windows, models, observed, progress)
     card = _scorecard(candidate, windows, statistics)

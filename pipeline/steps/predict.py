@@ -46,9 +46,10 @@ def run(request: PredictRequest, settings: Settings, progress: Progress) -> Rece
             mend="promote a model with an earlier cut-off, or ask for a later issue time",
         )
     issue_time = to_seconds(request.as_of)
-    cubes = reading.open_cubes(world, settings, request.as_of, start=reading.needed_from(world, issue_time), absent_is_fine=True)
+    known = reading.open_inputs(world, settings, request.as_of, live=True)
+    cubes = known.cubes
     state = inputs({d: freshness(cubes[d], as_of=issue_time, steps=world.domains[d].context) for d in cubes})
-    windows = reading.windows_of(world, candidate, cubes, as_of=issue_time, live=True)
+    windows = reading.windows_of(world, candidate, known, as_of=issue_time, live=True)
     models = reading.load_models(candidate)
     domains, absent = {}, [name for name in world.domains if name not in windows.domains]
     with progress.stage("predict", len(windows.domains), "domains") as stage:

@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,34 +14,28 @@ from numpy.typing import NDArray
 from pipeline.contracts.cubes import NEVER
 from pipeline.contracts.times import format_instant, from_seconds
 from pipeline.errors import StoreError
-from pipeline.stores.cube_format import REVISION_TYPES, aggregate_of, content_digest
+from pipeline.stores.cube_format import REVISION_TYPES, TEXTS, DomainCheck, aggregate_of, axis_of, content_digest
 from pipeline.stores.cube_reader import read_nodes
+from pipeline.stores.cube_texts import TextCheck
 from pipeline.telemetry import Progress, Stage
 
 _SHOWN = 20
 _SUFFIXES = ("", "_flag", "_latency")
-_SMALL = ("valid_time", "node_id", "latitude", "longitude", "node_known_time")
+_SMALL = ("node_id", "latitude", "longitude", "node_known_time")
 _BOOKS = ("chunks/known_time", "chunks/digest", "chunks/missing", "chunks/revision_start")
 
 
-@dataclass(frozen=True, kw_only=True)
-class DomainCheck:
-    """What a verified domain holds: `chunks` at rest that were read, their `bytes` unpacked, the recomputed digest."""
-
-    arrays: int
-    chunks: int
-    bytes: int
-    digest: str
-
-
 def check_domains(session: Any, groups: Mapping[str, Any], url: str, progress: Progress) -> dict[str, DomainCheck]:
-    """Check every domain of a snapshot.
+    """Check every group of a snapshot.
 
     Raises:
         StoreError: Naming each damaged place.
     """
     try:
-        checks = {name: _DomainCheck(session, group, name) for name, group in sorted(groups.items())}
+        checks: dict[str, _DomainCheck | TextCheck] = {
+            name: TextCheck(group, name) if name.startswith(TEXTS) else _DomainCheck(session, group, name)
+            for name, group in sorted(groups.items())
+        }
     except (KeyError, TypeError) as error:
         raise _damaged(url, [f"the attributes of a domain: {type(error).__name__}: {error}"]) from error
     total = sum(check.size for check in checks.values())
@@ -74,8 +67,9 @@ class _DomainCheck:
         self.book = dict(group.attrs["cubecast"])
         self.digest = str(self.book["digest"])
         self.variables, self.chunk_steps = list(self.book["variables"]), int(self.book["chunk_steps"])
-        self.small = [*_SMALL, *(["ends"] if "ends" in group else []), *_BOOKS]
-        self.size = -(-group["valid_time"].shape[0] // self.chunk_steps) * len(self.variables) * len(_SUFFIXES)
+        self.axis = str(axis_of(group).basename)
+        self.small = [self.axis, *_SMALL, *(["ends"] if "ends" in group else []), *_BOOKS]
+        self.size = -(-group[self.axis].shape[0] // self.chunk_steps) * len(self.variables) * len(_SUFFIXES)
         self._bytes = self._chunks = 0
 
     def run(self, stage: Stage) -> DomainCheck:
@@ -124,7 +118,7 @@ class _DomainCheck:
     def _check_books(self, small: Mapping[str, NDArray[Any] | None], revisions: Mapping[str, NDArray[Any] | None]) -> None:
         """The content digest, and where each chunk's revisions begin."""
         columns = {name: column for name, column in revisions.items() if column is not None}
-        axis, digests, starts = small["valid_time"], small["chunks/digest"], small["chunks/revision_start"]
+        axis, digests, starts = small[self.axis], small["chunks/digest"], small["chunks/revision_start"]
         if len(columns) < len(revisions) or axis is None or digests is None or starts is None or any(a is None for a in small.values()):
             return  # the place is named already
         words = [[name, str(self.group[name].attrs.get("units")), aggregate_of(self.group[name].attrs)] for name in self.variables]
@@ -137,8 +131,8 @@ class _DomainCheck:
 
     def _check_chunk(self, k: int, small: Mapping[str, NDArray[Any] | None], earliest: NDArray[np.int64]) -> None:
         """One time chunk of every array against its digest and its entry in the books."""
-        start, stop = k * self.chunk_steps, min((k + 1) * self.chunk_steps, self.group["valid_time"].shape[0])
-        state, missing, latest, axis, whole = hashlib.sha256(), [], 0, small["valid_time"], True
+        start, stop = k * self.chunk_steps, min((k + 1) * self.chunk_steps, self.group[self.axis].shape[0])
+        state, missing, latest, axis, whole = hashlib.sha256(), [], 0, small[self.axis], True
         for name in self.variables:
             parts = [self._read(name + suffix, start, stop) for suffix in _SUFFIXES]
             for part in parts:

@@ -13,7 +13,7 @@ from pipeline.contracts.flags import Flag
 from pipeline.contracts.nodes import NodeSet
 from pipeline.cube.differences import DomainBook
 from pipeline.errors import StoreError
-from pipeline.stores.cube_format import REVISION_TYPES
+from pipeline.stores.cube_format import REVISION_TYPES, axis_of
 
 
 def read_nodes(group: Any) -> NodeSet:
@@ -33,7 +33,7 @@ def read_book(group: Any) -> DomainBook:
     book = group.attrs["cubecast"]
     return DomainBook(
         title=group.attrs["title"],
-        valid_time=group["valid_time"][:],
+        valid_time=axis_of(group)[:],
         nodes=read_nodes(group),
         variables=tuple(book["variables"]),
         chunk_steps=book["chunk_steps"],
@@ -77,7 +77,7 @@ class _Chunks:
 
 def read_domain(group: Any, domain: str, as_of: int, start: int | None, snapshot: str) -> DomainCube:
     """The group's state as it was known at `as_of` (seconds UTC), from `start` on."""
-    book, valid_time = group.attrs["cubecast"], group["valid_time"][:]
+    book, valid_time = group.attrs["cubecast"], axis_of(group)[:]
     stop = int(np.searchsorted(valid_time, as_of, side="right"))
     begin = 0 if start is None else min(int(np.searchsorted(valid_time, start, side="left")), stop)
     all_nodes, heard = read_nodes(group), np.flatnonzero(group["node_known_time"][:] <= as_of)

@@ -100,6 +100,11 @@ class CubeWriter:
         self._templates: dict[str, GroupTemplate] = {}
 
     @property
+    def store(self) -> Any:
+        """The Zarr store of the session that will be committed; for writers in this process, after `merge`."""
+        return self._session.store
+
+    @property
     def base(self) -> str:
         """The snapshot that this build starts from."""
         return str(self._session.snapshot_id)
@@ -114,7 +119,7 @@ class CubeWriter:
             if fresh:
                 group: Any = root.create_group(template.domain, overwrite=True)
                 for array in (*value_arrays(template), *small_arrays(template), *revision_arrays(0)):
-                    _create(group, array)
+                    create_array(group, array)
             else:
                 for array in (*value_arrays(template), *small_arrays(template)):
                     if root[template.domain][array.path].shape != array.shape:
@@ -161,7 +166,7 @@ class CubeWriter:
                     },
                 }
             )
-            _write(group["chunks/revision_start"], starts)
+            write_array(group["chunks/revision_start"], starts)
         return digest
 
     def commit(self, message: str, provenance: Mapping[str, Any]) -> str:
@@ -198,7 +203,8 @@ def _codecs() -> Any:
     return [BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle"), Crc32cCodec()]
 
 
-def _create(group: Any, array: ArrayTemplate) -> None:
+def create_array(group: Any, array: ArrayTemplate) -> None:
+    """An array without values, with checksums."""
     from zarr.codecs import Crc32cCodec, ZstdCodec
 
     group.create_array(
@@ -213,7 +219,8 @@ def _create(group: Any, array: ArrayTemplate) -> None:
     )
 
 
-def _write(array: Any, values: NDArray[Any]) -> None:
+def write_array(array: Any, values: NDArray[Any]) -> None:
+    """Fill an array, every chunk of it."""
     if len(values):
         array.with_config({"write_empty_chunks": True})[:] = values
 
@@ -223,22 +230,22 @@ def _coordinates(group: Any, template: GroupTemplate, books: Sequence[RegionBook
     before = group["node_known_time"][:] if group.attrs.get("cubecast") else np.full(len(nodes), np.iinfo(np.int64).max)
     heard = np.minimum.reduce([before, *(b.node_known_time for b in books)])
     # The cells of a grid are known before they say anything.
-    _write(group["node_known_time"], heard if nodes.shape is None else np.zeros(len(nodes), np.int64))
-    _write(group["valid_time"], template.axis_T)
-    _write(group["node_id"], np.array(nodes.ids, dtype=object))
-    _write(group["latitude"], nodes.latitude)
-    _write(group["longitude"], nodes.longitude)
+    write_array(group["node_known_time"], heard if nodes.shape is None else np.zeros(len(nodes), np.int64))
+    write_array(group[template.axis_name], template.axis_T)
+    write_array(group["node_id"], np.array(nodes.ids, dtype=object))
+    write_array(group["latitude"], nodes.latitude)
+    write_array(group["longitude"], nodes.longitude)
     if nodes.ends is not None:
-        _write(group["ends"], nodes.ends)
+        write_array(group["ends"], nodes.ends)
     for name in ("known_time", "missing"):
         values = group[f"chunks/{name}"][:]
         for book in books:
             values[book.chunk] = getattr(book, name)
-        _write(group[f"chunks/{name}"], values)
+        write_array(group[f"chunks/{name}"], values)
     digests = group["chunks/digest"][:]
     for book in books:
         digests[book.chunk] = np.frombuffer(book.digest, np.uint8)
-    _write(group["chunks/digest"], digests)
+    write_array(group["chunks/digest"], digests)
 
 
 def _check_complete(template: GroupTemplate, arrays: Mapping[str, NDArray[Any]], steps: int) -> None:

@@ -13,12 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.contracts.cubes import DomainCube
+from pipeline.contracts.cubes import DomainCube, TextCube
 from pipeline.contracts.nodes import NodeSet
 from pipeline.contracts.times import to_seconds
 from pipeline.cube.differences import DomainBook
+from pipeline.cube.groups import FUTURE
 from pipeline.errors import ConfigError, ConflictError, NotYetAvailable, StoreError
-from pipeline.stores.cube_check import DomainCheck, check_domains
+from pipeline.stores.cube_check import check_domains
+from pipeline.stores.cube_format import TEXTS, DomainCheck, axis_of
+from pipeline.stores.cube_texts import TextState, read_documents, text_state
 from pipeline.telemetry import Progress
 
 BRANCH = "main"
@@ -88,6 +91,32 @@ class CubeStore:
         with self._reading(f"{self.url}/{domain}"):
             return read_domain(self._group(domain), domain, to_seconds(as_of), start, self.snapshot)
 
+    def open_runs(self, as_of: datetime, domain: str, *, start: int | None = None) -> DomainCube:
+        """What others had forecast for a domain by `as_of`: its axis are the starts of runs, its nodes steps after them at places.
+
+        Otherwise as `open`; a domain for which nothing was ever built raises `NotYetAvailable`.
+        """
+        return self.open(as_of, domain + FUTURE, start=start)
+
+    def open_texts(self, as_of: datetime, stream: str, *, since: int | None = None) -> TextCube:
+        """The documents of a stream that were known at `as_of`; with `since` (seconds UTC) only what became known after it.
+
+        Raises:
+            NotYetAvailable: The cube or the stream was never built.
+            StoreError: The storage is out of reach, or a checksum does not match.
+        """
+        with self._reading(f"{self.url}/{TEXTS}{stream}"):
+            return read_documents(self._group(TEXTS + stream), stream, to_seconds(as_of), since, self.snapshot)
+
+    def texts(self) -> dict[str, TextState]:
+        """What each stream of documents holds.
+
+        Raises:
+            NotYetAvailable: The cube was never built.
+        """
+        with self._reading(self.url):
+            return {name.removeprefix(TEXTS): text_state(group) for name, group in sorted(self._root.items()) if name.startswith(TEXTS)}
+
     def state(self) -> CubeState:
         """Sizes, digests and missing shares of the newest snapshot.
 
@@ -95,7 +124,7 @@ class CubeStore:
             NotYetAvailable: The cube was never built.
         """
         with self._reading(self.url):
-            return CubeState(snapshot=self.snapshot, domains={name: _state(self._group(name)) for name in sorted(self._root)})
+            return CubeState(snapshot=self.snapshot, domains={name: _state(self._group(name)) for name in self.domains()})
 
     def history(self) -> list[dict[str, Any]]:
         """Snapshots, newest first: id, written_time, message and provenance.
@@ -128,7 +157,7 @@ class CubeStore:
             NotYetAvailable: The cube was never built.
         """
         with self._reading(self.url):
-            return sorted(self._root)
+            return sorted(name for name in self._root if not name.startswith(TEXTS))
 
     def book(self, domain: str) -> DomainBook:
         """What one domain holds, without its values: coordinates, digests, revisions, attributes.
@@ -250,7 +279,7 @@ def storage_errors(asked: str, mend: str = _MEND_WRITING) -> Iterator[None]:
 
 
 def _state(group: Any) -> DomainState:
-    book, valid_time = group.attrs["cubecast"], group["valid_time"]
+    book, valid_time = group.attrs["cubecast"], axis_of(group)
     steps, cells = valid_time.shape[0], max(valid_time.shape[0] * group["latitude"].shape[0], 1)
     missing: NDArray[np.int64] = group["chunks/missing"][:].sum(axis=0)
     return DomainState(

@@ -136,6 +136,17 @@ class ObservationStore:
         table = table.select(wanted)
         return table if dictionaries else table.cast(pa.schema([self.schema.field(name) for name in wanted]))
 
+    def rows_since(self, number: int, columns: Iterable[str]) -> pa.Table:
+        """These columns of all rows of the batches after `number`, in no particular order.
+
+        Raises:
+            StoreError: A file is gone or damaged.
+        """
+        wanted = list(columns)
+        pieces = self._pieces(self.commits()[number:], lambda _: True, wanted)
+        empty = _dictionary_schema(pa.schema([self.schema.field(name) for name in wanted])).empty_table()
+        return pa.concat_tables([empty, *pieces]).cast(pa.schema([self.schema.field(name) for name in wanted]))
+
     def rejections(self) -> pa.Table:
         """Every row that was not taken, with file, row, reason and text, in order of arrival."""
         tables = [pq.read_table(pa.BufferReader(self._proved(c.rejections))) for c in self.commits() if c.rejections is not None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -11,23 +12,33 @@ from numpy.typing import NDArray
 
 from pipeline.alignment.graph import edges
 from pipeline.alignment.time_grid import DAY, axis, local_slots, step_seconds, steps_ahead
-from pipeline.contracts.cubes import NEVER, DomainCube
+from pipeline.contracts.cubes import NEVER, DomainCube, TextCube
 from pipeline.contracts.nodes import NodeSet
 from pipeline.contracts.times import from_seconds, to_seconds
 from pipeline.contracts.windows import FOLD_CODES, DomainWindows, Scaler, WindowSet
 from pipeline.contracts.worlds import Domain, World
+from pipeline.cube.groups import FUTURE, groups_of
 from pipeline.errors import ContractError, LookaheadError
 from pipeline.windows.folds import fold_boundaries, fold_codes
+from pipeline.windows.future import build_future
 from pipeline.windows.history import Series, coarse_means, history_names, longest_lag, past_steps, season_history
 from pipeline.windows.index import issue_lag, live_window, patches_of, training_windows
 from pipeline.windows.scaling import fit_scaler, scale_values
+from pipeline.windows.texts import build_texts
 
 _SESSION_DAYS = 2
 """Days that surely hold a session on average, holidays included."""
 
 
 def build_windows(
-    world: World, cubes: Mapping[str, DomainCube], *, as_of: int, scalers: Mapping[str, Scaler] | None, live: bool
+    world: World,
+    cubes: Mapping[str, DomainCube],
+    *,
+    as_of: int,
+    scalers: Mapping[str, Scaler] | None,
+    live: bool,
+    runs: Mapping[str, DomainCube] | None = None,
+    texts: Mapping[str, TextCube] | None = None,
 ) -> WindowSet:
     """Everything a model may see as of one cut-off.
 
@@ -39,6 +50,8 @@ def build_windows(
         as_of: The cut-off, seconds UTC.
         scalers: Those that the model was trained with; None fits them on the training fold.
         live: Only one window per domain, issued at `as_of`; needs `scalers`.
+        runs: Per domain what others forecast for it, read with this `as_of`.
+        texts: Per stream its documents, read with this `as_of`.
 
     Raises:
         LookaheadError: A cube was read as of a later instant.
@@ -46,12 +59,26 @@ def build_windows(
     """
     if live and scalers is None:
         raise ContractError(asked="a live window", found="no scalers", mend="hand over those that the model was trained with")
-    for cube in cubes.values():
-        _check_cut_off(cube, as_of)
+    for kind, found in (("cube", cubes), ("runs of", runs or {}), ("documents", texts or {})):
+        for name, cube in found.items():
+            _check_cut_off(f"{kind} {name}", cube.as_of, as_of)
     heard = {name: cube for name, cube in cubes.items() if len(cube.nodes)}
-    domains = {
-        n: _domain(world, n, heard[n], as_of, None if scalers is None else scalers.get(n), live) for n in world.domains if n in heard
-    }
+    groups = groups_of(world)
+    domains = {}
+    for name in (n for n in world.domains if n in heard):
+        domains[name] = _domain(world, name, heard[name], as_of, None if scalers is None else scalers.get(name), live)
+        group = groups.get(name + FUTURE)
+        if group is not None and group.runs is not None and (group.name in scalers if scalers is not None else name in (runs or {})):
+            future = build_future(
+                group,
+                group.runs,
+                (runs or {}).get(name),
+                heard[name].nodes,
+                domains[name],
+                scaler=None if scalers is None else scalers[group.name],
+                fitted_by=fold_boundaries(world, name, as_of)[0],
+            )
+            domains[name] = replace(domains[name], future=future)
     return WindowSet(
         world=world.name,
         world_digest=world.digest,
@@ -59,6 +86,10 @@ def build_windows(
         as_of=as_of,
         snapshot=next((c.snapshot for c in cubes.values()), ""),
         domains=domains,
+        texts={
+            name: build_texts(stream, (texts or {}).get(name), {n: heard[n].nodes for n in domains}, domains, as_of)
+            for name, stream in world.texts.items()
+        },
     )
 
 
@@ -70,13 +101,13 @@ def earliest_needed(world: World, domain: str, as_of: int) -> int:
     return max(as_of - (steps + 1) * seconds, to_seconds(world.domain_start(domain)))
 
 
-def _check_cut_off(cube: DomainCube, as_of: int) -> None:
-    if cube.as_of == as_of:
+def _check_cut_off(what: str, read: int, as_of: int) -> None:
+    if read == as_of:
         return
-    kind = LookaheadError if cube.as_of > as_of else ContractError
+    kind = LookaheadError if read > as_of else ContractError
     raise kind(
         asked=f"windows as of {from_seconds(as_of)}",
-        found=f"cube {cube.domain} read as of {from_seconds(cube.as_of)}",
+        found=f"{what} read as of {from_seconds(read)}",
         mend="open the cube with the same as_of",
     )
 
