@@ -1,78 +1,30 @@
-"""How a step is launched: the CLI's command as a child process, its exit code as a decision. No other DAG file knows."""
+"""A step as a task: its request, where it runs, and its exit code as a decision. DAG files know nothing else of steps."""
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
-import signal
-import subprocess
-import tempfile
-import threading
-from collections.abc import Iterable, Mapping
-from datetime import timedelta
-from typing import IO, Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
-from airflow.sdk import Asset, BaseOperator, Param
+from airflow.sdk import Asset, BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-from pipeline.api import Receipt, Request, child_environment, command, die_with_parent
+from dags._child import Child
+from dags._house import times
+from pipeline.api import Receipt, Request, World, read_launch
 
 IN_RECEIPT = {"step", "world", "as_of", "outcome", "ids", "counts", "paths"}
 COME_BACK = (74, 75)
 STOP = (2, 65, 70, 78)
-TIMES = {
-    "issue_time": Param(
-        None,
-        type=["null", "string"],
-        format="date-time",
-        title="Issue time",
-        description="The information cut-off of the forecast, with its offset: 2014-09-30T06:00:00Z. Comes with the event where an asset triggers.",
-    ),
-    "now": Param(
-        None,
-        type=["null", "string"],
-        format="date-time",
-        title="Now",
-        description="What time it is in the world: deliveries are fetched and forecasts verified as of it. By default the issue time.",
-    ),
-}
 
 
-def asset(world: str, name: str) -> Asset:
-    """What one DAG of a world hands to the next."""
-    return Asset(name=f"{world}/{name}", uri=f"cubecast://{world}/{name}", group="cubecast")
+class Runner(Protocol):
+    """Runs a request somewhere else than in this process."""
 
+    def run(self, request: Request, context: Any) -> tuple[int, str]:
+        """Its exit code and its receipt."""
 
-def house(world: str, name: str, **more: Any) -> dict[str, Any]:
-    """What all DAGs have in common, as arguments of `@dag`."""
-    retry = {
-        "retries": 3,
-        "retry_delay": timedelta(seconds=15),
-        "retry_exponential_backoff": True,
-        "max_retry_delay": timedelta(minutes=10),
-    }
-    return {
-        "dag_id": f"{world}__{name}",
-        "tags": ["cubecast", world, name],
-        "params": TIMES | more.pop("params", {}),
-        "max_active_runs": 1,
-        "catchup": False,
-        "default_args": {"owner": "cubecast", **retry},
-        **more,
-    }
-
-
-def times(events: Mapping[Any, Iterable[Any]], params: Mapping[str, Any]) -> dict[str, str]:
-    """The explicit times of a run, `issue_time` and `now`: from the newest event that triggered it, else from its parameters."""
-    carried = [event.extra for found in events.values() for event in found if event.extra.get("issue_time")]
-    given = max(carried, key=lambda extra: str(extra["issue_time"])) if carried else params
-    if not given.get("issue_time"):
-        raise AirflowFailException(
-            "Asked: a run of this DAG. Found: neither an asset event nor a parameter that carries an issue time. "
-            "Mend: trigger it with issue_time, such as 2014-09-30T06:00:00Z, or run the world's ingest DAG."
-        )
-    return {"issue_time": given["issue_time"], "now": given.get("now") or given["issue_time"]}
+    def kill(self) -> None:
+        """End it."""
 
 
 class Step(BaseOperator):
@@ -80,8 +32,9 @@ class Step(BaseOperator):
 
     Args:
         request: The kind of request.
-        world: The world's name.
+        world: The world.
         clock: Which of the run's times is the request's `as_of`.
+        issued_by: The task of this run that says at which issue time, instead of the run itself.
         fields: Further fields of the request.
         from_params: Fields that the run's parameters of the same name give, where they are set.
         model_of: The task of this run whose receipt names the model to use.
@@ -92,11 +45,12 @@ class Step(BaseOperator):
         self,
         *,
         request: type[Request],
-        world: str,
+        world: World,
         clock: str,
         fields: Mapping[str, Any] | None = None,
         from_params: tuple[str, ...] = (),
         model_of: str | None = None,
+        issued_by: str | None = None,
         announces: Asset | None = None,
         **rest: Any,
     ) -> None:
@@ -106,60 +60,50 @@ class Step(BaseOperator):
         )
         self.request, self.world, self.clock = request, world, clock
         self.fields, self.from_params, self.announces = dict(fields or {}), from_params, announces
-        self.model_of = model_of
-        self.child: subprocess.Popen[str] | None = None
+        self.model_of, self.issued_by = model_of, issued_by
+        self.runner: Runner | None = None
 
     def execute(self, context: Any) -> dict[str, Any]:
         """Build the request, run it, return its receipt."""
-        when = times(context["triggering_asset_events"], context["params"])
+        when = times(context)
+        if self.issued_by:
+            when = when | {"issue_time": context["ti"].xcom_pull(task_ids=self.issued_by)}
+        receipt = self.perform(self.ask(context, when), context)
+        if self.announces:
+            found = receipt.model_dump(mode="json", include={"ids", "counts"})
+            context["outlet_events"][self.announces].extra = {**when, **found}
+        return receipt.model_dump(mode="json", include=IN_RECEIPT)
+
+    def ask(self, context: Any, when: Mapping[str, str]) -> Request:
+        """The request of this run."""
         chosen = {name: context["params"][name] for name in self.from_params if context["params"].get(name) is not None}
         received = {"received_time": when["now"]} if "received_time" in self.request.model_fields else {}
         if self.model_of:
             chosen["model_id"] = context["ti"].xcom_pull(task_ids=self.model_of)["ids"]["model_id"]
-        request = self.request.model_validate({"world": self.world, "as_of": when[self.clock]} | received | self.fields | chosen)
-        code, receipt = self.run_child(request)
+        return self.request.model_validate({"world": self.world.name, "as_of": when[self.clock]} | received | self.fields | chosen)
+
+    def perform(self, request: Request, context: Any) -> Receipt:
+        """Run a request in a process of its own; its exit code decides what becomes of the task."""
+        code, receipt = self.run_child(request, context)
         context["ti"].xcom_push(key="exit_code", value=code)
         decide(code, request)
-        found = Receipt.model_validate_json(receipt).model_dump(mode="json", include=IN_RECEIPT)
-        if self.announces:
-            context["outlet_events"][self.announces].extra = {**when, "ids": found["ids"], "counts": found["counts"]}
-        return found
+        return Receipt.model_validate_json(receipt)
 
-    def run_child(self, request: Request) -> tuple[int, str]:
-        """The exit code and the last line of stdout of the request's command; its stderr goes to the task's log."""
-        die_with_parent(os.getppid())
-        words = [*command(request), "--die-with-parent", str(os.getpid())]
-        self.log.info("%s", " ".join(words))
-        with tempfile.TemporaryFile("w+") as out:
-            self.child = subprocess.Popen(  # noqa: S603
-                words,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=subprocess.PIPE,
-                text=True,
-                env=child_environment(),
-                start_new_session=True,
-            )
-            reader = threading.Thread(target=self._pass_on, args=(self.child.stderr,), daemon=True)
-            reader.start()
-            try:
-                code = self.child.wait()
-            finally:
-                self.on_kill()
-            reader.join(timeout=10)
-            out.seek(0)
-            return code, (out.read().splitlines() or [""])[-1]
+    def run_child(self, request: Request, context: Any) -> tuple[int, str]:
+        """The exit code of the request's command and its receipt as one line."""
+        launch, memory = read_launch(), self.world.schedule.memory if self.world.schedule else None
+        if launch.kind == "kubernetes":
+            from dags._pod import Pod
 
-    def _pass_on(self, stderr: IO[str] | None) -> None:
-        with stderr or contextlib.nullcontext(()) as lines:
-            for line in lines:
-                self.log.info("%s", log_line(line))
+            self.runner = Pod(launch, memory)
+        else:
+            self.runner = Child(lambda line: self.log.info("%s", line), memory)
+        return self.runner.run(request, context)
 
     def on_kill(self) -> None:
         """End the step and whatever it started."""
-        if self.child is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.child.pid, signal.SIGKILL)
+        if self.runner is not None:
+            self.runner.kill()
 
 
 def decide(code: int, request: Request) -> None:
@@ -170,17 +114,3 @@ def decide(code: int, request: Request) -> None:
         raise AirflowException(
             f"{request.step} {request.world} ended with {code}: {'come back' if code in COME_BACK else 'killed'}; will retry"
         )
-
-
-def log_line(line: str) -> str:
-    """One line of a step's stderr as people read it."""
-    try:
-        state = json.loads(line)
-        if state["event"] == "error":
-            return f"{state['error']}: {state['asked']}: {state['found']}. Mend: {state['mend']}"
-        count = (
-            f" {state['done']:,.0f}{'/{:,.0f}'.format(state['total']) if state['total'] else ''} {state['unit']}" if state["done"] else ""
-        )
-        return f"{state['event']} {state['stage']}{count} {state['note']} ({state['seconds']} s)"
-    except (ValueError, KeyError, TypeError):
-        return line.rstrip()

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from airflow.sdk import dag
 
-from dags._steps import Step, asset, house
-from pipeline.api import BuildCubeRequest, scheduled_worlds
+from dags._house import asset, house, woken_by
+from dags._steps import Step
+from pipeline.api import BuildCubeRequest, World, load_world, scheduled_worlds
 
 
-def cube(world: str) -> None:
+def cube(world: World) -> None:
     """The cube DAG of a world."""
 
-    @dag(**house(world, "cube"), schedule=[asset(world, "observations")], doc_md=__doc__)
+    @dag(**house(world, "cube"), schedule=woken_by(world, "observations"), doc_md=__doc__)
     def build() -> None:
         Step(request=BuildCubeRequest, world=world, clock="now", pool="cube", announces=asset(world, "cube"))
 
@@ -19,4 +20,4 @@ def cube(world: str) -> None:
 
 
 for name in scheduled_worlds():
-    cube(name)
+    cube(load_world(name))

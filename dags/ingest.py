@@ -1,31 +1,35 @@
 """Ingest: fetch what each source has delivered and parse it.
 
-Start here: trigger it with an **issue time**, and the whole chain runs: cube, training, forecast, monitoring.
-One task group per source; the observations of all sources are announced together.
+Runs at the world's own cadence, or when it is triggered with an **issue time**: then the whole chain runs, cube, training,
+forecast and monitoring. One task group per source; what has come is announced even where one source failed.
 """
 
 from __future__ import annotations
 
-from airflow.sdk import chain, dag, get_current_context, task, task_group
+from airflow.sdk import TriggerRule, chain, dag, get_current_context, task, task_group
 
-from dags._steps import Step, asset, house, times
-from pipeline.api import LandRequest, ObserveRequest, load_world, scheduled_worlds
+from dags._house import asset, at, house, times
+from dags._steps import Step
+from pipeline.api import LandRequest, ObserveRequest, World, load_world, scheduled_worlds
 
 
-def ingest(world: str) -> None:
+def ingest(world: World) -> None:
     """The ingest DAG of a world."""
     observations = asset(world, "observations")
 
-    @task(outlets=[observations], doc_md="All sources are observed: tell the cube, and hand on the times.")
+    @task(
+        outlets=[observations],
+        trigger_rule=TriggerRule.ALL_DONE if world.schedule else TriggerRule.ALL_SUCCESS,
+        doc_md="The sources are observed: tell the cube, and hand on the times.",
+    )
     def announce() -> None:
         context = get_current_context()
-        when = times(context["triggering_asset_events"], context["params"])
-        context["outlet_events"][observations].extra = {**when}
+        context["outlet_events"][observations].extra = {**times(context)}
 
-    @dag(**house(world, "ingest"), schedule=None, doc_md=__doc__)
+    @dag(**house(world, "ingest"), schedule=at(world, "ingest"), doc_md=__doc__)
     def build() -> None:
         done = announce()
-        for source in load_world(world).sources:
+        for source in world.sources:
 
             @task_group(group_id=source)
             def delivery(source: str) -> None:
@@ -39,4 +43,4 @@ def ingest(world: str) -> None:
 
 
 for name in scheduled_worlds():
-    ingest(name)
+    ingest(load_world(name))

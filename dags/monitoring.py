@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from airflow.sdk import dag
 
-from dags._steps import Step, asset, house
-from pipeline.api import VerifyRequest, scheduled_worlds
+from dags._house import house, woken_by
+from dags._steps import Step
+from pipeline.api import VerifyRequest, World, load_world, scheduled_worlds
 
 
-def monitoring(world: str) -> None:
+def monitoring(world: World) -> None:
     """The monitoring DAG of a world."""
 
-    @dag(**house(world, "monitoring"), schedule=[asset(world, "forecast")], doc_md=__doc__)
+    @dag(**house(world, "monitoring"), schedule=woken_by(world, "cube" if world.schedule else "forecast"), doc_md=__doc__)
     def build() -> None:
         Step(request=VerifyRequest, world=world, clock="now")
 
@@ -19,4 +20,4 @@ def monitoring(world: str) -> None:
 
 
 for name in scheduled_worlds():
-    monitoring(name)
+    monitoring(load_world(name))

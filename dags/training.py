@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from airflow.sdk import Param, chain, dag
 
-from dags._steps import Step, asset, house
-from pipeline.api import EvaluateRequest, PromoteRequest, TrainRequest, scheduled_worlds
+from dags._house import asset, at, house, woken_by
+from dags._steps import Step
+from pipeline.api import EvaluateRequest, PromoteRequest, TrainRequest, World, load_world, scheduled_worlds
 
 PARAMS = {
     "recipe": Param(
@@ -16,10 +17,10 @@ PARAMS = {
 }
 
 
-def training(world: str) -> None:
+def training(world: World) -> None:
     """The training DAG of a world."""
 
-    @dag(**house(world, "training", params=PARAMS), schedule=[asset(world, "cube")], doc_md=__doc__)
+    @dag(**house(world, "training", params=PARAMS), schedule=at(world, "train") or woken_by(world, "cube"), doc_md=__doc__)
     def build() -> None:
         train = Step(request=TrainRequest, world=world, clock="issue_time", from_params=tuple(PARAMS), pool="gpu")
         evaluate = Step(request=EvaluateRequest, world=world, clock="issue_time", model_of="train", pool="gpu")
@@ -30,4 +31,4 @@ def training(world: str) -> None:
 
 
 for name in scheduled_worlds():
-    training(name)
+    training(load_world(name))

@@ -17,11 +17,12 @@ from models.joint import JointModel
 from models.prediction import Prediction, Predictor
 from models.predictor import JointPredictor
 from models.progress import Progress
-from models.recipes import RECIPES
+from models.recipes import RECIPES, continued
 from models.shapes import DomainShape, shape_of
 from models.state import Fitted, common_meta, pack, read_shapes, shape_arrays, unpack
 from models.training.folds import folds_of
 from models.training.loop import Trainer, reproducible, training_precision
+from pipeline.contracts.provenance import digest_bytes
 from pipeline.contracts.times import format_instant, from_seconds
 from pipeline.contracts.windows import WindowSet
 from pipeline.errors import ConfigError, ContractError, NotYetAvailable
@@ -31,6 +32,7 @@ __all__ = [
     "ModelConfig",
     "Prediction",
     "Predictor",
+    "continued",
     "fit",
     "fit_baselines",
     "load",
@@ -52,7 +54,15 @@ def resolve_config(recipe: str, options: Mapping[str, object]) -> ModelConfig:
     return with_options(RECIPES[recipe](), options)
 
 
-def fit(windows: WindowSet, config: ModelConfig, *, seed: int, progress: Progress, checkpoint: Path | None = None) -> Fitted:
+def fit(
+    windows: WindowSet,
+    config: ModelConfig,
+    *,
+    seed: int,
+    progress: Progress,
+    checkpoint: Path | None = None,
+    initial: Fitted | None = None,
+) -> Fitted:
     """The joint model, trained on the training folds, each domain at its best epoch on its validation fold.
 
     The same windows, configuration and seed give the same bytes on the same kind of processor. A domain without
@@ -64,10 +74,11 @@ def fit(windows: WindowSet, config: ModelConfig, *, seed: int, progress: Progres
         seed: Of weights, order and dropout.
         progress: Where to report.
         checkpoint: A file that is replaced after each epoch and from which a killed training goes on, bit for bit.
+        initial: An earlier joint model, whose weights this one starts from (warm start); None starts from the seed.
 
     Raises:
         NotYetAvailable: No domain has a training window.
-        ContractError: The loss is no number, or the checkpoint is of another training.
+        ContractError: `initial` is no joint model of this version, the loss is no number, or the checkpoint is of another training.
         StoreError: The checkpoint cannot be written.
     """
     shapes, notes = _usable(windows)
@@ -79,8 +90,10 @@ def fit(windows: WindowSet, config: ModelConfig, *, seed: int, progress: Progres
             mend="wait for more data, ask for a later --as-of, or shorten context and horizon",
         )
     with reproducible(config.threads):
-        trainer = Trainer(windows, shapes, leading, config, seed)
+        trainer = Trainer(windows, shapes, leading, config, seed, initial)
         identity = {"window_digest": windows.digest, "config_digest": config.digest, "seed": seed}
+        if initial is not None:
+            identity["initial"] = digest_bytes(initial.state)
         trainer.run(progress, checkpoint, identity)
     arrays = shape_arrays(shapes)
     for domain, best in trainer.best.items():

@@ -37,7 +37,7 @@ class JointPredictor:
         return {domain: shape.scaler for domain, shape in self._shapes.items()}
 
     def predict(self, windows: WindowSet, domain: str, index_W: NDArray[np.int64], *, split: bool = True) -> Prediction:
-        """Forecasts of these windows of one domain; see `Predictor`.
+        """Forecasts of these windows of one domain; see `Predictor`. One window alone gives the same bits on any number of cores.
 
         Raises:
             ContractError: The model does not forecast that domain, or the windows are not those it was trained for.
@@ -49,7 +49,7 @@ class JointPredictor:
         model, gatherers = self._models[domain], self._gatherers_of(windows)
         size = max(1, _ROWS // len(self._shapes[domain].node_ids))
         chunks = []
-        with torch.inference_mode(), reproducible(torch.get_num_threads()):
+        with torch.inference_mode(), reproducible(1 if len(index_W) == 1 else torch.get_num_threads()):
             for start in range(0, max(len(index_W), 1), size):
                 chunks.append(self._chunk(model, gatherers, windows, domain, np.asarray(index_W[start : start + size], np.int64), split))
         return Prediction(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from models.config import ModelConfig
 
@@ -39,6 +40,12 @@ def tiny() -> ModelConfig:
         precision="float32",
         threads=1,
     )
+
+
+def continued(config: ModelConfig) -> ModelConfig:
+    """The configuration of a training that goes on from another model's weights: a quarter of the epochs, at smaller steps."""
+    epochs = max(1, config.epochs // 4)
+    return replace(config, epochs=epochs, patience=epochs, learning_rate=config.learning_rate * 0.3)
 
 
 RECIPES: dict[str, Callable[[], ModelConfig]] = {"small": small, "tiny": tiny}

@@ -16,11 +16,11 @@ from pipeline.command_options import AsOf, Json, JsonObject, Parent, WorldName, 
 from pipeline.cube_commands import cube_app
 from pipeline.endings import INTERRUPTED, TERMINATED, Terminated, report, report_end, report_unplanned, terminate
 from pipeline.errors import ConfigError, CubecastError, StoreError
+from pipeline.forecast_commands import forecasts_app
+from pipeline.metric_commands import metrics_app, state_of
 from pipeline.model_commands import models_app
 from pipeline.settings import read_settings, share_processors
 from pipeline.step_commands import perform, steps_app
-from pipeline.stores.objects import ObjectStore
-from pipeline.stores.receipts import Receipts
 
 app = typer.Typer(
     name="cubecast",
@@ -38,6 +38,8 @@ app.add_typer(worlds_app, name="worlds", rich_help_panel="Look")
 app.add_typer(sources_app, name="sources", rich_help_panel="Look")
 app.add_typer(models_app, name="models", rich_help_panel="Look")
 app.add_typer(cube_app, name="cube", rich_help_panel="Look")
+app.add_typer(forecasts_app, name="forecasts", rich_help_panel="Look")
+app.add_typer(metrics_app, name="metrics", rich_help_panel="Look")
 app.add_typer(airflow_app, name="airflow", rich_help_panel="Run")
 
 
@@ -59,11 +61,9 @@ def run(world: WorldName, as_of: AsOf = None, as_json: Json = False, parent: Par
 @app.command("status", rich_help_panel="Look", epilog=example("cubecast status --world aarhus --json"))
 def status(world: WorldName, as_json: JsonObject = False) -> None:
     """The latest issue time, what each step did, and where the forecast lies."""
-    from pipeline.status import collect, show
+    from pipeline.status import show
 
-    loaded = api.load_world(world)
-    store = read_settings().store
-    state = collect(loaded, store, Receipts(ObjectStore(store)).newest(loaded.name))
+    state = state_of(api.load_world(world))
     if as_json:
         print(json.dumps(state, ensure_ascii=False))
     else:
@@ -122,6 +122,14 @@ def airflow_ui(world: WorldName = "synthetic") -> None:
     from pipeline.local_airflow.launch import serve
 
     raise typer.Exit(serve(api.load_world(world), settings=read_settings()))
+
+
+@airflow_app.command("prepare", epilog=example("cubecast airflow prepare"))
+def airflow_prepare() -> None:
+    """Bring the database, the pools, the password and the bucket of a shared Airflow up to date; needed once, harmless again."""
+    from pipeline.local_airflow.prepare import prepare
+
+    print(json.dumps(prepare(read_settings())))
 
 
 def _guarded(arguments: list[str]) -> int:

@@ -4,27 +4,31 @@ from __future__ import annotations
 
 import json
 import sys
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from pipeline.contracts.times import format_instant
+from pipeline.contracts.times import format_duration, format_instant
 from pipeline.contracts.world_files import load_world, world_names
+from pipeline.contracts.world_types import Duration
 from pipeline.contracts.worlds import Instant, World
 from pipeline.process_tree import die_with_parent
-from pipeline.settings import child_environment, read_settings
+from pipeline.settings import Launch, child_environment, read_launch, read_settings
 
 __all__ = [
     "STEPS",
     "BuildCubeRequest",
     "EvaluateRequest",
+    "InputsRequest",
     "LandRequest",
+    "Launch",
     "ObserveRequest",
     "PredictRequest",
     "PromoteRequest",
     "PublishRequest",
     "Receipt",
+    "ReplayRequest",
     "Request",
     "TrainRequest",
     "VerifyRequest",
@@ -34,6 +38,7 @@ __all__ = [
     "die_with_parent",
     "flow",
     "load_world",
+    "read_launch",
     "scheduled_worlds",
     "world_names",
 ]
@@ -88,6 +93,8 @@ class TrainRequest(Request):
     recipe: str | None = None
     options: dict[str, Any] = {}
     seed: int = 0
+    initial: str | None = None
+    """A model whose weights the training starts from, with the recipe's settings for that."""
 
 
 class EvaluateRequest(Request):
@@ -124,6 +131,34 @@ class VerifyRequest(Request):
     step: ClassVar[str] = "verify"
 
     issue_time: Second | None = None
+
+
+class InputsRequest(Request):
+    """Whether what a forecast at `as_of` needs is there; changes nothing, and exits with 75 where a source is late."""
+
+    step: ClassVar[str] = "inputs"
+
+
+class ReplayRequest(Request):
+    """Issue the forecasts of the past, from `first` to before `last`, as they would have been issued; `as_of` is now.
+
+    They go to a lane of their own, beside the live forecasts. Slices of one lane may be asked for side by side.
+    `reforecast` applies the champion as of now to the past instead.
+    """
+
+    step: ClassVar[str] = "replay"
+
+    first: Second
+    last: Second
+    every: Duration = timedelta(hours=1)
+    mode: Literal["replay", "reforecast"] = "replay"
+    retrain: Literal["daily", "weekly", "none"] = "none"
+    since: Second | None = None
+    """When the first training is in force, the same for all slices of one lane; by default `first`."""
+    options: dict[str, Any] = {}
+    seed: int = 0
+    workers: int | None = Field(default=None, ge=1)
+    dry_run: bool = False
 
 
 STEPS: tuple[type[Request], ...] = (
@@ -173,13 +208,19 @@ def command(request: Request) -> list[str]:
     ]
     for name in type(request).model_fields:
         value = getattr(request, name)
-        if name in ("world", "as_of") or value is None or value == {}:
+        if name in ("world", "as_of") or value is None or value is False or value == {}:
             continue
         if name == "options":
             words += [w for key, v in value.items() for w in ("--set", f"{key}={json.dumps(v)}")]
         else:
-            words += [f"--{name.replace('_', '-')}", format_instant(value) if hasattr(value, "tzinfo") else str(value)]
+            words += [f"--{name.replace('_', '-')}", *([] if value is True else [_text(value)])]
     return words
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, datetime):
+        return format_instant(value)
+    return format_duration(value).replace(" ", "") if isinstance(value, timedelta) else str(value)
 
 
 def flow(world: str, *, issue_time: datetime, now: datetime) -> tuple[Request, ...]:

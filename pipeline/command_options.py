@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -27,6 +29,8 @@ _AS_OF_HELP = (
 AsOf = Annotated[str | None, typer.Option(help=_AS_OF_HELP, metavar="TIME")]
 Source = Annotated[str | None, typer.Option(help="The name of one source of the world, instead of all.")]
 ModelId = Annotated[str | None, typer.Option(help="A candidate; by default the newest as of that instant.")]
+Options = Annotated[list[str] | None, typer.Option("--set", help="One value of the recipe, such as epochs=3.", metavar="KEY=VALUE")]
+Seed = Annotated[int, typer.Option(help="The seed of everything drawn at random.")]
 Json = Annotated[
     bool, typer.Option("--json", help="One JSON line per step on stdout, its receipt; progress and errors as JSON lines on stderr.")
 ]
@@ -48,6 +52,11 @@ def read_instant(text: str | None, option: str, default: datetime) -> datetime:
         raise ConfigError(
             asked=f"{option} {text}", found=str(error), mend="write an ISO 8601 instant, such as 2014-09-30T06:00Z"
         ) from error
+
+
+def say(found: Mapping[str, Any], lines: Iterable[str], *, as_json: bool) -> None:
+    """Print what a command found: one JSON object for programs, or lines for people."""
+    print(json.dumps(found, ensure_ascii=False) if as_json else "\n".join(lines), flush=True)
 
 
 def example(text: str) -> str:

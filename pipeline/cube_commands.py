@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from pipeline import api
-from pipeline.command_options import JsonObject, WorldName, example, read_instant
+from pipeline.command_options import JsonObject, WorldName, example, read_instant, say
 from pipeline.contracts.times import format_duration, format_instant, from_seconds, parse_instant
 from pipeline.errors import ConfigError
 from pipeline.settings import read_settings
@@ -52,7 +52,7 @@ def info(world: WorldName, as_json: JsonObject = False) -> None:
         )
         lines.extend(f"  {v:24} {w['units'] or '1':10} {w['missing']:7.2%} missing" for v, w in d["variables"].items())
         lines.append(f"  digest {d['digest']}")
-    _say(found, [*lines, *_provenance_lines(newest["provenance"])], as_json=as_json)
+    say(found, [*lines, *_provenance_lines(newest["provenance"])], as_json=as_json)
 
 
 @cube_app.command("verify", epilog=example("cubecast cube verify --world aarhus"))
@@ -64,7 +64,7 @@ def verify(world: WorldName, as_json: JsonObject = False) -> None:
     domains = {n: {"arrays": c.arrays, "chunks": c.chunks, "bytes": c.bytes, "digest": c.digest} for n, c in checks.items()}
     found = {"world": loaded.name, "url": store.url, "snapshot": store.snapshot, "outcome": "whole", "domains": domains}
     lines = [f"{n}: whole: {c.arrays} arrays, {c.chunks:,} chunks, {c.bytes:,} bytes, digest {c.digest[:16]}" for n, c in checks.items()]
-    _say(found, [*lines, f"snapshot {store.snapshot} is whole"], as_json=as_json)
+    say(found, [*lines, f"snapshot {store.snapshot} is whole"], as_json=as_json)
 
 
 @cube_app.command("history", epilog=example("cubecast cube history --world aarhus"))
@@ -76,7 +76,7 @@ def history(world: WorldName, as_json: JsonObject = False) -> None:
     for entry in entries:
         lines.append(f"{entry['snapshot']}  {entry['written_time']}  {entry['message']}")
         lines.extend(_provenance_lines(entry["provenance"]))
-    _say({"world": loaded.name, "url": store.url, "snapshots": entries}, lines, as_json=as_json)
+    say({"world": loaded.name, "url": store.url, "snapshots": entries}, lines, as_json=as_json)
 
 
 @cube_app.command("diff", epilog=example("cubecast cube diff 7QK2 1CECHNKREP0F1RSTCMT0 --world aarhus"))
@@ -107,7 +107,7 @@ def diff(
     lines = [f"{name}: a new domain" for name in added] + [f"{name}: gone" for name in gone]
     for name, change in changes.items():
         lines.extend(_change_lines(name, change, both[name][1]))
-    _say(found, lines, as_json=as_json)
+    say(found, lines, as_json=as_json)
 
 
 @cube_app.command("export", epilog=example("cubecast cube export --world aarhus --domain traffic --to traffic.zarr"))
@@ -141,7 +141,7 @@ def export(
     found = {"path": str(path.resolve()), "format": chosen, "as_of": format_instant(moment), "snapshot": cube.snapshot, "sizes": sizes}
     words = ", ".join(f"{size:,} {name}" for name, size in sizes.items())
     lines = [f"{domain} of {loaded.name} as of {found['as_of']}: {words}, {len(cube.variables)} variable(s), {chosen}: {found['path']}"]
-    _say(found, lines, as_json=as_json)
+    say(found, lines, as_json=as_json)
 
 
 def _open(world: str) -> tuple[api.World, CubeStore]:
@@ -162,10 +162,6 @@ def _snapshot(known: list[str], name: str) -> str:
         found = f"{len(meant)} snapshots that begin so" if meant else f"{len(known)} snapshots, none begins so"
         raise ConfigError(asked=f"snapshot '{name}'", found=found, mend="take one that `cubecast cube history` names")
     return meant[0]
-
-
-def _say(found: Mapping[str, Any], lines: Iterable[str], *, as_json: bool) -> None:
-    print(json.dumps(found, ensure_ascii=False) if as_json else "\n".join(lines), flush=True)
 
 
 def _stamp(moment: Any) -> str | None:

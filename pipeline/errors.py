@@ -35,6 +35,10 @@ class NotYetAvailable(CubecastError):
     exit_code = 75
 
 
+class AbsentError(NotYetAvailable):
+    """The provider answers, and says that what was asked for is not there."""
+
+
 class ConflictError(CubecastError):
     """Another writer came first; nothing was written, and repeating is safe."""
 

@@ -6,7 +6,10 @@ import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+
+from pipeline.errors import ConfigError
 
 VERSION = "0.1.0"
 _PROJECT = Path(__file__).resolve().parents[1]
@@ -20,19 +23,28 @@ class Settings:
         store: Root of everything Cubecast keeps: a local folder or an `s3://bucket/prefix` URL.
         data: Folder that `data://` locations of world files name, or None where there is none.
         dask: Address of a Dask scheduler (`tcp://host:8786`), `processes:N` for a local cluster, or None for threads.
-        airflow_home: Folder of the Airflow that `cubecast airflow` starts: `<store>/airflow`, or `./.airflow` beside a store on S3.
+        cubes: Root of the cubes where they are not in `store`: those that a lane of replay reads; None: in `store`.
+        airflow_home: Folder of the Airflow that `cubecast airflow` starts or prepares: `<store>/airflow`, or `./.airflow` beside a store
+            on S3, unless CUBECAST_AIRFLOW_HOME names another.
         worlds: The worlds that Airflow schedules; empty for all there are.
+        otlp: Address of an OpenTelemetry collector (OTLP over HTTP) that hears of each step, or None.
+        attempt: Which attempt of a scheduler's run this process is, `<run>:<number>`; None outside of one.
     """
 
     store: str
     data: Path | None
     dask: str | None
+    cubes: str | None = None
     airflow_home: Path = Path(".airflow")
     worlds: tuple[str, ...] = ()
+    otlp: str | None = None
+    attempt: str | None = None
 
 
 def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
-    """The settings that the environment gives: CUBECAST_STORE, CUBECAST_DATA, CUBECAST_DASK, CUBECAST_WORLDS."""
+    """The settings that the environment gives: CUBECAST_STORE, CUBECAST_DATA, CUBECAST_DASK, CUBECAST_WORLDS, CUBECAST_AIRFLOW_HOME,
+    OTEL_EXPORTER_OTLP_ENDPOINT, CUBECAST_ATTEMPT.
+    """
     env = os.environ if environment is None else environment
     shared = _PROJECT.parent / "shared" / "data"
     data = Path(env["CUBECAST_DATA"]) if env.get("CUBECAST_DATA") else shared if shared.is_dir() else None
@@ -42,9 +54,43 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         store=str(Path(store).resolve()) if local else store,
         data=data,
         dask=env.get("CUBECAST_DASK") or None,
-        airflow_home=(Path(store) / "airflow" if local else Path(".airflow")).resolve(),
+        airflow_home=Path(env.get("CUBECAST_AIRFLOW_HOME") or (f"{store}/airflow" if local else ".airflow")).resolve(),
         worlds=tuple(name for name in env.get("CUBECAST_WORLDS", "").replace(" ", "").split(",") if name),
+        otlp=env.get("OTEL_EXPORTER_OTLP_ENDPOINT") or None,
+        attempt=env.get("CUBECAST_ATTEMPT") or None,
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Launch:
+    """Where Airflow's tasks run a step.
+
+    Attributes:
+        kind: `child` process of the task, or `kubernetes` pod.
+        worker_image, trainer_image: What pods run; the trainer's has torch.
+        namespace: Where pods are made.
+        secret: Name of the secret whose entries become a pod's environment: the store's credentials.
+    """
+
+    kind: str = "child"
+    worker_image: str = f"cubecast/worker:{VERSION}"
+    trainer_image: str = f"cubecast/trainer:{VERSION}"
+    namespace: str = "cubecast"
+    secret: str = "cubecast-s3"  # noqa: S105
+
+
+def read_launch(environment: Mapping[str, str] | None = None) -> Launch:
+    """What CUBECAST_LAUNCH and CUBECAST_LAUNCH_(WORKER_IMAGE, TRAINER_IMAGE, NAMESPACE, SECRET) say.
+
+    Raises:
+        ConfigError: CUBECAST_LAUNCH names no way of launching.
+    """
+    env = os.environ if environment is None else environment
+    kind = env.get("CUBECAST_LAUNCH") or "child"
+    if kind not in ("child", "kubernetes"):
+        raise ConfigError(asked=f"CUBECAST_LAUNCH={kind}", found="no way of launching a step", mend="set it to child or kubernetes")
+    given = {name: env[key] for name in Launch.__dataclass_fields__ if env.get(key := f"CUBECAST_LAUNCH_{name.upper()}")}
+    return Launch(**(given | {"kind": kind}))
 
 
 _HANDED_DOWN = (
@@ -59,7 +105,7 @@ _HANDED_DOWN = (
     "NO_PROXY",
     "no_proxy",
 )
-_HANDED_DOWN_FAMILIES = ("CUBECAST_", "AWS_", "FSSPEC_", "LC_", "LANG", "OMP_", "MKL_", "OPENBLAS_", "HTTP_PROXY", "HTTPS_PROXY")
+_HANDED_DOWN_FAMILIES = ("CUBECAST_", "AWS_", "FSSPEC_", "LC_", "LANG", "OMP_", "MKL_", "OPENBLAS_", "HTTP_PROXY", "HTTPS_PROXY", "OTEL_")
 
 
 def child_environment(more: Mapping[str, str] | None = None, *, environment: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -82,8 +128,9 @@ def project_folder() -> Path:
     return _PROJECT
 
 
+@cache
 def code_version() -> str:
-    """Version and a digest of the source files that make results: `0.1.0+3f2a9c81d0b4`."""
+    """Version and a digest of the source files that make results, as they are when first asked: `0.1.0+3f2a9c81d0b4`."""
     state = hashlib.sha256()
     for folder in ("pipeline", "models"):
         for path in sorted((_PROJECT / folder).rglob("*.py")):

@@ -13,10 +13,12 @@ import typer
 from pydantic import ValidationError
 
 from pipeline import api, clock
-from pipeline.command_options import AsOf, Json, ModelId, Parent, Source, WorldName, example, read_instant
+from pipeline.command_options import AsOf, Json, ModelId, Options, Parent, Seed, Source, WorldName, example, read_instant
+from pipeline.contracts.times import format_instant
 from pipeline.errors import ConfigError
 from pipeline.process_tree import die_with_parent
 from pipeline.settings import Settings, read_settings
+from pipeline.stores.fences import Fence, fenced, read_attempt
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.receipts import Receipts
 from pipeline.telemetry import Progress, progress_on
@@ -34,7 +36,12 @@ class Step(Protocol):
         """Do the step; the same request again changes nothing."""
 
 
-def _settings_of(pairs: list[str]) -> dict[str, Any]:
+def settings_of(pairs: list[str]) -> dict[str, Any]:
+    """Options of a recipe from texts such as `epochs=3`.
+
+    Raises:
+        ConfigError: A text is no such pair.
+    """
     found: dict[str, Any] = {}
     for pair in pairs:
         key, equals, text = pair.partition("=")
@@ -64,7 +71,7 @@ def perform(request: api.Request, *, as_json: bool, parent: int | None = None) -
     began = time.monotonic()
     if not as_json:
         print(f"{request.step} {request.world} as of {request.as_of:%Y-%m-%dT%H:%M:%SZ}", file=sys.stderr, flush=True)
-    with progress_on(sys.stderr, as_json=as_json) as progress:
+    with progress_on(sys.stderr, as_json=as_json) as progress, fenced(_fence(request, settings)):
         receipt = step(request, settings, progress)
     seconds = time.monotonic() - began
     Receipts(ObjectStore(settings.store)).save(
@@ -74,6 +81,8 @@ def perform(request: api.Request, *, as_json: bool, parent: int | None = None) -
         recorded_time=clock.now(),
         seconds=seconds,
     )
+    if settings.otlp:
+        _push(request.world, settings)
     if as_json:
         print(receipt.model_dump_json(), flush=True)
     else:
@@ -81,6 +90,22 @@ def perform(request: api.Request, *, as_json: bool, parent: int | None = None) -
 
         print(receipt_line(receipt, seconds), flush=True)
     return receipt
+
+
+def _fence(request: api.Request, settings: Settings) -> Fence | None:
+    if settings.attempt is None:
+        return None
+    run, number = read_attempt(settings.attempt)
+    work = (request.world, request.step, getattr(request, "source", None) or "", format_instant(request.as_of))
+    return Fence(objects=ObjectStore(settings.store), work=work, run=run, number=number)
+
+
+def _push(world: str, settings: Settings) -> None:
+    """Tell the OpenTelemetry collector how the world stands now; one that cannot be reached does not undo the step."""
+    from pipeline.metrics import push, samples
+    from pipeline.status import collect
+
+    push(samples(collect(api.load_world(world), settings.store, Receipts(ObjectStore(settings.store)).newest(world))), settings.otlp or "")
 
 
 def ask(kind: Callable[..., api.Request], **fields: Any) -> api.Request:
@@ -131,16 +156,19 @@ def train(
     world: WorldName,
     as_of: AsOf = None,
     recipe: Annotated[str | None, typer.Option(help="A named configuration of the model (small, tiny); by default the world's.")] = None,
-    options: Annotated[
-        list[str] | None, typer.Option("--set", help="One value of the recipe, such as epochs=3.", metavar="KEY=VALUE")
+    options: Options = None,
+    seed: Seed = 0,
+    initial: Annotated[
+        str | None, typer.Option(help="A model to go on from: fewer epochs at smaller steps (warm start).", metavar="MODEL")
     ] = None,
-    seed: Annotated[int, typer.Option(help="The seed of everything drawn at random.")] = 0,
     as_json: Json = False,
     parent: Parent = None,
 ) -> None:
     """Train a candidate model, and the baselines it must beat, on what was known at an instant."""
     as_of_time = read_instant(as_of, "--as-of", clock.issue_time_of(api.load_world(world)))
-    request = ask(api.TrainRequest, world=world, as_of=as_of_time, recipe=recipe, options=_settings_of(options or []), seed=seed)
+    request = ask(
+        api.TrainRequest, world=world, as_of=as_of_time, recipe=recipe, options=settings_of(options or []), seed=seed, initial=initial
+    )
     perform(request, as_json=as_json, parent=parent)
 
 
@@ -186,3 +214,10 @@ def verify(
     perform(
         ask(api.VerifyRequest, world=world, as_of=read_instant(as_of, "--as-of", moment), issue_time=issued), as_json=as_json, parent=parent
     )
+
+
+@steps_app.command("inputs", rich_help_panel="Look", epilog=example("cubecast inputs --world london"))
+def inputs(world: WorldName, as_of: AsOf = None, as_json: Json = False, parent: Parent = None) -> None:
+    """Whether what a forecast needs is there; exit code 75 names the sources that are late."""
+    as_of_time = read_instant(as_of, "--as-of", clock.issue_time_of(api.load_world(world)))
+    perform(ask(api.InputsRequest, world=world, as_of=as_of_time), as_json=as_json, parent=parent)

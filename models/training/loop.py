@@ -23,9 +23,11 @@ from models.joint import Change, JointModel
 from models.losses import absolute, pinball, target_change
 from models.progress import Progress
 from models.shapes import DomainShape
+from models.state import Fitted
 from models.training.checkpoint import read_checkpoint, write_checkpoint
 from models.training.folds import folds_of
 from models.training.spread import usual_steps
+from models.training.warm_start import carried
 from pipeline.contracts.windows import WindowSet
 from pipeline.errors import ContractError
 
@@ -76,18 +78,28 @@ class Trainer:
         leading: Domains that have training windows and targets.
         config: All choices.
         seed: Of weights, order and dropout.
+        initial: A model to go on from; its weights stand for epoch 0 and are kept where no epoch is better.
     """
 
     def __init__(
-        self, windows: WindowSet, shapes: dict[str, DomainShape], leading: tuple[str, ...], config: ModelConfig, seed: int
+        self,
+        windows: WindowSet,
+        shapes: dict[str, DomainShape],
+        leading: tuple[str, ...],
+        config: ModelConfig,
+        seed: int,
+        initial: Fitted | None = None,
     ) -> None:
         self.windows, self.shapes, self.leading, self.config, self.seed = windows, shapes, leading, config, seed
+        self.initial = initial
         torch.manual_seed(seed)
         self.model = JointModel(shapes, leading, config)
         self.gatherers = {name: Gatherer(windows.domains[name], shapes[name].usual_NV) for name in shapes}
         self.folds = {d: folds_of(windows.domains[d]) for d in leading}
         for d in leading:
             self.model.net(d).start_spread(usual_steps(self.gatherers[d], shapes[d], self.folds[d].train))
+        if initial is not None:
+            self.model.load_state_dict(carried(dict(self.model.named_parameters()), shapes, initial), strict=False)
         self.optimiser = torch.optim.AdamW(_groups(self.model, config), lr=config.learning_rate, fused=True)
         self.averaged = {name: p.detach().clone() for name, p in self.model.named_parameters()}
         self.dtype = training_precision(config)
@@ -106,6 +118,8 @@ class Trainer:
         """
         if checkpoint is not None:
             self._resume(read_checkpoint(checkpoint, identity))
+        if self.initial is not None and self.epoch == 0:
+            self.history.append({"epoch": 0, "loss": {}, "validation": self._validate(list(self.leading))})
         while self.epoch < self.config.epochs and (active := self._active()):
             steps = sum(self.plan[d][1] for d in active)
             with progress.stage(f"epoch {self.epoch + 1} of {self.config.epochs}", steps, "steps") as stage:

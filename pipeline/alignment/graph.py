@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,6 +16,7 @@ EARTH_RADIUS_M = 6_371_008.8
 _SAME_END_M = 30.0
 
 
+@lru_cache(maxsize=32)
 def edges(nodes: NodeSet, graph: Graph) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """Edges (2, edge) from source to target and weights in (0, 1], sorted by target, then nearness; no self edges.
 

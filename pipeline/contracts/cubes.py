@@ -68,6 +68,7 @@ class DomainCube:
         latency_TNV: int32 seconds, `available_time` - `valid_time` of the version shown; NEVER where there is none.
         revisions: Versions superseded by `as_of` (those a window issued earlier must see instead).
         snapshot: Identity of the immutable state that was read.
+        node_known_time_N: int64 seconds UTC, when each node was first heard of; None where all were there throughout.
     """
 
     domain: str
@@ -81,6 +82,7 @@ class DomainCube:
     flags_TNV: NDArray[np.uint16]
     latency_TNV: NDArray[np.int32]
     revisions: Revisions
+    node_known_time_N: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

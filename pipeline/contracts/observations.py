@@ -12,12 +12,15 @@ PARSER_VERSIONS: dict[str, str] = {
     "csv": "1",
     "elexon": "1",
     "grib": "1",
+    "hdf5": "1",
+    "images": "1",
     "json": "1",
     "netcdf": "1",
     "open_meteo": "1",
     "parquet": "1",
     "synthetic": "1",
     "webtris": "1",
+    "zarr": "1",
 }
 """Part of a source's contract: raise an adapter's when the same bytes come out as other readings."""
 

@@ -55,6 +55,8 @@ class Source(Table):
     `timezone` is the zone of stamps that carry none; `latency` is how long after its `valid_time` a value can be known
     where the feed does not say so itself. `allowed_hosts` are all that is ever asked over http(s), each with its port where
     that is not the scheme's own. `ahead` is how far into the future readings may speak: the reach of a feed of forecasts.
+    `late_after` is how much later than its latency says a value may come before a forecast waits for it; one step of the domain's
+    clock by default.
 
     A source of forecasts says with `runs` how long after each other its runs start: each of its readings says of which it is,
     and `latency` counts from the start of its run. A source with `text` delivers documents, and no numbers.
@@ -66,6 +68,7 @@ class Source(Table):
     timezone: Zone = "UTC"
     latency: Duration = timedelta(0)
     ahead: Annotated[Duration, Field(exclude_if=lambda reach: not reach)] = timedelta(0)
+    late_after: Annotated[Duration | None, Field(exclude=True)] = None
     runs: Annotated[Duration | None, Field(exclude_if=lambda cycle: cycle is None)] = None
     text: Annotated[TextColumn | None, Field(exclude_if=lambda column: column is None)] = None
     licence: str = ""

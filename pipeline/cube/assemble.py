@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from pipeline.alignment.aggregate import Cells, Readings, aggregate, settle
 from pipeline.alignment.runs import run_places, steps_after
 from pipeline.contracts.cubes import NEVER, Revisions
+from pipeline.cube.digests import chunk_digest
 from pipeline.cube.groups import Group, GroupVariable, Runs
 from pipeline.cube.plan import DomainPlan, Region
 
@@ -28,7 +28,7 @@ class Slab:
 
     Attributes:
         cells: One entry per variable, in the domain's order.
-        node_known_time: (node,) int64, the earliest `available_time` of any of its rows, UNKNOWN_TIME where none.
+        node_known_time: (node,) int64, when it first had a row in a step that had ended, UNKNOWN_TIME where none.
         known_time: The latest `available_time` of any cell shown, 0 where there is none.
     """
 
@@ -38,18 +38,14 @@ class Slab:
     known_time: int
 
     @property
-    def missing(self) -> NDArray[np.int64]:
-        """(variable,) cells without a good value."""
-        return np.array([int(np.count_nonzero(np.isnan(c.values_TN))) for c in self.cells], np.int64)
+    def present(self) -> NDArray[np.int64]:
+        """(variable,) cells with a good value."""
+        return np.array([int(np.count_nonzero(~np.isnan(c.values_TN))) for c in self.cells], np.int64)
 
     @property
     def digest(self) -> bytes:
         """sha256 over values, flags and latencies."""
-        state = hashlib.sha256()
-        for c in self.cells:
-            for array in (c.values_TN, c.flags_TN, c.latency_TN):
-                state.update(np.ascontiguousarray(array).data)
-        return state.digest()
+        return chunk_digest(array for c in self.cells for array in (c.values_TN, c.flags_TN, c.latency_TN))
 
     def revisions(self) -> Revisions:
         """Superseded versions with steps counted on the domain's axis, sorted by step, node, variable and time."""
@@ -84,7 +80,8 @@ def assemble(group: Group, plan: DomainPlan, region: Region, tables: Mapping[str
     heard = np.full(len(plan.nodes), UNKNOWN_TIME)
     if group.runs is None:
         for source in rows.values():
-            np.minimum.at(heard, source.node, source.available_time)
+            label_R = axis_T[np.minimum(np.searchsorted(axis_T, source.valid_time), len(axis_T) - 1)]
+            np.minimum.at(heard, source.node, np.maximum(source.available_time, label_R))
     latest = [np.where(c.latency_TN == NEVER, 0, axis_T[:, None] + c.latency_TN).max(initial=0) for c in cells]
     return Slab(region=region, cells=cells, node_known_time=heard, known_time=int(max(latest, default=0)))
 

@@ -39,7 +39,10 @@ class Region:
 class DomainPlan:
     """What one domain's group will look like after the build, and which regions must be made for it.
 
-    `edge` is the label before the first of the axis, where the first interval begins.
+    Attributes:
+        edge: The label before the first of the axis, where the first interval begins.
+        chunk_nodes: Nodes of a chunk; those beyond have chunks of their own.
+        moved: The coordinates stored are not those of `nodes`.
     """
 
     domain: str
@@ -48,7 +51,9 @@ class DomainPlan:
     nodes: NodeSet
     variables: tuple[str, ...]
     chunk_steps: int
+    chunk_nodes: int
     regions: tuple[Region, ...]
+    moved: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,13 +104,15 @@ def touched_chunks(
         reach: Seconds that a reading serves beyond its own cell (`max_age`).
         ahead: Seconds after a label of which readings still belong to its cell (runs).
     """
-    fresh = np.arange(stored_steps // chunk_steps, -(-len(axis_T) // chunk_steps)) if len(axis_T) > stored_steps else np.zeros(0, np.int64)
-    begins = np.concatenate([[edge], axis_T[:-1]]) if len(axis_T) else axis_T
+    steps = len(axis_T)
+    fresh = np.arange(stored_steps // chunk_steps, -(-steps // chunk_steps)) if steps > stored_steps else np.zeros(0, np.int64)
     day = np.asarray(sorted(days), np.int64)
-    # A step (begin, label] takes readings of the days from that of `begin` - reach to that of `label`.
-    first = np.searchsorted(day, (begins + 1 - reach) // DAY * DAY, side="left")
-    last = np.searchsorted(day, axis_T + ahead, side="right")
-    return np.unique(np.concatenate([fresh, np.flatnonzero(last > first) // chunk_steps])).astype(np.int64)
+    # A day's rows meet the steps (begin, label] with label + ahead >= its start and begin < its end + reach; the first begins at `edge`.
+    first = np.searchsorted(axis_T, day - ahead, side="left")
+    last = np.searchsorted(axis_T, day + DAY + reach - 1, side="left")
+    last = np.where(edge < day + DAY + reach - 1, np.minimum(last, steps - 1), -1)
+    spans = [np.arange(a // chunk_steps, b // chunk_steps + 1) for a, b in zip(first, last, strict=True) if a <= b]
+    return np.unique(np.concatenate([fresh, *spans])).astype(np.int64)
 
 
 def measure_plan(plans: Sequence[DomainPlan], *, workers: int, readings_per_cell: float = READINGS_PER_CELL) -> PlanSize:

@@ -75,7 +75,7 @@ def open_home(settings: Settings, worlds: tuple[str, ...], preferred_port: int) 
         raise ConflictError(asked=f"Airflow on {folder}", found="another command runs it", mend=mend) from error
     with lock:
         port = free_port(preferred_port)
-        home = Home(folder=folder, port=port, password=_password(folder), environment=_environment(settings, worlds, port))
+        home = Home(folder=folder, port=port, password=password(folder), environment=_environment(settings, worlds, port))
         _migrate(home)
         yield home
 
@@ -90,8 +90,8 @@ def free_port(preferred: int) -> int:
     raise StoreError(asked="a free port on 127.0.0.1", found="none", mend="end programs that listen on many ports")
 
 
-def _password(folder: Path) -> str:
-    """The generated password, kept in a file that only its owner reads."""
+def password(folder: Path) -> str:
+    """The generated password of the first user, kept in a file that only its owner reads."""
     path = folder / "passwords.json"
     if not path.is_file():
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -21,12 +21,10 @@ from pipeline.contracts.times import format_instant
 from pipeline.errors import StoreError
 from pipeline.local_airflow.follow import DAGS, Screen, follow
 from pipeline.local_airflow.home import COMPONENTS, USER, Home, free_port, open_home
+from pipeline.local_airflow.prepare import POOLS
 from pipeline.local_airflow.rest import Rest
 from pipeline.process_tree import adopt_orphans, end_descendants
 from pipeline.settings import Settings, child_environment
-
-POOLS = {"gpu": "one training at a time", "cube": "one commit to the cube at a time"}
-
 
 _PORT_TAKEN = "address already in use"
 
@@ -149,8 +147,8 @@ def _wait(rest: Rest, keeper: Keeper, worlds: tuple[str, ...], patience: float =
         keeper.check()
         if rest.healthy():
             if not pools_made:
-                _make_pools(rest)
-                pools_made = True
+                pools_made = _make_pools(rest, last_chance=time.monotonic() > deadline - 10)
+                continue
             wanted = [path for path in wanted if not rest.found(path)]
             if not wanted:
                 return
@@ -164,11 +162,19 @@ def _wait(rest: Rest, keeper: Keeper, worlds: tuple[str, ...], patience: float =
     )
 
 
-def _make_pools(rest: Rest) -> None:
-    there = {pool["name"] for pool in rest.get("/pools")["pools"]}
-    for name, description in POOLS.items():
-        if name not in there:
-            rest.post("/pools", {"name": name, "slots": 1, "description": description})
+def _make_pools(rest: Rest, *, last_chance: bool) -> bool:
+    """Whether all pools are there; SQLite may refuse while the DAGs are being parsed, which is no reason to give up."""
+    try:
+        there = {pool["name"] for pool in rest.get("/pools")["pools"]}
+        for name, description in POOLS.items():
+            if name not in there:
+                rest.post("/pools", {"name": name, "slots": 1, "description": description})
+    except StoreError:
+        if last_chance:
+            raise
+        time.sleep(0.5)
+        return False
+    return True
 
 
 def _clear_the_way(rest: Rest, world: str) -> None:

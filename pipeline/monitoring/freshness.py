@@ -8,7 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.alignment.time_grid import axis, step_seconds
 from pipeline.contracts.cubes import DomainCube
+from pipeline.contracts.times import format_instant, from_seconds, to_seconds
+from pipeline.contracts.worlds import World
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,3 +79,27 @@ def inputs(found: Mapping[str, tuple[Freshness, ...]]) -> dict[str, dict[str, An
             "variables": {row.variable: row.to_json() for row in rows},
         }
     return summary
+
+
+def late(world: World, cubes: Mapping[str, DomainCube], *, as_of: int) -> list[str]:
+    """What a forecast at `as_of` (seconds UTC) had better wait for, one line per variable whose newest good value is too old.
+
+    A value is due `latency` after its step; it is late where the newest one that is there lies more than the source's
+    `late_after` before the newest that is due. A domain without a cube is late as a whole.
+    """
+    found = []
+    for name, domain in world.domains.items():
+        cube = cubes.get(name)
+        start = to_seconds(world.domain_start(name))
+        newest = {f.variable: f.newest_time for f in freshness(cube, as_of=as_of, steps=domain.context)} if cube else {}
+        for variable, declared in domain.variables.items():
+            source = world.sources[declared.source]
+            due = axis(domain.clock, start, as_of - int(source.latency.total_seconds()))
+            grace = step_seconds(domain.clock) if source.late_after is None else int(source.late_after.total_seconds())
+            there = newest.get(variable)
+            if len(due) and (there is None or there < due[-1] - grace):
+                seen = format_instant(from_seconds(there)) if there is not None else "nothing"
+                found.append(
+                    f"{name} {variable} (source {declared.source}): newest good value {seen}, due {format_instant(from_seconds(int(due[-1])))}"
+                )
+    return found

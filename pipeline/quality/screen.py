@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.contracts.flags import Flag
+from pipeline.contracts.units import conversion
 from pipeline.contracts.worlds import RawVariable
 from pipeline.quality import rules
-from pipeline.quality.units import conversion
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

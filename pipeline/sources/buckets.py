@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from pipeline.contracts.deliveries import Fetched, Part, Validators
-from pipeline.errors import ConfigError, ContractError, NotYetAvailable
+from pipeline.errors import AbsentError, ConfigError, ContractError, NotYetAvailable
 
 MAX_BYTES = 2**31
 _WILD = frozenset("*?[")
@@ -21,6 +22,36 @@ def bucket_parts(location: str) -> list[Part]:
         ConfigError: No bucket is named, `..` or `**`, or access is refused.
         NotYetAvailable: No such object is there, or the service is out of reach.
     """
+    fs, path = _service(location)
+    key = path.partition("/")[2]
+    with _service_errors(location):
+        found = sorted(fs.glob(path)) if _WILD & set(key) else [path] if fs.exists(path) else []
+    names = [p for p in found if not p.endswith("/") and not p.rpartition("/")[2].startswith(".")]
+    if not names:
+        raise NotYetAvailable(asked=f"location '{location}'", found="no such object", mend="wait for the delivery, or correct the location")
+    return [_part(fs, name) for name in names]
+
+
+def bucket_folder(location: str) -> Callable[[str], Part]:
+    """The object of each key below a location, whether it is there or not; raises as `bucket_parts` does."""
+    fs, path = _service(location)
+    return lambda key: dataclasses.replace(_part(fs, f"{path.rstrip('/')}/{key}"), name=key)
+
+
+def bucket_range(location: str) -> Callable[[str, int, int | None], bytes]:
+    """Bytes of the object at a key below a location, from an offset to another (None: its end); raises as `bucket_parts` does."""
+    fs, path = _service(location)
+
+    def read(key: str, start: int, stop: int | None) -> bytes:
+        where = f"{path.rstrip('/')}/{key}"
+        with _service_errors(f"s3://{where}"):
+            return bytes(fs.cat_file(where, start=start, end=stop))
+
+    return read
+
+
+def _service(location: str) -> tuple[Any, str]:
+    """The service that a location names, with or without credentials, and bucket and key."""
     rest = location.removeprefix("s3://")
     path = rest.removeprefix(_ANONYMOUS)
     bucket, _, key = path.partition("/")
@@ -28,13 +59,7 @@ def bucket_parts(location: str) -> list[Part]:
         raise ConfigError(asked=f"location '{location}'", found="no bucket and key", mend="write s3://bucket/folder/*.csv")
     import s3fs
 
-    fs = s3fs.S3FileSystem(anon=rest != path, use_listings_cache=False)
-    with _service_errors(location):
-        found = sorted(fs.glob(path)) if _WILD & set(key) else [path] if fs.exists(path) else []
-    names = [p for p in found if not p.endswith("/") and not p.rpartition("/")[2].startswith(".")]
-    if not names:
-        raise NotYetAvailable(asked=f"location '{location}'", found="no such object", mend="wait for the delivery, or correct the location")
-    return [_part(fs, name) for name in names]
+    return s3fs.S3FileSystem(anon=rest != path, use_listings_cache=False), path
 
 
 def _part(fs: Any, path: str) -> Part:
@@ -64,7 +89,7 @@ def _service_errors(location: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise NotYetAvailable(asked=location, found="no such object or bucket", mend="wait for it, or correct the location") from error
+        raise AbsentError(asked=location, found="no such object or bucket", mend="wait for it, or correct the location") from error
     except (PermissionError, NoCredentialsError) as error:
         mend = "give credentials (AWS_…), or write s3://anonymous@bucket/… for a public bucket"
         raise ConfigError(asked=location, found=f"access refused: {error}", mend=mend) from error

@@ -10,7 +10,7 @@ from pipeline.contracts.worlds import Duration, Instant
 from pipeline.errors import ConfigError
 from pipeline.sources.columns import Dialect, Kind, kind_of_stamp, require_columns
 from pipeline.sources.delimited import header_of
-from pipeline.sources.row_options import RowOptions
+from pipeline.sources.row_options import EPOCHS, RowOptions
 
 
 class CsvOptions(RowOptions):
@@ -74,7 +74,7 @@ def check_encoding(name: str) -> None:
 
 def time_kind(options: CsvOptions, data: bytes, file: str) -> Kind:
     """Whether the first stamp of a file carries a zone; the rest must do as the first."""
-    if options.time_format in ("epoch_s", "epoch_ms"):
+    if options.time_format in EPOCHS:
         return "number"
     if options.time_format != "iso":
         return "instant" if "%z" in options.time_format else "stamp"

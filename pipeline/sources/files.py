@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import ClassVar
@@ -54,6 +55,16 @@ def node_deliveries(source: Source, settings: Settings) -> Iterator[Delivery]:
     if source.nodes is not None and source.nodes.location is not None:
         for part in parts_at(source.nodes.location, source, settings):
             yield Delivery(name=part.name, parts=(part,), role="nodes")
+
+
+def grid_deliveries(source: Source, settings: Settings) -> Iterator[Delivery]:
+    """One delivery per file, then the nodes: a table, or the grid of the first file; raises as `file_deliveries` does."""
+    first: Delivery | None = None
+    for delivery in file_deliveries(source, settings):
+        first = first or delivery
+        yield delivery
+    if source.nodes is None and first is not None:
+        yield dataclasses.replace(first, role="nodes")
 
 
 class FileAdapter:

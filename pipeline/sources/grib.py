@@ -8,7 +8,6 @@ Only regular latitude-longitude grids are read.
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import json
 import subprocess
@@ -26,7 +25,7 @@ from pipeline.contracts.worlds import Source
 from pipeline.errors import ConfigError, ContractError
 from pipeline.settings import Settings, child_environment
 from pipeline.sources.adapter import NO_TIME, Readings
-from pipeline.sources.files import FileAdapter, check_locations, file_deliveries
+from pipeline.sources.files import FileAdapter, check_locations, grid_deliveries
 from pipeline.sources.grib_messages import MEND, eccodes_module
 from pipeline.sources.grids import GridOptions, gridded_readings
 from pipeline.sources.node_tables import parse_places
@@ -59,12 +58,7 @@ class GribAdapter(FileAdapter):
 
     def deliveries(self, source: Source, settings: Settings, as_of: datetime) -> Iterator[Delivery]:
         """One delivery per file, then the nodes: a table, or the grid of the first file; raises as `file_deliveries` does."""
-        first: Delivery | None = None
-        for delivery in file_deliveries(source, settings):
-            first = first or delivery
-            yield delivery
-        if source.nodes is None and first is not None:
-            yield dataclasses.replace(first, role="nodes")
+        return grid_deliveries(source, settings)
 
     def parse(self, source: Source, parts: Mapping[str, bytes]) -> Readings:
         """The readings in a delivery's bytes.

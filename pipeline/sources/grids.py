@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.contracts.nodes import NodeSet
-from pipeline.contracts.worlds import Duration
+from pipeline.contracts.units import contradicts
+from pipeline.contracts.worlds import Duration, RawVariable
 from pipeline.errors import ContractError
 from pipeline.sources.adapter import NO_TIME, Readings, RejectedRows
 from pipeline.sources.node_tables import east
 
 MAX_CELLS = 2**27
 """Values of one variable in one file: 1 GiB of float64."""
+MAX_BYTES = 2**30
+"""Of one array, as declared."""
 MAX_NODES = 2**21
 """Cells of one grid that become nodes of a source."""
 _EARLIEST, _LATEST = 0, 4_102_444_800
@@ -38,10 +43,29 @@ class GridOptions(BaseModel):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Cells:
-    """The cells of a grid that a source takes, row by row: places in the whole grid, and their nodes."""
+    """The cells of a grid that a source takes, row by row: places in the whole grid (`width` columns, `whole` cells), and their nodes."""
 
     places: NDArray[np.int64]
     nodes: NodeSet
+    width: int
+    whole: int
+
+    @property
+    def rows(self) -> tuple[int, int]:
+        """First row, and the one after the last."""
+        return int(self.places.min()) // self.width, int(self.places.max()) // self.width + 1
+
+    @property
+    def columns(self) -> tuple[int, int]:
+        """First column, and the one after the last."""
+        found = self.places % self.width
+        return int(found.min()), int(found.max()) + 1
+
+    @property
+    def boxed(self) -> NDArray[np.int64]:
+        """Places of the cells within the box of these rows and columns."""
+        (top, _), (left, right) = self.rows, self.columns
+        return (self.places // self.width - top) * (right - left) + self.places % self.width - left
 
 
 def cells_of(latitude: NDArray[np.float64], longitude: NDArray[np.float64], options: GridOptions, file: str) -> Cells:
@@ -54,7 +78,7 @@ def cells_of(latitude: NDArray[np.float64], longitude: NDArray[np.float64], opti
     """
     if not len(latitude) or not len(longitude) or not (np.isfinite(latitude).all() and np.isfinite(longitude).all()):
         raise ContractError(asked=f"grid of {file}", found="an axis that is empty or no number", mend="fetch the file again")
-    if np.abs(latitude).max() > 90.001 or np.abs(longitude).max() > 360.001:
+    if np.abs(latitude).max() > 90.001 or np.abs(longitude).max() > 540.001 or np.ptp(longitude) > 360.001:
         found = f"latitudes {latitude.min():g} .. {latitude.max():g}, longitudes {longitude.min():g} .. {longitude.max():g}"
         raise ContractError(asked=f"grid of {file}", found=found, mend="are latitude and longitude swapped? correct options.latitude")
     if len(latitude) * len(longitude) > MAX_CELLS:
@@ -78,7 +102,7 @@ def cells_of(latitude: NDArray[np.float64], longitude: NDArray[np.float64], opti
         longitude=around[x],
         shape=(len(rows), len(columns)),
     )
-    return Cells(places=y * len(longitude) + x, nodes=nodes)
+    return Cells(places=y * len(longitude) + x, nodes=nodes, width=len(longitude), whole=len(latitude) * len(longitude))
 
 
 def gridded_readings(
@@ -88,11 +112,13 @@ def gridded_readings(
     options: GridOptions,
     file: str,
     published: NDArray[np.int64] | None = None,
+    faults: Mapping[int, str] | None = None,
     init: NDArray[np.int64] | None = None,
 ) -> Readings:
     """Readings of (T, P) values at T stamps (seconds UTC, NO_TIME: none) and P nodes; `row` counts the slabs.
 
-    A slab whose stamp is none, or outside 1970 .. 2100, is rejected whole; an infinite value is a missing one.
+    A slab whose stamp is none, or outside 1970 .. 2100, is rejected whole, for the reason that `faults` gives it; an infinite value is
+    a missing one.
     """
     valid = np.where(stamps == NO_TIME, NO_TIME, stamps + int(options.interval.total_seconds() if options.interval else 0))
     good = (valid >= _EARLIEST) & (valid < _LATEST)
@@ -102,7 +128,7 @@ def gridded_readings(
     rejected = RejectedRows(
         file=(file,) * len(bad),
         row=tuple(int(n) for n in numbers[bad]),
-        reason=tuple("no stamp" if stamps[i] == NO_TIME else "a stamp outside 1970 .. 2100" for i in bad),
+        reason=tuple((faults or {}).get(int(i), "no stamp" if stamps[i] == NO_TIME else "a stamp outside 1970 .. 2100") for i in bad),
         raw=tuple(f"slab {n} of {count} values" for n in numbers[bad]),
     )
     flat = {name: table[good].reshape(-1) for name, table in values.items()}
@@ -117,3 +143,59 @@ def gridded_readings(
         raw_rows=int(good.sum()) * count + len(bad),
         init_time=None if init is None else np.repeat(init[good], count),
     )
+
+
+def check_size(name: str, shape: tuple[int, ...], file: str) -> None:
+    """Refuse an array whose declared size is beyond MAX_BYTES, before a value of it is read.
+
+    Raises:
+        ContractError: Naming the sizes.
+    """
+    if math.prod(shape) * 8 > MAX_BYTES:
+        found = f"{' x '.join(map(str, shape))} values declared, more than {MAX_BYTES} bytes"
+        raise ContractError(asked=f"variable '{name}' of {file}", found=found, mend="split the file, or fetch it again")
+
+
+def check_unit(name: str, variable: RawVariable, said: object, file: str) -> None:
+    """Refuse values whose file names another unit than the world.
+
+    Raises:
+        ContractError: Naming both.
+    """
+    if isinstance(said, str) and contradicts(said, variable.unit):
+        asked, mend = f"unit of variable '{name}' of {file}", f"correct the variable's unit in the world file to '{said}' if that is true"
+        raise ContractError(asked=asked, found=f"'{said}', not '{variable.unit}'", mend=mend)
+
+
+def node_names(names: NDArray[Any], path: str, file: str) -> tuple[str, ...]:
+    """Identities of nodes from an array of texts or numbers.
+
+    Raises:
+        ContractError: One comes twice or is empty.
+    """
+    ids = tuple(n.decode("utf-8", errors="replace") if isinstance(n, bytes) else str(n) for n in names.reshape(-1).tolist())
+    if names.ndim != 1 or len(set(ids)) < len(ids) or "" in ids:
+        raise ContractError(asked=f"nodes '{path}' of {file}", found="a name twice, or none", mend="mend the file")
+    return ids
+
+
+def physical(array: NDArray[Any], said: Mapping[str, Any], where: str, fill: float | None = None) -> NDArray[np.float64]:
+    """Numbers as float64 by the attributes `_FillValue`, `missing_value`, `scale_factor`, `add_offset`; NaN where there is none.
+
+    Raises:
+        ContractError: One of them is no number.
+    """
+
+    def number(key: str, default: float) -> float:
+        found = np.asarray(said.get(key, default))
+        if found.size != 1 or found.dtype.kind not in "fiu":
+            raise ContractError(asked=f"attribute '{key}' of {where}", found=f"{said[key]!r:.100}", mend="fetch the file again, or mend it")
+        return float(found.reshape(()))
+
+    with np.errstate(invalid="ignore"):  # signalling NaNs
+        values = array.astype(np.float64)
+    for code in (said.get("_FillValue"), said.get("missing_value"), fill):
+        codes = np.asarray(code).reshape(-1)
+        if codes.dtype.kind in "fiu":
+            values[np.isin(values, codes.astype(array.dtype if array.dtype.kind == "f" else np.float64))] = np.nan
+    return values * number("scale_factor", 1.0) + number("add_offset", 0.0)

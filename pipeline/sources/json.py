@@ -21,7 +21,7 @@ from pipeline.sources.columns import Dialect, Kind, kind_of_stamp, require_colum
 from pipeline.sources.delimited_lines import MAX_LINE, shown
 from pipeline.sources.files import FileAdapter, check_locations
 from pipeline.sources.options import read_options
-from pipeline.sources.row_options import RowOptions, check_rows
+from pipeline.sources.row_options import EPOCHS, RowOptions, check_rows
 from pipeline.sources.rows import readings_of, row_kinds
 from pipeline.sources.unpacking import unpacked
 
@@ -178,7 +178,7 @@ def read_records(
 
 
 def _stamp_kind(form: str, cells: list[list[str]], place: int) -> Kind:
-    if form in ("epoch_s", "epoch_ms"):
+    if form in EPOCHS:
         return "number"
     if form != "iso":
         return "instant" if "%z" in form else "stamp"

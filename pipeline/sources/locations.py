@@ -7,11 +7,12 @@
 from __future__ import annotations
 
 import fnmatch
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
-from pipeline.contracts.deliveries import Part
+from pipeline.contracts.deliveries import Fetched, Part, Validators
 from pipeline.contracts.worlds import Source
-from pipeline.errors import ConfigError, NotYetAvailable
+from pipeline.errors import AbsentError, ConfigError, NotYetAvailable
 from pipeline.settings import Settings
 
 _WILD = frozenset("*?[")
@@ -33,6 +34,57 @@ def parts_at(location: str, source: Source, settings: Settings) -> list[Part]:
 
         return bucket_parts(location)
     return [Part(name=path.name, location=str(path), read=path.read_bytes) for path in find_files(location, settings)]
+
+
+def folder_at(location: str, source: Source, settings: Settings) -> Callable[[str], Part]:
+    """The file of each key below a location, whether it is there or not.
+
+    Reading one that is not raises AbsentError.
+
+    Raises:
+        ConfigError: The location can never be read.
+    """
+    if location.startswith(("http://", "https://")):
+        from pipeline.sources.web import Web
+
+        web = Web(source.allowed_hosts)
+        return lambda key: web.part(f"{location.rstrip('/')}/{key}", key)
+    if location.startswith("s3://"):
+        from pipeline.sources.buckets import bucket_folder
+
+        return bucket_folder(location)
+    root, rest = _root(location, settings)
+    _check_path(location, rest)
+    return lambda key: Part(name=key, location=str(root / rest / key), read=lambda: _bytes_at(root / rest / key))
+
+
+def _bytes_at(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise AbsentError(asked=f"file {path}", found="no such file", mend="wait for the delivery, or correct the location") from error
+
+
+def if_there(part: Part) -> Part:
+    """The part, empty where it is not there."""
+
+    def fetch(known: Validators | None) -> Fetched | None:
+        try:
+            return Fetched(data=part.read(), validators=Validators()) if part.fetch is None else part.fetch(known)
+        except AbsentError:
+            return Fetched(data=b"", validators=Validators())
+
+    def read() -> bytes:
+        found = fetch(None)
+        return b"" if found is None else found.data
+
+    return Part(name=part.name, location=part.location, read=read, fetch=fetch)
+
+
+def _check_path(location: str, rest: str) -> None:
+    path = PurePosixPath(rest)
+    if not rest or path.is_absolute() or ".." in path.parts:
+        raise _refuse(location, "an absolute path, '..', or nothing", "name a path below the data folder")
 
 
 def _refuse(location: str, found: str, mend: str) -> ConfigError:
@@ -60,9 +112,8 @@ def find_files(location: str, settings: Settings) -> list[Path]:
         NotYetAvailable: No such file is there.
     """
     root, rest = _root(location, settings)
+    _check_path(location, rest)
     path = PurePosixPath(rest)
-    if not rest or path.is_absolute() or ".." in path.parts:
-        raise _refuse(location, "an absolute path, '..', or nothing", "name a path below the data folder")
     folders = [root]
     for word in path.parts[:-1]:
         folders = [f for folder in folders for f in _matches(folder, word) if f.is_dir()]

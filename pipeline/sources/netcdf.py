@@ -6,9 +6,7 @@ are checked before a value is read. The places of the cells come from the first 
 
 from __future__ import annotations
 
-import dataclasses
 import io
-import math
 import warnings
 from collections.abc import Iterator, Mapping
 from datetime import datetime
@@ -25,8 +23,9 @@ from pipeline.errors import ContractError
 from pipeline.settings import Settings
 from pipeline.sources.adapter import NO_TIME, Readings
 from pipeline.sources.columns import require_columns
-from pipeline.sources.files import FileAdapter, check_locations, file_deliveries
-from pipeline.sources.grids import Cells, GridOptions, cells_of, gridded_readings
+from pipeline.sources.files import FileAdapter, check_locations, file_deliveries, grid_deliveries
+from pipeline.sources.grids import Cells, GridOptions, cells_of, check_size, check_unit, gridded_readings, node_names
+from pipeline.sources.hdf5_files import MAGIC, check_coordinates
 from pipeline.sources.node_tables import parse_places
 from pipeline.sources.options import read_options
 from pipeline.sources.rows import column_of
@@ -35,8 +34,6 @@ from pipeline.sources.unpacking import unpacked
 if TYPE_CHECKING:
     import xarray as xr
 
-MAX_BYTES = 2**30
-"""Of one variable, as declared."""
 _MEND = "fetch the file again; a newer delivery of the same name takes its place"
 
 
@@ -80,13 +77,8 @@ class NetcdfAdapter(FileAdapter):
 
     def deliveries(self, source: Source, settings: Settings, as_of: datetime) -> Iterator[Delivery]:
         """One delivery per file, then the nodes: a table, or the grid of the first file; raises as `file_deliveries` does."""
-        grid = read_options(NetcdfOptions, source).layout == "grid" and source.nodes is None
-        first: Delivery | None = None
-        for delivery in file_deliveries(source, settings):
-            first = first or delivery
-            yield delivery
-        if grid and first is not None:
-            yield dataclasses.replace(first, role="nodes")
+        grid = read_options(NetcdfOptions, source).layout == "grid"
+        return grid_deliveries(source, settings) if grid else file_deliveries(source, settings)
 
     def parse(self, source: Source, parts: Mapping[str, bytes]) -> Readings:
         """The readings in a delivery's bytes.
@@ -99,6 +91,8 @@ class NetcdfAdapter(FileAdapter):
         with_times = [options.time, *([options.published] if options.published else [])]
         names = {name: column_of(name, variable) for name, variable in source.variables.items()}
         dataset = _opened(packed, file, [*with_times, *names.values()])
+        for name, variable in source.variables.items():
+            check_unit(names[name], variable, dataset[names[name]].attrs.get("units"), file)
         stamps = _seconds(dataset, options.time, file)
         ids, cells = _nodes(dataset, options, file)
         values = {name: _table(dataset, column, options, len(stamps), cells, file) for name, column in names.items()}
@@ -122,12 +116,12 @@ def _opened(packed: bytes, file: str, needed: list[str]) -> xr.Dataset:
     import xarray as xr
 
     data = unpacked(packed, file)
-    hdf5 = data[:8] == b"\x89HDF\r\n\x1a\n"
+    hdf5 = data[:8] == MAGIC
     if not hdf5 and data[:3] != b"CDF":
         raise ContractError(asked=f"read {file} ({len(data)} bytes)", found=f"no NetCDF: it starts with {data[:8]!r}", mend=_MEND)
     try:
         if hdf5:
-            _check_sizes(data, file)
+            check_coordinates(data, file)
         with warnings.catch_warnings(action="ignore"):
             dataset = xr.open_dataset(io.BytesIO(data), engine="h5netcdf" if hdf5 else "scipy", decode_timedelta=False, cache=False)
     except ContractError:
@@ -137,26 +131,8 @@ def _opened(packed: bytes, file: str, needed: list[str]) -> xr.Dataset:
         raise ContractError(asked=f"read {file} ({len(data)} bytes)", found=found, mend=_MEND) from error
     require_columns([str(n) for n in dataset.variables], needed, file)
     for name in needed:
-        _check_size(name, dataset[name].shape, file)
+        check_size(name, dataset[name].shape, file)
     return dataset
-
-
-def _check_size(name: str, shape: tuple[int, ...], file: str) -> None:
-    if math.prod(shape) * 8 > MAX_BYTES:
-        found = f"{' x '.join(map(str, shape))} values declared, more than {MAX_BYTES} bytes"
-        raise ContractError(asked=f"variable '{name}' of {file}", found=found, mend="split the file, or fetch it again")
-
-
-def _check_sizes(data: bytes, file: str) -> None:
-    import h5py
-
-    with h5py.File(io.BytesIO(data), "r") as opened:
-
-        def visit(name: str, item: Any) -> None:
-            if isinstance(item, h5py.Dataset) and item.ndim == 1:  # coordinates, which xarray reads at once
-                _check_size(name, item.shape, file)
-
-        opened.visititems(visit)
 
 
 def _read(dataset: xr.Dataset, name: str, file: str) -> NDArray[Any]:
@@ -192,12 +168,8 @@ def _nodes(dataset: xr.Dataset, options: NetcdfOptions, file: str) -> tuple[tupl
     if options.layout == "one" or options.node is None:
         return (str(options.node),), None
     require_columns([str(n) for n in dataset.variables], [options.node], file)
-    _check_size(options.node, dataset[options.node].shape, file)
-    names = _read(dataset, options.node, file)
-    ids = tuple(n.decode("utf-8", errors="replace") if isinstance(n, bytes) else str(n) for n in names.tolist())
-    if names.ndim != 1 or len(set(ids)) < len(ids) or "" in ids:
-        raise ContractError(asked=f"nodes '{options.node}' of {file}", found="a name twice, or none", mend="mend the file")
-    return ids, None
+    check_size(options.node, dataset[options.node].shape, file)
+    return node_names(_read(dataset, options.node, file), options.node, file), None
 
 
 def _table(dataset: xr.Dataset, column: str, options: NetcdfOptions, stamps: int, cells: Cells | None, file: str) -> NDArray[np.float64]:

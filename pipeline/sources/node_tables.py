@@ -48,8 +48,8 @@ def parse_places(source: Source, file: str, packed: bytes) -> NodeSet:
         raise ContractError(asked=f"row {first.row[0]} of node table {file}", found=first.reason[0], mend="mend that row")
     if not table.id:
         ids, row = placed_nodes(*(found.columns[n] for n in numbers[:2]))
-        shown = np.unique(row, return_index=True)[1]
-        where = np.stack([found.columns[n][shown] for n in numbers[:2]], axis=1)[row[shown] >= 0]
+        once = np.unique(row, return_index=True)[1]
+        where = np.stack([found.columns[n][once] for n in numbers[:2]], axis=1)[row[once] >= 0]
         return NodeSet(ids=ids, latitude=where[:, 0], longitude=east(where[:, 1]))
     ids = tuple(pa.array(found.columns[table.id]).cast(pa.string()).to_pylist())
     places = np.stack([found.columns[n] for n in numbers], axis=1)

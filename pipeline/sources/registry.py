@@ -10,23 +10,29 @@ from pipeline.sources.adapter import Adapter
 from pipeline.sources.csv import CsvAdapter
 from pipeline.sources.elexon import ElexonAdapter
 from pipeline.sources.grib import GribAdapter
+from pipeline.sources.hdf5 import Hdf5Adapter
+from pipeline.sources.images import ImagesAdapter
 from pipeline.sources.json import JsonAdapter
 from pipeline.sources.netcdf import NetcdfAdapter
 from pipeline.sources.open_meteo import OpenMeteoAdapter
 from pipeline.sources.parquet import ParquetAdapter
 from pipeline.sources.synthetic import SyntheticAdapter
 from pipeline.sources.webtris import WebtrisAdapter
+from pipeline.sources.zarr import ZarrAdapter
 
 ADAPTERS: dict[str, Adapter] = {
     "csv": CsvAdapter(),
     "elexon": ElexonAdapter(),
     "grib": GribAdapter(),
+    "hdf5": Hdf5Adapter(),
+    "images": ImagesAdapter(),
     "json": JsonAdapter(),
     "netcdf": NetcdfAdapter(),
     "open_meteo": OpenMeteoAdapter(),
     "parquet": ParquetAdapter(),
     "synthetic": SyntheticAdapter(),
     "webtris": WebtrisAdapter(),
+    "zarr": ZarrAdapter(),
 }
 
 

@@ -10,13 +10,16 @@ from pipeline.contracts.worlds import Duration, Source
 from pipeline.errors import ConfigError
 from pipeline.sources.stamps import Ambiguous, known_calendars
 
+EPOCHS = {"epoch_s": 1, "epoch_ms": 10**3, "epoch_us": 10**6, "epoch_ns": 10**9}
+"""Counts since 1970, and how many of them a second has."""
+
 
 class StampOptions(BaseModel):
     """How stamps are written and what they mean.
 
     Attributes:
         time: Column of the stamp.
-        time_format: `iso`, `epoch_s`, `epoch_ms`, `session` (a date; `calendar` says when that session closed) or a strptime pattern.
+        time_format: `iso`, `epoch_s`, `epoch_ms`, `epoch_us`, `epoch_ns`, `session` (a date; `calendar` says when that session closed) or a strptime pattern.
         ambiguous: What a local stamp that the clock passes twice means.
         interval: Stamps name the start of an interval this long; `valid_time` is its end.
     """
@@ -33,8 +36,8 @@ class StampOptions(BaseModel):
     def _stamped(self) -> Self:
         if (self.time_format == "session") != (self.calendar is not None):
             raise ValueError("time_format = 'session' and calendar = '…' belong together")
-        if self.time_format not in ("iso", "epoch_s", "epoch_ms", "session") and "%" not in self.time_format:
-            raise ValueError(f"time_format '{self.time_format}' is none of iso, epoch_s, epoch_ms, session, nor a strptime pattern")
+        if self.time_format not in ("iso", "session", *EPOCHS) and "%" not in self.time_format:
+            raise ValueError(f"time_format '{self.time_format}' is none of iso, {', '.join(EPOCHS)}, session, nor a strptime pattern")
         return self
 
     @property
@@ -55,7 +58,7 @@ class RowOptions(StampOptions):
     """
 
     published: str | None = None
-    published_format: Literal["iso", "epoch_s", "epoch_ms"] = "iso"
+    published_format: Literal["iso", "epoch_s", "epoch_ms", "epoch_us", "epoch_ns"] = "iso"
     init: str | None = None
     node: str | None = None
     node_column: str | None = None

@@ -11,14 +11,16 @@ from numpy.typing import NDArray
 from pipeline.contracts.worlds import RawVariable, Source
 from pipeline.errors import ContractError
 from pipeline.sources.adapter import NO_TIME, Readings, RejectedRows
-from pipeline.sources.columns import Columns, Kind
+from pipeline.sources.columns import Columns, Dialect, Kind, kind_of_stamp, typed_columns
 from pipeline.sources.node_tables import placed_nodes
-from pipeline.sources.row_options import RowOptions, StampOptions
+from pipeline.sources.row_options import EPOCHS, RowOptions, StampOptions
 from pipeline.sources.stamps import local_to_utc, session_closes
 
 _SECOND = 1_000_000_000
 _EARLIEST, _LATEST = 0, 4_102_444_800
 """1970 and 2100: a stamp outside is a mistake."""
+_SECONDS_OF_1970, _SENSIBLE = 31_536_000, 631_152_000
+"""An epoch within 1970 is a mistake where in another unit it is 1990 or later."""
 
 
 def column_of(name: str, variable: RawVariable) -> str:
@@ -44,10 +46,22 @@ def row_kinds(options: RowOptions, source: Source, time: Kind, published: Kind) 
 def _seconds(column: NDArray[np.int64] | NDArray[np.float64], form: str) -> NDArray[np.int64]:
     """Whole seconds, rounded up: a reading is never earlier than its stamp."""
     if column.dtype == np.float64:
-        scaled = column / (1000 if form == "epoch_ms" else 1)
+        scaled = column / EPOCHS.get(form, 1)
         odd = ~np.isfinite(scaled) | (np.abs(scaled) > 1e14)
         return np.where(odd, NO_TIME, np.ceil(np.where(odd, 0, scaled)).astype(np.int64))
     return np.where(column == NO_TIME, NO_TIME, -(-column.astype(np.int64) // _SECOND))
+
+
+def _mistaken_epochs(count: NDArray[np.float64], seconds: NDArray[np.int64], form: str) -> NDArray[np.int8]:
+    """Per stamp that is nonsense as declared and sensible in another unit: 6 + the place of that unit in EPOCHS; else 0."""
+    found = np.zeros(len(count), np.int8)
+    odd = np.isfinite(count) & ((seconds < _SECONDS_OF_1970) | (seconds >= _LATEST))
+    if not odd.any():
+        return found
+    for place, (other, per_second) in enumerate(EPOCHS.items()):
+        sensible = odd & (found == 0) & (count >= _SENSIBLE * float(per_second)) & (count < _LATEST * float(per_second))
+        found[sensible & (other != form)] = 6 + place
+    return found
 
 
 def valid_times(
@@ -58,6 +72,9 @@ def valid_times(
     fault = np.where(seconds == NO_TIME, 1, 0).astype(np.int8)
     outside = (fault == 0) & ((seconds < _EARLIEST) | (seconds >= _LATEST))
     fault[outside] = 2
+    if options.time_format in EPOCHS and kind == "number":
+        mistaken = _mistaken_epochs(column.astype(np.float64), seconds, options.time_format)
+        fault = np.where(mistaken > 0, mistaken, fault).astype(np.int8)
     seconds = np.where(fault > 0, NO_TIME, seconds)
     if options.calendar is not None:
         days = np.where(fault > 0, NO_TIME, seconds // 86400)
@@ -72,6 +89,23 @@ def valid_times(
     return seconds, fault
 
 
+def text_times(options: StampOptions, zone: str, texts: list[str]) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
+    """`valid_times` of stamps written as texts, such as a file's name holds; what is no stamp has none."""
+    epoch = options.time_format in EPOCHS
+    pattern = options.stamp_format
+    kind: Kind = (
+        "number" if epoch else "instant" if "%z" in (pattern or "") or (not pattern and kind_of_stamp(texts[0]) == "instant") else "stamp"
+    )
+    dialect = Dialect(stamp_format=pattern)
+    rows = np.arange(1, len(texts) + 1)
+    found = typed_columns(
+        [[t] for t in texts], {"t": kind}, dialect, "", row=rows, bad=[], raw_rows=len(texts), text_of=lambda n: [""] * len(n)
+    )
+    column = np.full(len(texts), np.nan) if epoch else np.full(len(texts), NO_TIME)
+    column[found.row - 1] = found.columns["t"]
+    return valid_times(options, zone, column, kind)
+
+
 def time_fault(code: int, options: StampOptions, zone: str) -> str:
     """The rule of that number."""
     return {
@@ -80,7 +114,13 @@ def time_fault(code: int, options: StampOptions, zone: str) -> str:
         3: f"a stamp that {zone} skips when its clocks go forward",
         4: f"a stamp that {zone} passes twice when its clocks go back; options.ambiguous = 'first' or 'second' decides",
         5: f"not a session of {options.calendar}",
+        **{6 + n: f"nonsense as {options.time_format}, sensible as {form}: correct options.time_format" for n, form in enumerate(EPOCHS)},
     }[code]
+
+
+def time_faults(fault: NDArray[np.int8], options: StampOptions, zone: str) -> dict[int, str]:
+    """The rule that each faulty stamp breaks, by its place."""
+    return {int(i): time_fault(int(fault[i]), options, zone) for i in np.flatnonzero(fault)}
 
 
 def readings_of(source: Source, options: RowOptions, file: str, found: Columns, time: Kind, published_kind: Kind) -> Readings:
@@ -91,16 +131,15 @@ def readings_of(source: Source, options: RowOptions, file: str, found: Columns, 
     """
     valid_time, fault = valid_times(options, source.timezone, found.columns[options.time], time)
     ids, node = _nodes(options, file, found)
-    reasons = {int(i): time_fault(int(fault[i]), options, source.timezone) for i in np.flatnonzero(fault)}
-    reasons = {int(i): "no node" for i in np.flatnonzero(node < 0)} | reasons
+    reasons = {int(i): "no node" for i in np.flatnonzero(node < 0)} | time_faults(fault, options, source.timezone)
     keep = (fault == 0) & (node >= 0)
 
     def instants(column: str | None) -> NDArray[np.int64] | None:
         if column is None:
             return None
         seconds = _seconds(found.columns[column], options.published_format)
-        utc: NDArray[np.int64] = local_to_utc(seconds, source.timezone, "second")[0] if published_kind == "stamp" else seconds
-        return np.asarray(utc[keep])
+        known: NDArray[np.int64] = local_to_utc(seconds, source.timezone, "second")[0] if published_kind == "stamp" else seconds
+        return np.asarray(known[keep])
 
     bad = np.array(sorted(reasons), np.int64)
     rejected = RejectedRows(

@@ -12,7 +12,7 @@ import httpx
 import tenacity
 
 from pipeline.contracts.deliveries import Fetched, Part, Validators
-from pipeline.errors import ConfigError, ContractError, NotYetAvailable
+from pipeline.errors import AbsentError, ConfigError, ContractError, NotYetAvailable
 
 _AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
 _MOVED = frozenset({301, 302, 303, 307, 308})
@@ -171,7 +171,7 @@ class Web:
         if status in _AGAIN:
             raise self._told_to_wait(response, url, said)
         if status in (404, 410):
-            raise NotYetAvailable(asked=f"GET {url}", found=said, mend="wait for the delivery, or correct the location in the world file")
+            raise AbsentError(asked=f"GET {url}", found=said, mend="wait for the delivery, or correct the location in the world file")
         words = self._body(response, url, most=65536)[:_SHOWN].decode("utf-8", errors="replace")
         raise ConfigError(asked=f"GET {url}", found=f"{said}: {words}", mend="correct the location or the options in the world file")
 

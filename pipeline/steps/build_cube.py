@@ -26,8 +26,9 @@ from pipeline.errors import NotYetAvailable
 from pipeline.parallel import isolated, map_regions, worker_count
 from pipeline.settings import Settings, code_version
 from pipeline.steps.texts import build_texts, streams_with_news
-from pipeline.stores.cube_format import FORMAT, TEXTS, GroupTemplate, VariableTemplate
-from pipeline.stores.cube_writer import CubeWriter, RegionBook, RegionWriter
+from pipeline.stores.cube_books import RegionBook
+from pipeline.stores.cube_format import FORMAT, TEXTS, GroupTemplate, VariableTemplate, axis_digest
+from pipeline.stores.cube_writer import CubeWriter, RegionWriter
 from pipeline.stores.cubes import CubeState, CubeStore, DomainState
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.observations import ObservationStore, contract_digest
@@ -69,7 +70,7 @@ def run(request: BuildCubeRequest, settings: Settings, progress: Progress) -> Re
     state = _state(store)
     groups = groups_of(world)
     plans = [_plan(world, group, to_seconds(request.as_of), sources, consumed, store, state) for group in groups.values()]
-    work = {plan.domain: plan for plan in plans if plan is not None and plan.regions}
+    work = {plan.domain: plan for plan in plans if plan is not None and (plan.regions or plan.moved)}
     news = streams_with_news(world, consumed, store)
     if not work and not news and state is not None:
         return _receipt(request, world, store, outcome="unchanged")
@@ -83,11 +84,9 @@ def run(request: BuildCubeRequest, settings: Settings, progress: Progress) -> Re
     check_plan(size, limit_bytes=MEMORY_LIMIT)
     writer = CubeWriter(settings.store, world.name)
     for plan in work.values():
-        held = None if state is None else state.domains.get(plan.domain)
-        writer.prepare(_template(world, groups[plan.domain], plan), fresh=held is None or len(plan.regions) == _chunks(plan))
-    make = partial(
-        _build_region, settings=settings, world=world, groups=groups, plans=work, writer=writer.regions(isolated=isolated(settings))
-    )
+        writer.prepare(_template(world, groups[plan.domain], plan), fresh=len(plan.regions) == _chunks(plan))
+    regions = writer.regions(isolated=isolated(settings))
+    make = partial(_build_region, settings=settings, world=world, groups=groups, plans=work, writer=regions)
     mapped = map_regions(make, [r for plan in work.values() for r in plan.regions], settings, progress)
     writer.merge([built.written for built in mapped.results])
     digests = {}
@@ -136,14 +135,17 @@ def _plan(
     held = None if state is None else state.domains.get(group.name)
     known = None if held is None or held.recipe != recipe_digest(world, group) else store.nodes(group.name)
     nodes = _nodes(group, known, merge_nodes(sources[s].nodes() for s in group.sources))
-    end = as_of if known is None or held is None or held.end is None else max(as_of, held.end)
+    end = as_of if known is None or held is None else max(as_of, held.end)
     axis_T = axis(group.clock, group.start, end)
     if not len(axis_T) or not len(nodes):
         return None
     edge = step_before(group.clock, int(axis_T[0]))
-    keep = held is not None and known is not None and nodes.ids == known.ids and all(consumed[s] >= held.consumed[s] for s in group.sources)
-    chunk_steps = held.chunk_steps if keep and held else choose_chunk_steps(step_seconds(group.clock), len(nodes), group.chunk_steps)
-    chunks = _chunks_to_make(axis_T, edge, chunk_steps, held if keep else None, {s: sources[s] for s in group.sources}, group)
+    kept = held if known is not None and held is not None and _continues(held, axis_T, consumed) else None
+    if group.runs is not None and known is not None and nodes.ids != known.ids:
+        kept = None
+    chunk_steps = kept.chunk_steps if kept else choose_chunk_steps(step_seconds(group.clock), len(nodes), group.chunk_steps)
+    chunks = _chunks_to_make(axis_T, edge, chunk_steps, kept, {s: sources[s] for s in group.sources}, group)
+    whole = len(chunks) == -(-len(axis_T) // chunk_steps)
     return DomainPlan(
         domain=group.name,
         axis_T=axis_T,
@@ -151,7 +153,9 @@ def _plan(
         nodes=nodes,
         variables=tuple(group.variables),
         chunk_steps=chunk_steps,
+        chunk_nodes=len(nodes) if kept is None or whole else kept.chunk_nodes,
         regions=plan_regions(group.name, len(axis_T), chunk_steps, chunks),
+        moved=known is not None and nodes.digest != known.digest,
     )
 
 
@@ -160,6 +164,11 @@ def _nodes(group: Group, known: NodeSet | None, found: NodeSet) -> NodeSet:
     if group.runs is not None:
         return run_nodes(select_nodes(found, np.argsort(np.array(found.ids, dtype=str), kind="stable")), group.runs.count)
     return extend_nodes(known, grid_nodes(found) if group.kind == "grid" else found)
+
+
+def _continues(held: DomainState, axis_T: NDArray[np.int64], consumed: Mapping[str, int]) -> bool:
+    """Whether what is stored is the beginning of what is asked for; a calendar may have changed, a source may have begun anew."""
+    return axis_digest(axis_T[: held.steps]) == held.axis and all(consumed[s] >= n for s, n in held.consumed.items())
 
 
 def _chunks_to_make(
@@ -188,9 +197,11 @@ def _template(world: World, group: Group, plan: DomainPlan) -> GroupTemplate:
         domain=plan.domain,
         title=group.title,
         axis_T=plan.axis_T,
+        even_step=None if group.clock.step is None else step_seconds(group.clock),
         nodes=plan.nodes,
         variables=variables,
         chunk_steps=plan.chunk_steps,
+        chunk_nodes=plan.chunk_nodes,
         recipe=recipe_digest(world, group),
         runs=group.runs is not None,
     )
@@ -213,7 +224,7 @@ def _build_region(
     book = RegionBook(
         chunk=region.chunk,
         digest=slab.digest,
-        missing=slab.missing,
+        present=slab.present,
         known_time=slab.known_time,
         node_known_time=slab.node_known_time,
         revisions=slab.revisions(),

@@ -6,9 +6,9 @@ import difflib
 from collections.abc import Iterator
 from typing import Any
 
+from pipeline.contracts.units import conversion
 from pipeline.contracts.worlds import Source, World
 from pipeline.errors import ConfigError
-from pipeline.quality.units import conversion
 from pipeline.sources.registry import adapter_named
 from pipeline.sources.stamps import known_calendars
 

@@ -71,7 +71,7 @@ def write_page(world: World, settings: Settings, issue_time: int) -> Page:
             version=VERSION,
         )
     )
-    name = "page/index.html" if published.issue_times()[-1:] == [issue_time] else f"page/{compact_instant(moment)}.html"
+    name = "page/index.html" if published.newest() == [issue_time] else f"page/{compact_instant(moment)}.html"
     return Page(changed=published.view(name, html), url=published.url(name))
 
 
@@ -95,7 +95,7 @@ def _came(world: World, settings: Settings, forecast: Forecast, record: dict[str
 def _verified(scores: ScoreStore) -> tuple[tuple[ScoreRow, ...], int]:
     """Scores of the newest published forecasts together, and how many were compared with at least one observation."""
     total, count = Statistics.zero(), 0
-    for issue_time in scores.issue_times()[-_ISSUES_SUMMED:]:
+    for issue_time in scores.issue_times(newest=_ISSUES_SUMMED):
         record = scores.newest(issue_time)
         if record is not None and record["counts"]["all"]["observed"]:
             total, count = total + Statistics.from_json(record["statistics"]), count + 1
@@ -128,5 +128,5 @@ def _model(registry: Registry, forecast: Forecast) -> _Model:
 def _products(record: dict[str, Any] | None) -> dict[str, str]:
     if record is None:
         return {}
-    shown = {f"{kind.capitalize()}, {domain}": key for kind in ("parquet", "zarr") for domain, key in record[kind].items()}
-    return {name: key.split("/published/", 1)[-1] for name, key in shown.items()}
+    parquet = {f"Parquet, {domain}": key.split("/published/", 1)[-1] for domain, key in record["parquet"].items()}
+    return {**parquet, "Zarr, all issue times (Icechunk; a group per domain)": "zarr", "Newest, for programs": "latest.json"}

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.alignment.as_of import earlier
 from pipeline.api import PredictRequest, Receipt
+from pipeline.contracts.cubes import DomainCube
 from pipeline.contracts.forecasts import BASELINES, JOINT, DomainForecast, Forecast, Promotion
-from pipeline.contracts.times import format_instant, to_seconds
+from pipeline.contracts.times import format_instant, from_seconds, to_seconds
 from pipeline.contracts.windows import WindowSet
 from pipeline.contracts.world_files import load_world
 from pipeline.contracts.worlds import World
@@ -47,47 +50,83 @@ def run(request: PredictRequest, settings: Settings, progress: Progress) -> Rece
         )
     issue_time = to_seconds(request.as_of)
     known = reading.open_inputs(world, settings, request.as_of, live=True)
-    cubes = known.cubes
-    state = inputs({d: freshness(cubes[d], as_of=issue_time, steps=world.domains[d].context) for d in cubes})
-    windows = reading.windows_of(world, candidate, known, as_of=issue_time, live=True)
-    models = reading.load_models(candidate)
-    domains, absent = {}, [name for name in world.domains if name not in windows.domains]
-    with progress.stage("predict", len(windows.domains), "domains") as stage:
-        for name in windows.domains:
-            index_W = _live(windows, name, issue_time)
-            if index_W is None or not models.of(name):
-                absent.append(name)
-            else:
-                domains[name] = _domain(windows, name, index_W, models.of(name), champion)
-            stage.advance()
-    if not domains:
-        raise NotYetAvailable(
-            asked=f"forecast at {format_instant(request.as_of)}",
-            found=f"no domain of {', '.join(world.domains)} has a value in its context, the steps just before it",
-            mend="land, observe and build the cube up to it, or ask for an issue time at which there are data",
-        )
-    provenance = _provenance(world, candidate, champion, windows, issue_time, state, absent)
-    forecast = Forecast(world=world.name, issue_time=issue_time, domains=domains, provenance=provenance)
+    with progress.stage("predict", len(known.cubes), "domains") as stage:
+        forecast = make_forecast(world, champion, candidate, reading.load_models(candidate), known, issue_time)
+        stage.advance(len(known.cubes))
     issued, created = ForecastStore(objects, world.name).add(forecast)
     return Receipt(
         step=request.step,
         world=world.name,
         as_of=request.as_of,
         outcome="done" if created else "unchanged",
-        ids={"model_id": candidate.model_id, "forecast": issued.digest, "snapshot": windows.snapshot},
+        ids={"model_id": candidate.model_id, "forecast": issued.digest, "snapshot": forecast.provenance["snapshot"]},
         counts={
-            "domains": len(domains),
-            "values": sum(d.quantiles_LNVQ[..., 0].size for d in domains.values()),
+            "domains": len(forecast.domains),
+            "values": sum(d.quantiles_LNVQ[..., 0].size for d in forecast.domains.values()),
             "revision": issued.revision,
         },
         paths={"forecast": issued.url},
-        notes=tuple(f"domain {name} has no context at this issue time and is not forecast" for name in absent),
+        notes=tuple(f"domain {name} has no context at this issue time and is not forecast" for name in forecast.provenance["absent"]),
         details={
-            "inputs": {d: {k: v for k, v in row.items() if k != "variables"} for d, row in state.items()},
-            "published": {d: dict(zip(f.variables, f.model_V, strict=True)) for d, f in domains.items()},
-            "headline": {d: headline(f) for d, f in domains.items()},
+            "inputs": {d: {k: v for k, v in row.items() if k != "variables"} for d, row in forecast.provenance["inputs"].items()},
+            "published": {d: dict(zip(f.variables, f.model_V, strict=True)) for d, f in forecast.domains.items()},
+            "headline": {d: headline(f) for d, f in forecast.domains.items()},
         },
     )
+
+
+def make_forecast(
+    world: World,
+    champion: Promotion,
+    candidate: Candidate,
+    models: reading.Models,
+    known: reading.Inputs,
+    issue_time: int,
+    marks: Mapping[str, str] | None = None,
+) -> Forecast:
+    """The forecast issued at an instant (seconds UTC), the same bits from what was known at any later one.
+
+    Args:
+        world: The world.
+        champion: What is published for each target, in force at the issue time.
+        candidate: The champion's model.
+        models: The same, loaded.
+        known: At the issue time or later, at least from where `reading.open_inputs` reads for a live window.
+        issue_time: What became available later is not seen.
+        marks: More keys of the provenance.
+
+    Raises:
+        NotYetAvailable: No domain has a value in its context.
+    """
+    windows = reading.windows_of(world, candidate, known, as_of=issue_time, live=True)
+    domains, absent = {}, [name for name in world.domains if name not in windows.domains]
+    for name in windows.domains:
+        index_W = _live(windows, name, issue_time)
+        if index_W is None or not models.of(name):
+            absent.append(name)
+        else:
+            domains[name] = _domain(windows, name, index_W, models.of(name), champion)
+    if not domains:
+        raise NotYetAvailable(
+            asked=f"forecast at {format_instant(from_seconds(issue_time))}",
+            found=f"no domain of {', '.join(world.domains)} has a value in its context, the steps just before it",
+            mend="land, observe and build the cube up to it, or ask for an issue time at which there are data",
+        )
+    provenance = _provenance(world, candidate, champion, windows, issue_time, _inputs(world, known.cubes, issue_time), absent)
+    provenance |= marks or {}
+    return Forecast(world=world.name, issue_time=issue_time, domains=domains, provenance=provenance)
+
+
+def _inputs(world: World, cubes: Mapping[str, DomainCube], issue_time: int) -> dict[str, Any]:
+    """What was there of each domain and how old it was, within the reach of a live window."""
+    needed, found = reading.needed_from(world, issue_time), {}
+    for name, cube in cubes.items():
+        steps, begin = world.domains[name].context, int(np.searchsorted(cube.valid_time, needed[name]))
+        recent = max(begin, int(np.searchsorted(cube.valid_time, issue_time, side="right")) - steps)
+        found[name] = freshness(earlier(cube, issue_time, first=recent), as_of=issue_time, steps=steps)
+        if any(row.newest_time is None for row in found[name]):
+            found[name] = freshness(earlier(cube, issue_time, first=begin), as_of=issue_time, steps=steps)
+    return inputs(found)
 
 
 def _live(windows: WindowSet, domain: str, issue_time: int) -> NDArray[np.int64] | None:

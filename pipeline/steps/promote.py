@@ -67,7 +67,7 @@ def trained_by(registry: Registry, model_id: str, as_of: datetime) -> Candidate:
     candidate = registry.candidate(model_id)
     if candidate.as_of > as_of:
         raise LookaheadError(
-            asked=f"promote model {candidate.model_id} as of {format_instant(as_of)}",
+            asked=f"model {candidate.model_id} as of {format_instant(as_of)}",
             found=f"it was trained on data until {format_instant(candidate.as_of)}",
             mend="ask with a later --as-of",
         )

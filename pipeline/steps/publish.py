@@ -9,12 +9,15 @@ from pipeline.contracts.forecasts import Forecast
 from pipeline.contracts.times import from_seconds, to_seconds
 from pipeline.contracts.world_files import load_world
 from pipeline.contracts.worlds import World
+from pipeline.publishing.revisions import changes
 from pipeline.publishing.tables import forecast_table, parquet_bytes
 from pipeline.publishing.words import label_text
 from pipeline.settings import Settings
 from pipeline.steps import reading
 from pipeline.steps.pages import write_page
-from pipeline.stores.forecasts import ForecastStore
+from pipeline.stores.forecast_arrays import ForecastArrays, Rows
+from pipeline.stores.forecast_format import DomainForm
+from pipeline.stores.forecasts import ForecastStore, Issued
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.published import PublishedStore
 from pipeline.telemetry import Progress
@@ -22,6 +25,8 @@ from pipeline.telemetry import Progress
 
 def run(request: PublishRequest, settings: Settings, progress: Progress) -> Receipt:
     """The products of the newest revision of the forecast issued at `as_of`, visible together, and its page.
+
+    A product that is damaged or gone is written anew.
 
     Raises:
         NotYetAvailable: Nothing was issued at that instant.
@@ -31,11 +36,8 @@ def run(request: PublishRequest, settings: Settings, progress: Progress) -> Rece
     forecasts, published = ForecastStore(objects, world.name), PublishedStore(objects, world.name)
     issue_time = to_seconds(request.as_of)
     issued = forecasts.newest(issue_time)
-    record = published.record(issue_time)
-    fresh = record is None or record["forecast"] != issued.digest
-    if record is None or fresh:
-        record = _products(world, settings, forecasts.read(issue_time), issued.revision, issued.digest, published, progress)
-        published.commit(issue_time, record)
+    record, healed = publish_forecast(world, settings, issued, progress)
+    fresh = published.commit(issue_time, record)
     renewed = published.renew_latest()
     with progress.stage("page", 1, "pages") as stage:
         page = write_page(world, settings, issue_time)
@@ -44,52 +46,85 @@ def run(request: PublishRequest, settings: Settings, progress: Progress) -> Rece
         step=request.step,
         world=world.name,
         as_of=request.as_of,
-        outcome="done" if fresh or renewed or page.changed else "unchanged",
+        outcome="done" if fresh or renewed or healed or page.changed else "unchanged",
         ids={"forecast": issued.digest, "model_id": record["model_id"], "snapshot": record["snapshot"]},
         counts={"rows": sum(record["rows"].values()), "domains": len(record["rows"]), "revision": issued.revision},
         paths={
             "page": page.url,
             "parquet": published.url("parquet"),
+            "zarr": published.url("zarr"),
             "latest": published.url("latest.json"),
-            **{f"zarr_{domain}": published.product_url(key) for domain, key in record["zarr"].items()},
         },
-        details={"rows": record["rows"]},
+        notes=tuple(f"{product} was damaged or gone and is written anew" for product in ([] if fresh else healed)),
+        details={"rows": record["rows"], **({"changes": record["changes"]} if "changes" in record else {})},
     )
 
 
-def _products(
-    world: World, settings: Settings, forecast: Forecast, revision: int, digest: str, published: PublishedStore, progress: Progress
-) -> dict[str, Any]:
-    """Write the products of every domain, and return the record that makes them visible."""
-    moment = from_seconds(forecast.issue_time)
-    cubes = reading.open_cubes(
-        world, settings, moment, domains=forecast.domains, start=dict.fromkeys(forecast.domains, forecast.issue_time)
-    )
+def publish_forecast(world: World, settings: Settings, issued: Issued, progress: Progress) -> tuple[dict[str, Any], list[str]]:
+    """Put the products of one revision where they belong; the record that makes them visible, and what was written.
+
+    Raises:
+        StoreError: The storage refused, or the forecast itself is damaged.
+    """
+    objects = ObjectStore(settings.store)
+    forecasts, published = ForecastStore(objects, world.name), PublishedStore(objects, world.name)
+    forecast = forecasts.read(issued.issue_time, issued.revision)
+    known, written = published.record(issued.issue_time), []
     record: dict[str, Any] = {
-        "forecast": digest,
-        "revision": revision,
+        "forecast": issued.digest,
+        "revision": issued.revision,
         "model_id": forecast.provenance["model_id"],
         "snapshot": forecast.provenance["snapshot"],
         "rows": {},
-        "zarr": {},
         "parquet": {},
+        "sha256": {},
     }
+    if issued.revision:
+        record["changes"] = changes(forecasts.read(issued.issue_time, issued.revision - 1), forecast)
     with progress.stage("publish", len(forecast.domains), "domains") as stage:
         for domain in forecast.domains:
-            table = forecast_table(forecast, domain, revision=revision)
-            record["rows"][domain] = table.num_rows
-            record["parquet"][domain] = published.put_parquet(forecast, domain, parquet_bytes(table), revision=revision)
-            record["zarr"][domain] = published.put_zarr(
-                forecast, domain, cubes[domain].nodes, revision=revision, labels=_labels(world, domain)
-            )
+            key = published.parquet_key(issued.issue_time, domain, issued.revision)
+            table = forecast_table(forecast, domain, revision=issued.revision)
+            sha256 = (known or {}).get("sha256", {}).get(key)
+            if sha256 is None or not published.is_whole(key, sha256):
+                sha256 = published.put_product(key, parquet_bytes(table))
+                written.append(f"Parquet of {domain}")
+            record["rows"][domain], record["parquet"][domain], record["sha256"][key] = table.num_rows, key, sha256
             stage.advance(note=f"{domain}: {table.num_rows:,} rows")
-    return record
+    _, appended = ForecastArrays(settings.store, world.name).put(rows_of(world, settings, forecast, issued))
+    return record, [*written, *(["Zarr"] if appended else [])]
 
 
-def _labels(world: World, domain: str) -> dict[str, dict[str, str]]:
+def rows_of(world: World, settings: Settings, forecast: Forecast, issued: Issued) -> Rows:
+    """A forecast as rows of the published arrays, with the places that the cube knew at its issue time.
+
+    Raises:
+        NotYetAvailable: The cube of one of its domains is gone.
+    """
+    moment = from_seconds(forecast.issue_time)
+    start = dict.fromkeys(forecast.domains, forecast.issue_time)
+    cubes = reading.open_cubes(world, settings, moment, domains=forecast.domains, start=start)
+    return Rows(
+        forecast=forecast,
+        revision=issued.revision,
+        digest=issued.digest,
+        forms={name: _form(world, forecast, name) for name in forecast.domains},
+        places={name: cubes[name].nodes for name in forecast.domains},
+    )
+
+
+def _form(world: World, forecast: Forecast, domain: str) -> DomainForm:
+    settings, d = world.domains[domain], forecast.domains[domain]
+    step = 86400 if settings.clock.step is None else int(settings.clock.step.total_seconds())
     labels = {}
-    for name, variable in world.domains[domain].variables.items():
+    for name, variable in settings.variables.items():
         labels[name] = {"long_name": label_text(name, variable.long_name)}
         if variable.standard_name:
             labels[name]["standard_name"] = variable.standard_name
-    return labels
+    return DomainForm(
+        domain=domain,
+        title=settings.title,
+        nominal_leads=tuple(step * (lead + 1) for lead in range(len(d.lead_time_L))),
+        units=dict(zip(d.variables, d.units, strict=True)),
+        labels=labels,
+    )

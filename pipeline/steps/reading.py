@@ -28,6 +28,15 @@ Read = TypeVar("Read")
 
 
 @dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """All that windows are made of, from one snapshot as of one instant: cubes and runs of forecasts by domain, texts by stream."""
+
+    cubes: dict[str, DomainCube]
+    runs: dict[str, DomainCube]
+    texts: dict[str, TextCube]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Models:
     """A candidate's joint model and baselines, each for the domains that it forecasts."""
 
@@ -47,7 +56,7 @@ def snapshot_of(world: World, settings: Settings) -> str:
     """
     from pipeline.stores.cubes import CubeStore
 
-    return CubeStore(settings.store, world.name).snapshot
+    return CubeStore(settings.cubes or settings.store, world.name).snapshot
 
 
 def open_cubes(
@@ -66,7 +75,7 @@ def open_cubes(
     """
     from pipeline.stores.cubes import CubeStore
 
-    store = CubeStore(settings.store, world.name)
+    store = CubeStore(settings.cubes or settings.store, world.name)
     found = {}
     for domain in world.domains if domains is None else domains:
         try:
@@ -75,15 +84,6 @@ def open_cubes(
             if not absent_is_fine:
                 raise
     return found
-
-
-@dataclass(frozen=True, kw_only=True)
-class Inputs:
-    """All that windows are made of, from one snapshot as of one instant: cubes and runs of forecasts by domain, texts by stream."""
-
-    cubes: dict[str, DomainCube]
-    runs: dict[str, DomainCube]
-    texts: dict[str, TextCube]
 
 
 def open_inputs(world: World, settings: Settings, as_of: datetime, *, live: bool = False) -> Inputs:
@@ -99,7 +99,7 @@ def open_inputs(world: World, settings: Settings, as_of: datetime, *, live: bool
     runs = {name: group.runs for name in cubes if (group := groups_of(world).get(name + FUTURE)) is not None}
     if not cubes or not (runs or world.texts):
         return Inputs(cubes=cubes, runs={}, texts={})
-    store = CubeStore(settings.store, world.name, at=next(iter(cubes.values())).snapshot)
+    store = CubeStore(settings.cubes or settings.store, world.name, at=next(iter(cubes.values())).snapshot)
     back = {name: moment - run.reach for name, run in runs.items() if run is not None and live}
     back |= {TEXTS + name: moment - int(stream.reach.total_seconds()) for name, stream in world.texts.items() if live}
     return Inputs(
@@ -130,19 +130,27 @@ def load_models(candidate: Candidate) -> Models:
 
 
 def windows_of(world: World, candidate: Candidate, inputs: Inputs, *, as_of: int, live: bool) -> WindowSet:
-    """The windows of a world, scaled as the candidate was trained; a live set of the candidate's domains only."""
+    """The windows of a world, scaled as the candidate was trained, of its domains only; a live set also of its nodes only."""
     from pipeline.windows.reader import build_windows
     from pipeline.windows.scaling import load_scalers
 
     scalers = load_scalers(candidate.read("scalers.safetensors"))
     known = {name: cube for name, cube in inputs.cubes.items() if name in scalers}
-    return build_windows(world, known, as_of=as_of, scalers=scalers, live=live, runs=inputs.runs, texts=inputs.texts)
+    nodes = _nodes_of(candidate) if live else None
+    return build_windows(world, known, as_of=as_of, scalers=scalers, live=live, nodes=nodes, runs=inputs.runs, texts=inputs.texts)
 
 
 def scalers_of(windows: WindowSet) -> dict[str, Scaler]:
     """Everything that a model needs to see later windows on the scale of those that it was trained on."""
     futures = {name + FUTURE: view.future.scaler for name, view in windows.domains.items() if view.future is not None}
     return {name: view.scaler for name, view in windows.domains.items()} | futures
+
+
+def _nodes_of(candidate: Candidate) -> dict[str, tuple[str, ...]]:
+    """Per domain the nodes that a candidate was trained on, in their order."""
+    if "joint.json" not in candidate.file_names:
+        return {}
+    return {name: tuple(shape["node_ids"]) for name, shape in json.loads(candidate.read("joint.json"))["domains"].items()}
 
 
 def needed_from(world: World, as_of: int) -> dict[str, int]:

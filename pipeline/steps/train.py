@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +15,9 @@ from pipeline.contracts.worlds import World
 from pipeline.errors import NotYetAvailable
 from pipeline.settings import Settings, code_version
 from pipeline.steps import reading
+from pipeline.steps.promote import trained_by
 from pipeline.stores.objects import ObjectStore
-from pipeline.stores.registry import Registry
+from pipeline.stores.registry import Candidate, Registry
 from pipeline.telemetry import Progress
 
 if TYPE_CHECKING:
@@ -29,16 +31,19 @@ def run(request: TrainRequest, settings: Settings, progress: Progress) -> Receip
 
     Raises:
         ConfigError: There is no such recipe or option.
-        NotYetAvailable: No cube was built yet, or no domain has a training window.
+        NotYetAvailable: No cube was built yet, no domain has a training window, or there is no such initial model.
+        LookaheadError: The initial model was trained on data later than the request's `as_of`.
         ContractError: The loss is no number.
     """
-    from models.api import fit, fit_baselines, resolve_config
+    from models.api import continued, fit, fit_baselines, resolve_config
     from pipeline.windows.reader import build_windows
     from pipeline.windows.scaling import dump_scalers
 
     world = load_world(request.world)
-    config = resolve_config(request.recipe or world.recipe, _options(request, world))
     registry = Registry(ObjectStore(settings.store), world.name)
+    initial = None if request.initial is None else trained_by(registry, request.initial, request.as_of)
+    config = resolve_config(request.recipe or world.recipe, _options(request, world))
+    config = config if initial is None else continued(config)
     with progress.stage("windows", None):
         inputs = reading.open_inputs(world, settings, request.as_of)
         if not inputs.cubes:
@@ -51,15 +56,17 @@ def run(request: TrainRequest, settings: Settings, progress: Progress) -> Receip
             world, inputs.cubes, as_of=to_seconds(request.as_of), scalers=None, live=False, runs=inputs.runs, texts=inputs.texts
         )
         del inputs
-    model_id = digest_json([windows.digest, config.digest, request.seed, code_version()])[:16]
+    origin = [] if initial is None else [initial.model_id]
+    model_id = digest_json([windows.digest, config.digest, request.seed, code_version(), *origin])[:16]
     known = _known(registry, model_id)
     if known is not None:
         return _receipt(request, world, windows, model_id, known, "unchanged")
     with progress.stage("baselines", None):
         baselines = fit_baselines(windows)
     checkpoint = _checkpoint(settings, world, model_id)
-    joint = fit(windows, config, seed=request.seed, progress=progress, checkpoint=checkpoint)
-    card = _card(request, world, windows, config, joint, baselines)
+    earlier = None if initial is None else _fitted(initial)
+    joint = fit(windows, config, seed=request.seed, progress=progress, checkpoint=checkpoint, initial=earlier)
+    card = _card(request, world, windows, config, joint, baselines) | {"initial": None if initial is None else initial.model_id}
     files = {
         "joint.safetensors": joint.state,
         "joint.json": canonical_json(joint.meta),
@@ -84,6 +91,13 @@ def _known(registry: Registry, model_id: str) -> dict[str, Any] | None:
         return registry.candidate(model_id).card
     except NotYetAvailable:
         return None
+
+
+def _fitted(candidate: Candidate) -> Fitted:
+    """The joint model of a candidate as `fit` left it."""
+    from models.api import Fitted
+
+    return Fitted(state=candidate.read("joint.safetensors"), meta=json.loads(candidate.read("joint.json")))
 
 
 def _checkpoint(settings: Settings, world: World, model_id: str) -> Path | None:

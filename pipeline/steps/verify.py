@@ -52,10 +52,10 @@ def run(request: VerifyRequest, settings: Settings, progress: Progress) -> Recei
                 changed += _keep(scores, issue_time, record)
                 total, latest = total + Counts(**record["counts"]["all"]), record
                 stage.advance(note=format_instant(from_seconds(issue_time)))
-    if latest is None and (known := published.issue_times()):
+    known = published.newest()
+    if latest is None and known:
         latest = scores.newest(known[-1])
     paths = {"scores": objects.url(f"scores/{world.name}")}
-    known = published.issue_times()
     page = write_page(world, settings, known[-1]) if known else None
     if page is not None:
         paths["page"] = page.url

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import itertools
 from collections.abc import Mapping
 from typing import Any
@@ -11,18 +10,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.contracts.cubes import NEVER
+from pipeline.contracts.cubes import NEVER, Revisions
 from pipeline.contracts.times import format_instant, from_seconds
+from pipeline.cube.digests import ChunkDigest, revisions_digest
 from pipeline.errors import StoreError
-from pipeline.stores.cube_format import REVISION_TYPES, TEXTS, DomainCheck, aggregate_of, axis_of, content_digest
-from pipeline.stores.cube_reader import read_nodes
+from pipeline.stores.cube_books import read_nodes, read_revisions
+from pipeline.stores.cube_format import REVISION_TYPES, TEXTS, DomainCheck, aggregate_of, axis_digest, axis_of, content_digest
 from pipeline.stores.cube_texts import TextCheck
 from pipeline.telemetry import Progress, Stage
 
 _SHOWN = 20
 _SUFFIXES = ("", "_flag", "_latency")
 _SMALL = ("node_id", "latitude", "longitude", "node_known_time")
-_BOOKS = ("chunks/known_time", "chunks/digest", "chunks/missing", "chunks/revision_start")
+_BOOKS = tuple(
+    f"chunks/{name}" for name in ("known_time", "digest", "nodes", "present", "revision_start", "revision_stop", "revision_digest")
+)
 
 
 def check_domains(session: Any, groups: Mapping[str, Any], url: str, progress: Progress) -> dict[str, DomainCheck]:
@@ -69,29 +71,34 @@ class _DomainCheck:
         self.variables, self.chunk_steps = list(self.book["variables"]), int(self.book["chunk_steps"])
         self.axis = str(axis_of(group).basename)
         self.small = [self.axis, *_SMALL, *(["ends"] if "ends" in group else []), *_BOOKS]
-        self.size = -(-group[self.axis].shape[0] // self.chunk_steps) * len(self.variables) * len(_SUFFIXES)
+        self.chunks = -(-group[self.axis].shape[0] // self.chunk_steps)
+        self.size = self.chunks * len(self.variables) * len(_SUFFIXES)
         self._bytes = self._chunks = 0
 
     def run(self, stage: Stage) -> DomainCheck:
         """Check presence, then the books, then every time chunk."""
         values = [name + suffix for name in self.variables for suffix in _SUFFIXES]
-        for path in (*values, *self.small):
-            self._present(path)
         small = {path: self._read(path) for path in self.small}
-        revisions = {name: self._read(f"revisions/{name}") for name in REVISION_TYPES}
-        self._check_books(small, revisions)
+        for path in self.small:
+            self._present(path, None)
+        for path in values:
+            self._present(path, small["chunks/nodes"])
+        self._check_books(small)
         earliest = np.full(self.group["latitude"].shape[0], np.iinfo(np.int64).max)
-        for k in range(self.size // (len(self.variables) * len(_SUFFIXES))):
+        for k in range(self.chunks):
             self._check_chunk(k, small, earliest)
             stage.advance(len(self.variables) * len(_SUFFIXES), f"{self.domain}, {len(self.faults)} damaged")
         heard = small["node_known_time"]
         if heard is not None and (heard > earliest).any():
             self.faults.append(f"{self.domain}/node_known_time: later than a value of the node")
-        arrays = len(values) + len(self.small) + len(revisions)
+        arrays = len(values) + len(self.small) + len(REVISION_TYPES)
         return DomainCheck(arrays=arrays, chunks=self._chunks, bytes=self._bytes, digest=self.digest)
 
-    def _present(self, path: str) -> None:
-        """Every chunk of an array is in the snapshot's index; one that is not would read as empty cells."""
+    def _present(self, path: str, nodes: NDArray[Any] | None) -> None:
+        """Every chunk of an array is in the snapshot's index; one that is not would read as empty cells.
+
+        A time chunk has chunks for the `nodes` that there were when it was written, where that is said.
+        """
         try:
             array = self.group[path]
             wanted = set(itertools.product(*(range(-(-n // c)) for n, c in zip(array.shape, array.chunks, strict=True))))
@@ -99,6 +106,8 @@ class _DomainCheck:
         except Exception as error:  # whatever a damaged object makes a library raise is the finding
             self._fault(path, error)
             return
+        if nodes is not None and array.ndim == 2 and len(nodes) == self.chunks:
+            wanted = {(k, n) for k, n in wanted if n * array.chunks[1] < nodes[k]}
         self._chunks += len(wanted & stored)
         self.faults += [f"{self.domain}/{path}: chunk {'.'.join(map(str, c))} is absent" for c in sorted(wanted - stored)]
 
@@ -115,46 +124,57 @@ class _DomainCheck:
     def _fault(self, place: str, error: Exception) -> None:
         self.faults.append(f"{self.domain}/{place}: {type(error).__name__}: {' '.join(str(error).split())[:200]}")
 
-    def _check_books(self, small: Mapping[str, NDArray[Any] | None], revisions: Mapping[str, NDArray[Any] | None]) -> None:
-        """The content digest, and where each chunk's revisions begin."""
-        columns = {name: column for name, column in revisions.items() if column is not None}
-        axis, digests, starts = small[self.axis], small["chunks/digest"], small["chunks/revision_start"]
-        if len(columns) < len(revisions) or axis is None or digests is None or starts is None or any(a is None for a in small.values()):
+    def _check_books(self, small: Mapping[str, NDArray[Any] | None]) -> None:
+        """The content digest, and the totals."""
+        axis, digests, revisions, present = (small[n] for n in (self.axis, "chunks/digest", "chunks/revision_digest", "chunks/present"))
+        if axis is None or digests is None or revisions is None or present is None or any(a is None for a in small.values()):
             return  # the place is named already
         words = [[name, str(self.group[name].attrs.get("units")), aggregate_of(self.group[name].attrs)] for name in self.variables]
-        found = content_digest(self.domain, self.chunk_steps, words, read_nodes(self.group), axis, digests, columns)
+        found = content_digest(self.domain, self.chunk_steps, words, read_nodes(self.group), axis_digest(axis), digests, revisions)
         if found != self.digest:
             self.faults.append(f"{self.domain}: the digest over coordinates, chunk digests and revisions differs from the one written")
-        edges = np.arange(len(digests) + 1) * self.chunk_steps
-        if not np.array_equal(np.searchsorted(columns["step"], edges, side="left"), starts):
-            self.faults.append(f"{self.domain}/chunks/revision_start: differs from the revisions")
+        if present.sum(axis=0).tolist() != self.book["present"]:
+            self.faults.append(f"{self.domain}/chunks/present: differs from the totals")
 
     def _check_chunk(self, k: int, small: Mapping[str, NDArray[Any] | None], earliest: NDArray[np.int64]) -> None:
-        """One time chunk of every array against its digest and its entry in the books."""
+        """One time chunk of every array, and its revisions, against their digests and their entry in the books."""
         start, stop = k * self.chunk_steps, min((k + 1) * self.chunk_steps, self.group[self.axis].shape[0])
-        state, missing, latest, axis, whole = hashlib.sha256(), [], 0, small[self.axis], True
+        digest, present, latest, axis, whole = ChunkDigest(), [], 0, small[self.axis], True
         for name in self.variables:
             parts = [self._read(name + suffix, start, stop) for suffix in _SUFFIXES]
             for part in parts:
                 whole = whole and part is not None
                 if part is not None:
-                    state.update(np.ascontiguousarray(part).data)
+                    digest.add(part.reshape(len(part), -1))
             values, latency = parts[0], parts[2]
             if values is None or latency is None or axis is None:
                 continue
-            missing.append(int(np.count_nonzero(np.isnan(values))))
+            present.append(int(np.count_nonzero(~np.isnan(values))))
             flat = latency.reshape(len(latency), -1).astype(np.int64)
             known = np.where(flat == NEVER, 0, axis[start:stop, None] + flat)
             latest = max(latest, int(known.max(initial=0)))
             np.minimum(earliest, np.where(known == 0, np.iinfo(np.int64).max, known).min(axis=0), out=earliest)
-        if not whole or axis is None:
-            return
-        span = f"time chunk {k} ({_span(axis, start, stop)})"
-        expected = {"digest": np.frombuffer(state.digest(), np.uint8), "missing": np.array(missing), "known_time": np.array(latest)}
+        span = f"time chunk {k}" if axis is None else f"time chunk {k} ({_span(axis, start, stop)})"
+        expected: dict[str, NDArray[Any] | None] = {"revision_digest": self._revisions(k, small, span)}
+        if whole and axis is not None:
+            expected |= {"digest": np.frombuffer(digest.bytes, np.uint8), "present": np.array(present), "known_time": np.array(latest)}
         for name, value in expected.items():
             stored = small[f"chunks/{name}"]
-            if stored is not None and not np.array_equal(stored[k], value):
+            if stored is not None and value is not None and not np.array_equal(stored[k], value):
                 self.faults.append(f"{self.domain}, {span}: its content differs from chunks/{name}")
+
+    def _revisions(self, k: int, small: Mapping[str, NDArray[Any] | None], span: str) -> NDArray[np.uint8] | None:
+        """The digest of a time chunk's revisions as they are read."""
+        starts, stops = small["chunks/revision_start"], small["chunks/revision_stop"]
+        if starts is None or stops is None:
+            return None
+        try:
+            columns = read_revisions(self.group, starts[k : k + 1], stops[k : k + 1])
+        except Exception as error:  # as above
+            self._fault(f"revisions, {span}", error)
+            return None
+        self._bytes += sum(column.nbytes for column in columns.values())
+        return np.frombuffer(revisions_digest(Revisions(**columns)), np.uint8)
 
 
 def _span(axis: NDArray[np.int64], start: int, stop: int) -> str:

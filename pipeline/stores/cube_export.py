@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import re
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
-from uuid import uuid4
 
 import numpy as np
 
 from pipeline.contracts.cubes import NEVER, DomainCube
 from pipeline.contracts.times import format_instant, from_seconds
 from pipeline.cube.differences import DomainBook
-from pipeline.errors import ConfigError, NotYetAvailable, StoreError
+from pipeline.errors import NotYetAvailable
+from pipeline.stores.exports import appearing, cf_units
 
 if TYPE_CHECKING:
     import xarray as xr
 
 Format = Literal["zarr", "netcdf"]
-_CURRENCY = re.compile(r"\b[A-Z]{3}\b")
 
 
 def to_dataset(cube: DomainCube, book: DomainBook, facts: Mapping[str, str]) -> xr.Dataset:
@@ -77,35 +74,18 @@ def export(dataset: xr.Dataset, to: Path, form: Format, *, chunk_steps: int) -> 
         NotYetAvailable: The dataset has no step or no node.
         StoreError: The disk refused.
     """
-    if not to.parent.is_dir():
-        raise ConfigError(asked=f"export to {to}", found=f"no folder {to.parent}", mend="make it, or name another path")
     if not dataset.sizes["valid_time"] or not all(dataset.sizes.values()):
         raise NotYetAvailable(
             asked=f"export {dataset.attrs['title']} as of {dataset.attrs['as_of']}",
             found="no step or no node was known then",
             mend="ask for a later --as-of",
         )
-    _refuse_if_there(to)
-    part = to.with_name(f".{to.name}.{uuid4().hex}.part")
-    try:
+    with appearing(to) as part:
         if form == "zarr":
             dataset.to_zarr(part, mode="w-", zarr_format=3, consolidated=False, encoding=_encodings(dataset, chunk_steps, "chunks"))
         else:
             encoding = _encodings(dataset, chunk_steps, "chunksizes")
             dataset.to_netcdf(part, mode="w", format="NETCDF4", engine="h5netcdf", encoding=encoding)
-        _refuse_if_there(to)
-        part.rename(to)
-    except OSError as error:
-        raise StoreError(
-            asked=f"export to {to}", found=str(error.strerror or error), mend="free space or mend access; nothing was left there"
-        ) from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True) if part.is_dir() else part.unlink(missing_ok=True)
-
-
-def _refuse_if_there(to: Path) -> None:
-    if to.exists() or to.is_symlink():
-        raise ConfigError(asked=f"export to {to}", found="something is there already", mend="name another path, or remove it first")
 
 
 def _attributes(suffix: str, stored: Mapping[str, Any]) -> dict[str, Any]:
@@ -115,10 +95,7 @@ def _attributes(suffix: str, stored: Mapping[str, Any]) -> dict[str, Any]:
         return kept | {"flag_masks": np.array(stored["flag_masks"], np.uint16)}
     if suffix == "_latency":
         return kept | {"units": "s"}
-    if _CURRENCY.search(str(stored["units"])):
-        # UDUNITS knows no money.
-        return kept | {"units": "1", "currency_units": stored["units"]}
-    return kept
+    return kept | cf_units(str(stored["units"]))
 
 
 def _encodings(dataset: xr.Dataset, chunk_steps: int, word: str) -> dict[str, dict[str, Any]]:

@@ -1,7 +1,8 @@
 """The cube at rest: one Zarr v3 group per domain. Pure metadata; what CF asks for, and what as-of reading needs.
 
 Per variable NAME: `NAME` float32, `NAME_flag` uint16, `NAME_latency` int32 over (valid_time, node) or (valid_time, y, x).
-Beside the coordinates: `chunks/*`, one entry per time chunk, and `revisions/*`, one entry per superseded version.
+Beside the coordinates: `chunks/*`, one entry per time chunk, and `revisions/*`, one entry per superseded version. Those of a time
+chunk lie together, in no order of the chunks, so that a late row rewrites those of its own chunk only.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from numpy.typing import NDArray
 from pipeline.contracts.cubes import NEVER
 from pipeline.contracts.flags import FLAG_MEANINGS, Flag
 from pipeline.contracts.nodes import NodeSet
-from pipeline.contracts.provenance import canonical_json
+from pipeline.contracts.provenance import canonical_json, digest_bytes
 from pipeline.errors import ContractError
 
 TEXTS = "texts."
 """How the name of a group of documents begins; all others are of domains."""
 
-FORMAT = 1
+FORMAT = 2
 """Version of the layout; part of every group's recipe."""
 
 COORDINATE_CHUNK = 16384
@@ -57,17 +58,23 @@ class VariableTemplate:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class GroupTemplate:
-    """One group without values. `recipe` names the settings under which stored regions stay valid.
+    """One domain's group without values.
 
-    With `runs` the axis are the starts of runs, and the nodes the steps after each at each place.
+    Attributes:
+        even_step: Seconds between any two labels, or None where they follow a calendar.
+        chunk_nodes: Nodes of a chunk: as many as there were when the group was made; those that came later have chunks of their own.
+        recipe: The settings under which stored regions stay valid.
+        runs: The axis are the starts of runs, and the nodes the steps after each at each place.
     """
 
     domain: str
     title: str
     axis_T: NDArray[np.int64]
+    even_step: int | None
     nodes: NodeSet
     variables: tuple[VariableTemplate, ...]
     chunk_steps: int
+    chunk_nodes: int
     recipe: str
     runs: bool = False
 
@@ -114,7 +121,8 @@ def value_arrays(template: GroupTemplate) -> list[ArrayTemplate]:
     """The big arrays: values, flags and latencies."""
     shape, space = (len(template.axis_T), *template.space), ("y", "x") if template.nodes.shape else ("node",)
     dims = (template.axis_name, *(("step", "place") if template.runs else space))
-    chunks = tuple(max(n, 1) for n in (template.chunk_steps, *template.space))
+    across = template.space if template.nodes.shape else (template.chunk_nodes,)
+    chunks = tuple(max(n, 1) for n in (template.chunk_steps, *across))
     found = []
     for v in template.variables:
         for suffix, dtype, fill, attributes in (
@@ -147,8 +155,11 @@ def small_arrays(template: GroupTemplate) -> list[ArrayTemplate]:
         _line("node_known_time", "int64", nodes, 0, "node", {"units": _TIME["units"], "long_name": "when the node was first heard of"}),
         _line("chunks/known_time", "int64", chunks, 0, "chunk", {"units": _TIME["units"], "long_name": "latest availability in the chunk"}),
         _line("chunks/digest", "uint8", chunks, 0, "chunk", {"long_name": "sha256 of the chunk's values, flags, latencies"}, 32),
-        _line("chunks/missing", "int64", chunks, 0, "chunk", {"long_name": "cells without a good value"}, len(template.variables)),
-        _line("chunks/revision_start", "int64", chunks + 1, 0, "edge", {"long_name": "first revision of the chunk"}),
+        _line("chunks/nodes", "int64", chunks, 0, "chunk", {"long_name": "nodes there were when the chunk was written"}),
+        _line("chunks/present", "int64", chunks, 0, "chunk", {"long_name": "cells with a good value"}, len(template.variables)),
+        _line("chunks/revision_start", "int64", chunks, 0, "chunk", {"long_name": "first revision of the chunk"}),
+        _line("chunks/revision_stop", "int64", chunks, 0, "chunk", {"long_name": "end of the chunk's revisions"}),
+        _line("chunks/revision_digest", "uint8", chunks, 0, "chunk", {"long_name": "sha256 of the chunk's revisions"}, 32),
     ]
     if template.nodes.ends is not None:
         arrays.append(_line("ends", "float64", nodes, float("nan"), "node", {"long_name": "latitude and longitude of start and end"}, 4))
@@ -198,25 +209,30 @@ def content_digest(
     chunk_steps: int,
     variables: Sequence[Sequence[str]],
     nodes: NodeSet,
-    axis_T: NDArray[np.int64],
+    axis: str,
     chunks: NDArray[np.uint8],
-    revisions: Mapping[str, NDArray[Any]],
+    revisions: NDArray[np.uint8],
 ) -> str:
-    """sha256 of a domain's content: coordinates, chunk digests in order of time, revisions.
+    """sha256 of a domain's content: coordinates, then the digests of its time chunks and of their revisions, in order of time.
 
     Args:
         domain: Name of the domain.
         chunk_steps: Steps of a time chunk.
         variables: Name, units and aggregate of each variable.
         nodes: All nodes.
-        axis_T: The labels of the steps.
+        axis: Digest of the labels of the steps.
         chunks: (chunk, 32) digests of the chunks.
-        revisions: The columns of REVISION_TYPES.
+        revisions: (chunk, 32) digests of their revisions.
     """
-    state = hashlib.sha256(canonical_json([domain, chunk_steps, variables, nodes.digest]))
-    for array in (axis_T, chunks, *(revisions[name] for name in REVISION_TYPES)):
+    state = hashlib.sha256(canonical_json([domain, chunk_steps, variables, nodes.digest, axis]))
+    for array in (chunks, revisions):
         state.update(np.ascontiguousarray(array).data)
     return state.hexdigest()
+
+
+def axis_digest(axis_T: NDArray[np.int64]) -> str:
+    """sha256 of an axis' labels."""
+    return digest_bytes(np.ascontiguousarray(axis_T, dtype="<i8").tobytes())
 
 
 def aggregate_of(attributes: Mapping[str, Any]) -> str:
@@ -226,7 +242,7 @@ def aggregate_of(attributes: Mapping[str, Any]) -> str:
 
 
 def _line(path: str, dtype: str, size: int, fill: Any, dim: str, attributes: dict[str, Any], width: int | None = None) -> ArrayTemplate:
-    length = BOOK_CHUNK if dim in ("chunk", "edge") else COORDINATE_CHUNK
+    length = BOOK_CHUNK if dim == "chunk" else COORDINATE_CHUNK
     return ArrayTemplate(
         path=path,
         dtype=dtype,

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.cube.documents import Documents
+from pipeline.stores.cube_books import write_present
 from pipeline.stores.cube_format import TEXTS, ArrayTemplate
 from pipeline.stores.cube_texts import DOCUMENT, PLACE, TextState, field, text_state
-from pipeline.stores.cube_writer import CubeWriter, create_array, write_array
+from pipeline.stores.cube_writer import CubeWriter, create_array
 from pipeline.stores.cubes import storage_errors
 
 _DOCUMENT_CHUNK, _TOKEN_CHUNK, _PLACE_CHUNK = 65536, 1048576, 16384
@@ -41,7 +42,7 @@ def add_documents(writer: CubeWriter, stream: str, title: str, documents: Docume
         columns |= {"latitude": documents.places.latitude, "longitude": documents.places.longitude}
         for name, column in columns.items():
             group[f"place/{name}"].resize((len(column),))
-            write_array(group[f"place/{name}"], column)
+            write_present(group[f"place/{name}"], slice(None), column)
         digest = f"{(int(held.digest, 16) + documents.digest) % 2**128:032x}"
         state = {"recipe": recipe, "consumed": consumed, "digest": digest, "places": documents.places.digest}
         state |= {"documents": held.documents + len(documents), "tokens": held.tokens + len(documents.token)}
@@ -66,6 +67,4 @@ def _line(path: str, dtype: str, dim: str, chunk: int, attributes: Mapping[str, 
 
 def _appended(array: Any, values: NDArray[Any], held: int) -> None:
     array.resize((held + len(values),))
-    if len(values):
-        # Without this a chunk of zeros is not stored, and its presence cannot be proved.
-        array.with_config({"write_empty_chunks": True})[held:] = values
+    write_present(array, slice(held, None), values)

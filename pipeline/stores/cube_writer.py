@@ -2,51 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.contracts.cubes import Revisions
-from pipeline.errors import ConflictError, ContractError
-from pipeline.stores.cube_format import (
-    REVISION_TYPES,
-    ArrayTemplate,
-    GroupTemplate,
-    check_aligned,
-    content_digest,
-    revision_arrays,
-    small_arrays,
-    value_arrays,
-)
+from pipeline.errors import ContractError
+from pipeline.stores.cube_books import RegionBook, keep_books, write_present
+from pipeline.stores.cube_format import ArrayTemplate, GroupTemplate, check_aligned, revision_arrays, small_arrays, value_arrays
 from pipeline.stores.cubes import BRANCH, open_repository, storage_errors
-
-_LOCK_SECONDS = 600
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class RegionBook:
-    """What the bookkeeping keeps of one written time chunk.
-
-    Attributes:
-        digest: sha256 of its values, flags and latencies.
-        missing: (variable,) cells without a good value.
-        known_time: Latest availability of any cell.
-        node_known_time: (node,) earliest availability of any row.
-        revisions: Superseded versions, steps counted on the domain's axis, sorted by step.
-    """
-
-    chunk: int
-    digest: bytes
-    missing: NDArray[np.int64]
-    known_time: int
-    node_known_time: NDArray[np.int64]
-    revisions: Revisions
+from pipeline.stores.fences import check as check_fence
+from pipeline.stores.turns import taking_turns
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -78,9 +46,7 @@ class RegionWriter:
             fork = copy.deepcopy(self.fork) if self.isolated else self.fork
             group: Any = zarr.open_group(fork.store, mode="r+", path=domain)
             for name, values in arrays.items():
-                # Without this a chunk that equals the fill value is not stored, and its presence cannot be proved.
-                array = group[name].with_config({"write_empty_chunks": True})
-                array[start:stop] = values.reshape(stop - start, *template.space)
+                write_present(group[name], slice(start, stop), values.reshape(stop - start, *template.space))
         return fork if self.isolated else None
 
 
@@ -93,8 +59,8 @@ class CubeWriter:
     """
 
     def __init__(self, root: str, world: str) -> None:
-        self.url, self._local = f"{root.rstrip('/')}/cubes/{world}", "://" not in root
-        with storage_errors(f"open {self.url}"), self._lock():
+        self.url = f"{root.rstrip('/')}/cubes/{world}"
+        with storage_errors(f"open {self.url}"), taking_turns(self.url):
             self._session = open_repository(self.url, create=True).writable_session(BRANCH)
             self._fork = self._session.fork()
         self._templates: dict[str, GroupTemplate] = {}
@@ -139,35 +105,9 @@ class CubeWriter:
         """Bring coordinates, chunk books and revisions up to the regions written; returns the domain's digest."""
         import zarr
 
-        template = self._templates[domain]
         with storage_errors(f"write the books of {self.url}/{domain}"):
             group: Any = zarr.open_group(self._session.store, mode="r+", path=domain)
-            _coordinates(group, template, books)
-            columns, starts = _merged_revisions(group, template, books)
-            digest = content_digest(
-                template.domain,
-                template.chunk_steps,
-                [[v.name, v.units, v.aggregate] for v in template.variables],
-                template.nodes,
-                template.axis_T,
-                group["chunks/digest"][:],
-                columns,
-            )
-            group.attrs.update(
-                {
-                    "title": template.title,
-                    "cubecast": {
-                        "recipe": template.recipe,
-                        "chunk_steps": template.chunk_steps,
-                        "grid_shape": template.nodes.shape,
-                        "variables": [v.name for v in template.variables],
-                        "consumed": dict(sorted(consumed.items())),
-                        "digest": digest,
-                    },
-                }
-            )
-            write_array(group["chunks/revision_start"], starts)
-        return digest
+            return keep_books(group, self._templates[domain], books, consumed)
 
     def commit(self, message: str, provenance: Mapping[str, Any]) -> str:
         """Make everything visible at once; returns the snapshot.
@@ -176,25 +116,9 @@ class CubeWriter:
             ConflictError: Another build was committed since this one began.
             StoreError: The storage refused; the old state stands.
         """
-        with storage_errors(f"commit to {self.url}"), self._lock():
+        with storage_errors(f"commit to {self.url}"), taking_turns(self.url):
+            check_fence()
             return str(self._session.commit(message, metadata=dict(provenance)))
-
-    @contextlib.contextmanager
-    def _lock(self) -> Iterator[None]:
-        """Local folders have no compare-and-swap: commits take turns."""
-        if not self._local:
-            yield
-            return
-        import filelock
-
-        Path(self.url).parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with filelock.FileLock(f"{self.url}.lock", timeout=_LOCK_SECONDS):
-                yield
-        except filelock.Timeout as error:
-            raise ConflictError(
-                asked=f"commit to {self.url}", found=f"locked for {_LOCK_SECONDS} s by another build", mend="run it again later"
-            ) from error
 
 
 def _codecs() -> Any:
@@ -219,35 +143,6 @@ def create_array(group: Any, array: ArrayTemplate) -> None:
     )
 
 
-def write_array(array: Any, values: NDArray[Any]) -> None:
-    """Fill an array, every chunk of it."""
-    if len(values):
-        array.with_config({"write_empty_chunks": True})[:] = values
-
-
-def _coordinates(group: Any, template: GroupTemplate, books: Sequence[RegionBook]) -> None:
-    nodes = template.nodes
-    before = group["node_known_time"][:] if group.attrs.get("cubecast") else np.full(len(nodes), np.iinfo(np.int64).max)
-    heard = np.minimum.reduce([before, *(b.node_known_time for b in books)])
-    # The cells of a grid are known before they say anything.
-    write_array(group["node_known_time"], heard if nodes.shape is None else np.zeros(len(nodes), np.int64))
-    write_array(group[template.axis_name], template.axis_T)
-    write_array(group["node_id"], np.array(nodes.ids, dtype=object))
-    write_array(group["latitude"], nodes.latitude)
-    write_array(group["longitude"], nodes.longitude)
-    if nodes.ends is not None:
-        write_array(group["ends"], nodes.ends)
-    for name in ("known_time", "missing"):
-        values = group[f"chunks/{name}"][:]
-        for book in books:
-            values[book.chunk] = getattr(book, name)
-        write_array(group[f"chunks/{name}"], values)
-    digests = group["chunks/digest"][:]
-    for book in books:
-        digests[book.chunk] = np.frombuffer(book.digest, np.uint8)
-    write_array(group["chunks/digest"], digests)
-
-
 def _check_complete(template: GroupTemplate, arrays: Mapping[str, NDArray[Any]], steps: int) -> None:
     wanted = {a.path: a.dtype for a in value_arrays(template)}
     shape = (steps, len(template.nodes))
@@ -258,27 +153,3 @@ def _check_complete(template: GroupTemplate, arrays: Mapping[str, NDArray[Any]],
             found=f"arrays {sorted(set(arrays) ^ set(wanted))} absent or unknown; {wrong} not {shape} or of another type",
             mend=f"hand over exactly {', '.join(wanted)}, each (step, node)",
         )
-
-
-def _merged_revisions(
-    group: Any, template: GroupTemplate, books: Sequence[RegionBook]
-) -> tuple[dict[str, NDArray[Any]], NDArray[np.int64]]:
-    """Rewrite the revisions from the first touched chunk on; returns all of them and where each chunk's begin."""
-    touched = np.array([b.chunk for b in books], np.int64)
-    old = {name: group[f"revisions/{name}"][:] for name in REVISION_TYPES}
-    keep = ~np.isin(old["step"] // template.chunk_steps, touched)
-    merged = {
-        name: np.concatenate([old[name][keep], *(getattr(b.revisions, name) for b in books)]).astype(dtype)
-        for name, dtype in REVISION_TYPES.items()
-    }
-    order = np.lexsort((merged["available_time"], merged["variable"], merged["node"], merged["step"]))
-    merged = {name: column[order] for name, column in merged.items()}
-    edges = np.arange(template.chunks + 1) * template.chunk_steps
-    starts = np.searchsorted(merged["step"], edges, side="left").astype(np.int64)
-    same = int(starts[touched.min()]) if len(touched) else len(order)
-    for name, column in merged.items():
-        array = group[f"revisions/{name}"]
-        array.resize(column.shape)
-        if len(column) > same:
-            array[same:] = column[same:]
-    return merged, starts

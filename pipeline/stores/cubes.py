@@ -10,17 +10,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from pipeline.contracts.cubes import DomainCube, TextCube
 from pipeline.contracts.nodes import NodeSet
 from pipeline.contracts.times import to_seconds
 from pipeline.cube.differences import DomainBook
 from pipeline.cube.groups import FUTURE
 from pipeline.errors import ConfigError, ConflictError, NotYetAvailable, StoreError
+from pipeline.stores.cube_books import read_nodes
 from pipeline.stores.cube_check import check_domains
-from pipeline.stores.cube_format import TEXTS, DomainCheck, axis_of
+from pipeline.stores.cube_format import TEXTS, DomainCheck
 from pipeline.stores.cube_texts import TextState, read_documents, text_state
 from pipeline.telemetry import Progress
 
@@ -33,6 +31,7 @@ class DomainState:
     """What one domain's group holds, without its values.
 
     Attributes:
+        axis: Digest of the labels of its steps.
         consumed: Per source the number of observation commits that it was built from.
         recipe: The settings under which it was built.
         missing: Per variable the share of cells without a good value.
@@ -40,9 +39,11 @@ class DomainState:
 
     steps: int
     nodes: int
-    start: int | None
-    end: int | None
+    start: int
+    end: int
+    axis: str
     chunk_steps: int
+    chunk_nodes: int
     consumed: dict[str, int]
     recipe: str
     digest: str
@@ -145,8 +146,6 @@ class CubeStore:
         Raises:
             NotYetAvailable: The domain was never built.
         """
-        from pipeline.stores.cube_reader import read_nodes
-
         with self._reading(f"{self.url}/{domain}"):
             return read_nodes(self._group(domain))
 
@@ -279,18 +278,19 @@ def storage_errors(asked: str, mend: str = _MEND_WRITING) -> Iterator[None]:
 
 
 def _state(group: Any) -> DomainState:
-    book, valid_time = group.attrs["cubecast"], axis_of(group)
-    steps, cells = valid_time.shape[0], max(valid_time.shape[0] * group["latitude"].shape[0], 1)
-    missing: NDArray[np.int64] = group["chunks/missing"][:].sum(axis=0)
+    book = group.attrs["cubecast"]
+    cells = book["steps"] * book["nodes"]
     return DomainState(
-        steps=steps,
-        nodes=group["latitude"].shape[0],
-        start=int(valid_time[0]) if steps else None,
-        end=int(valid_time[steps - 1]) if steps else None,
+        steps=book["steps"],
+        nodes=book["nodes"],
+        start=book["first"],
+        end=book["last"],
+        axis=book["axis"],
         chunk_steps=book["chunk_steps"],
+        chunk_nodes=book["chunk_nodes"],
         consumed=dict(book["consumed"]),
         recipe=book["recipe"],
         digest=book["digest"],
-        revisions=group["revisions/step"].shape[0],
-        missing={name: float(n / cells) for name, n in zip(book["variables"], missing, strict=True)},
+        revisions=book["revisions"],
+        missing={name: (cells - present) / cells for name, present in zip(book["variables"], book["present"], strict=True)},
     )

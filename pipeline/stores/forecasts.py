@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -12,10 +11,11 @@ from numpy.typing import NDArray
 
 from pipeline.contracts.forecasts import DomainForecast, Forecast
 from pipeline.contracts.provenance import canonical_json, digest_bytes, digest_json
-from pipeline.contracts.times import compact_instant, format_instant, from_seconds
+from pipeline.contracts.times import format_instant, from_seconds
 from pipeline.errors import NotYetAvailable
+from pipeline.stores.issues import IssueLogs
 from pipeline.stores.objects import ObjectStore
-from pipeline.stores.sealed import SealedLog, read_blob
+from pipeline.stores.sealed import read_blob
 
 FORMAT = 1
 _ARRAYS = ("valid_time_L", "lead_time_L", "quantiles_LNVQ", "split_LNVP")
@@ -47,6 +47,7 @@ class ForecastStore:
     def __init__(self, objects: ObjectStore, world_name: str) -> None:
         self._objects, self._world = objects, world_name
         self._base = f"forecasts/{world_name}"
+        self._issues = IssueLogs(objects, f"{self._base}/issues")
 
     def add(self, forecast: Forecast) -> tuple[Issued, bool]:
         """Keep a forecast, and whether it is new: equal content is `unchanged`, other content the next revision.
@@ -55,7 +56,7 @@ class ForecastStore:
             ConflictError: Another writer issued the same instant meanwhile.
         """
         digest = forecast_digest(forecast)
-        log = self._log(forecast.issue_time)
+        log = self._issues.log(forecast.issue_time)
         known = log.read()
         if known and known[-1]["digest"] == digest:
             return self._issued(forecast.issue_time, len(known) - 1, known[-1]), False
@@ -74,36 +75,50 @@ class ForecastStore:
         Raises:
             NotYetAvailable: Nothing was issued at that instant.
         """
-        known = self._log(issue_time).read()
-        if not known:
-            instant = format_instant(from_seconds(issue_time))
-            raise NotYetAvailable(
-                asked=f"forecast of world {self._world} issued at {instant}",
-                found=f"none; {len(self.issue_times())} other issue times",
-                mend=f"cubecast predict --world {self._world} --as-of {instant}",
-            )
+        known = self._records(issue_time)
         return self._issued(issue_time, len(known) - 1, known[-1])
+
+    def revisions(self, issue_time: int) -> list[Issued]:
+        """All revisions issued at an instant, the oldest first.
+
+        Raises:
+            NotYetAvailable: Nothing was issued at that instant.
+        """
+        return [self._issued(issue_time, number, record) for number, record in enumerate(self._records(issue_time))]
 
     def read(self, issue_time: int, revision: int | None = None) -> Forecast:
         """The forecast issued at an instant: one revision, or the newest.
 
         Raises:
-            NotYetAvailable: Nothing was issued at that instant.
+            NotYetAvailable: Nothing was issued at that instant, or no such revision.
             StoreError: A file of it is damaged.
         """
-        self.newest(issue_time)
-        record = self._log(issue_time).read()[-1 if revision is None else revision]
+        known = self._records(issue_time)
+        if revision is not None and not 0 <= revision < len(known):
+            instant = format_instant(from_seconds(issue_time))
+            raise NotYetAvailable(
+                asked=f"revision {revision} of the forecast of world {self._world} issued at {instant}",
+                found=f"revisions 0 to {len(known) - 1}",
+                mend="ask for one of these, or for none: the newest is given",
+            )
+        record = known[-1 if revision is None else revision]
         content = json.loads(read_blob(self._objects, record["content"]["key"], record["content"]["sha256"]))
         return _forecast(content, read_blob(self._objects, content["arrays"]["key"], content["arrays"]["sha256"]))
 
     def issue_times(self) -> list[int]:
         """All instants at which something was issued, ascending (int64 seconds UTC)."""
-        prefix = f"{self._base}/issues"
-        names = {key.removeprefix(prefix).split("/")[1] for key in self._objects.list(prefix)}
-        return sorted(int(datetime.strptime(name + "+0000", "%Y%m%dT%H%M%SZ%z").timestamp()) for name in names)
+        return self._issues.times()
 
-    def _log(self, issue_time: int) -> SealedLog:
-        return SealedLog(self._objects, f"{self._base}/issues/{compact_instant(from_seconds(issue_time))}")
+    def _records(self, issue_time: int) -> list[dict[str, Any]]:
+        known = self._issues.log(issue_time).read()
+        if not known:
+            instant = format_instant(from_seconds(issue_time))
+            raise NotYetAvailable(
+                asked=f"forecast of world {self._world} issued at {instant}",
+                found=self._issues.around(issue_time),
+                mend=f"cubecast predict --world {self._world} --as-of {instant}",
+            )
+        return known
 
     def _issued(self, issue_time: int, revision: int, record: dict[str, Any]) -> Issued:
         url = self._objects.url(record["content"]["key"])

@@ -90,6 +90,16 @@ class ObjectStore:
         with self._storage_errors(key, 0):
             return Path(self.url(key)).is_file() if self._local else bool(self._fs.isfile(self.url(key)))
 
+    def children(self, prefix: str) -> list[str]:
+        """Names of what lies directly below a prefix (a folder), sorted; a local folder may be empty."""
+        base = self.url(prefix)
+        with self._storage_errors(prefix, 0):
+            if self._local:
+                found = [p.name for p in Path(base).iterdir()] if Path(base).is_dir() else []
+                return sorted(name for name in found if not name.startswith(".staged-"))
+            self._fs.invalidate_cache()
+            return sorted(posixpath.basename(path) for path in self._fs.ls(base, detail=False)) if self._fs.exists(base) else []
+
     def list(self, prefix: str) -> list[str]:
         """Keys of all objects below a prefix (a folder), sorted."""
         base = self.url(prefix)

@@ -69,7 +69,7 @@ class Commit:
 
 def contract_digest(source: Source) -> str:
     """Identity of how a source's bytes become observations; where they lie and under which licence is no part of it."""
-    content = source.model_dump(mode="json", exclude={"locations", "allowed_hosts", "licence"})
+    content = source.model_dump(mode="json", exclude={"locations", "allowed_hosts", "licence", "late_after"})
     return digest_json([FORMAT, PARSER_VERSIONS.get(source.adapter, "0"), content])[:16]
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from pipeline.contracts.provenance import canonical_json, digest_bytes, digest_json
 from pipeline.errors import NotYetAvailable, StoreError
+from pipeline.stores.fences import check as check_fence
 from pipeline.stores.objects import CommitLog, ObjectStore
 
 
@@ -56,8 +57,9 @@ class SealedLog:
         """Append a record as number `expected`.
 
         Raises:
-            ConflictError: Another writer took that number.
+            ConflictError: Another writer took that number, or a later attempt took ours.
         """
+        check_fence()
         self._log.append({"record": record, "sha256": digest_json(record)}, expected=expected)
 
     def extend(self, record: dict[str, Any]) -> tuple[int, bool]:

@@ -28,14 +28,14 @@ def build_future(
     Args:
         group: The domain's group of runs.
         runs: What its steps are.
-        cube: The group, as of the cut-off; None where nothing is known of it.
+        cube: The group, as of the cut-off or later; None where nothing is known of it.
         nodes: The domain's.
         windows: The domain's, still without a future.
         scaler: The one that the model was trained with; None fits it on the runs known by `fitted_by`.
         fitted_by: The end of the training fold, seconds UTC.
     """
     cube = cube or _nothing(group)
-    run_E, known_E = _states(cube)
+    run_E, known_E = _states(cube, windows.issue_time_W, runs.reach)
     state_W = _chosen(cube.valid_time[run_E], known_E, windows.issue_time_W, runs.reach)
     used = np.unique(state_W[state_W >= 0])
     run_W = np.where(state_W >= 0, np.searchsorted(used, state_W), -1).astype(np.int32)
@@ -84,15 +84,18 @@ def _nothing(group: Group) -> DomainCube:
     )
 
 
-def _states(cube: DomainCube) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Every state of every run: which run, and since when it was known; sorted by that, then by the start of the run."""
-    old, shown = cube.revisions, np.where(cube.latency_TNV == NEVER, -1, cube.latency_TNV)
-    run, known = [old.step.astype(np.int64)], [old.available_time]
-    for i, init in enumerate(cube.valid_time.tolist()):
-        late = np.unique(shown[i])
-        late = late[late >= 0]
+def _states(cube: DomainCube, issue_time_W: NDArray[np.int64], reach: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Every state of the runs that windows may use: which run, and since when known; sorted by that, then by the start of the run."""
+    init_T, old = cube.valid_time, cube.revisions
+    first, last = issue_time_W.min(initial=np.iinfo(np.int64).max), issue_time_W.max(initial=0)
+    used = np.flatnonzero((init_T > first - reach) & (init_T <= last))
+    among = np.isin(old.step, used)
+    run, known = [old.step[among].astype(np.int64)], [old.available_time[among]]
+    for i in used.tolist():
+        late = np.unique(cube.latency_TNV[i])
+        late = late[late != NEVER]
         run.append(np.full(len(late), i))
-        known.append(init + late.astype(np.int64))
+        known.append(init_T[i] + late.astype(np.int64))
     pairs = np.unique(np.stack([np.concatenate(known), np.concatenate(run)], axis=1), axis=0)
     return pairs[:, 1], pairs[:, 0]
 

@@ -5,6 +5,7 @@ Shape suffixes: T axis steps (with the horizon after the cut-off), N node, V var
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -76,8 +77,13 @@ def longest_lag(domain: Domain) -> int:
 def past_steps(domain: Domain, latency: int) -> int:
     """Steps before a cut-off that a window issued there, its history and its coarse means can reach."""
     far = max((steps for _, steps in _seasons(domain)), default=0) * SEASONS_BACK + domain.horizon
+    return max(far, recent_steps(domain, latency)) + 1
+
+
+def recent_steps(domain: Domain, latency: int) -> int:
+    """Steps before a cut-off that a window issued there and its coarse means can reach."""
     coarse = 0 if domain.coarse is None else domain.coarse.steps * (domain.coarse.count + 1)
-    return max(far, domain.context, coarse + _delay(domain.clock, latency)) + 1
+    return max(domain.context, coarse + _delay(domain.clock, latency))
 
 
 def season_history(domain: Domain, series: Series) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
@@ -87,12 +93,36 @@ def season_history(domain: Domain, series: Series) -> tuple[NDArray[np.float32],
     A window that has s among its targets is issued no earlier than the step `horizon` before s: a cell enters in the
     version shown then. A cell that was not known then does not enter.
     """
-    names = history_names(domain)
-    shape = (*series.values_TNV.shape, len(names))
-    values, good = np.zeros(shape, np.float32), np.zeros(shape, np.bool_)
-    for k, (_, season) in enumerate(_seasons(domain)):
-        _one_season(series, season, domain.horizon, values, good, k, k + len(names) // 2)
-    return values, good
+    steps, horizon, valid_T = len(series.valid_time_T), domain.horizon, series.valid_time_T
+    summaries = _Summaries(series.values_TNV.shape, domain)
+    for k, shift in _shifts(domain):
+        if shift < steps:
+            # Cell s' serves target s = s' + shift, whose windows end at step s - horizon at the earliest.
+            limit = valid_T[shift - horizon : steps - horizon] - valid_T[: steps - shift]
+            summaries.enter(k, slice(shift, None), *series.known_within(limit))
+    return summaries.finished()
+
+
+def season_history_ahead(
+    domain: Domain, series_of: Callable[[int, int], Series], valid_time_T: NDArray[np.int64], first: int, nodes: int
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """The same at the last `horizon` steps of an axis only, from no more cells than these need; absent at other steps.
+
+    Args:
+        domain: Its seasons, horizon and variables.
+        series_of: Gives the cells of the steps from one to before another.
+        valid_time_T: The whole axis with the horizon, int64 seconds UTC.
+        first: The step of the axis at which the result begins.
+        nodes: How many there are.
+    """
+    steps, horizon = len(valid_time_T), domain.horizon
+    summaries = _Summaries((steps - first, nodes, len(domain.variables)), domain)
+    for k, shift in _shifts(domain):
+        low, high = max(steps - horizon - shift, 0), steps - shift
+        if low < high:
+            limit = valid_time_T[low + shift - horizon : high + shift - horizon] - valid_time_T[low:high]
+            summaries.enter(k, slice(low + shift - first, None), *series_of(low, high).known_within(limit))
+    return summaries.finished()
 
 
 def coarse_means(domain: Domain, series: Series, latency: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
@@ -123,31 +153,38 @@ def _delay(clock: Clock, latency: int) -> int:
     return latency // (_SHORTEST_GAP_S if clock.step is None else int(clock.step.total_seconds()))
 
 
-def _one_season(
-    series: Series,
-    season: int,
-    horizon: int,
-    values: NDArray[np.float32],
-    good: NDArray[np.bool_],
-    lag: int,
-    mean: int,
-) -> None:
-    steps = len(series.valid_time_T)
-    count = np.zeros(series.values_TNV.shape, np.float32)
-    for back in range(1, SEASONS_BACK + 1):
-        shift = back * season
-        if shift >= steps or shift < horizon:
-            continue
-        # Cell s' serves target s = s' + shift, whose windows end at step s - horizon at the earliest.
-        limit = series.valid_time_T[shift - horizon : steps - horizon] - series.valid_time_T[: steps - shift]
-        past, known = series.known_within(limit)
-        first = known & ~good[shift:, ..., lag]
-        values[shift:, ..., lag][first] = past[first]
-        good[shift:, ..., lag] |= known
-        values[shift:, ..., mean] += past
-        count[shift:] += known
-    good[..., mean] = count > 0
-    np.divide(values[..., mean], count, out=values[..., mean], where=count > 0)
+def _shifts(domain: Domain) -> Iterator[tuple[int, int]]:
+    """Per season (its number) and season back: the steps from a cell to the target that it serves, nearest first."""
+    for k, (_, season) in enumerate(_seasons(domain)):
+        for back in range(1, SEASONS_BACK + 1):
+            if back * season >= domain.horizon:
+                yield k, back * season
+
+
+class _Summaries:
+    """The lag and the mean of every season, gathered one season back after the other."""
+
+    def __init__(self, shape_TNV: tuple[int, ...], domain: Domain) -> None:
+        self._seasons = len(_seasons(domain))
+        self._values, self._good = (np.zeros((*shape_TNV, 2 * self._seasons), kind) for kind in (np.float32, np.bool_))
+        self._count = [np.zeros(shape_TNV, np.float32) for _ in range(self._seasons)]
+
+    def enter(self, k: int, at: slice, past: NDArray[np.float32], known: NDArray[np.bool_]) -> None:
+        """What was known of the cells of season `k` one more season back, at the targets `at` that they serve."""
+        lag, mean = k, k + self._seasons
+        first = known & ~self._good[at][..., lag]
+        self._values[at][..., lag][first] = past[first]
+        self._good[at][..., lag] |= known
+        self._values[at][..., mean] += past
+        self._count[k][at] += known
+
+    def finished(self) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """(T, N, V, K) values and masks."""
+        for k, count in enumerate(self._count):
+            mean, known = self._values[..., k + self._seasons], count > 0
+            self._good[..., k + self._seasons] = known
+            np.divide(mean, count, out=mean, where=known)
+        return self._values, self._good
 
 
 def _rolling(values_TNV: NDArray[np.float32], width: int, delay: int) -> NDArray[np.float32]:

@@ -35,6 +35,7 @@ def fit_nodes(cube: DomainCube, ids: tuple[str, ...]) -> DomainCube:
         values_TNV=values,
         flags_TNV=flags,
         latency_TNV=latency,
+        node_known_time_N=None,
         revisions=_fit_revisions(cube.revisions, len(cube.nodes), known, source),
     )
 

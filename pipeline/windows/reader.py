@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.alignment.as_of import earlier
 from pipeline.alignment.graph import edges
 from pipeline.alignment.time_grid import DAY, axis, local_slots, step_seconds, steps_ahead
 from pipeline.contracts.cubes import NEVER, DomainCube, TextCube
@@ -21,8 +22,18 @@ from pipeline.cube.groups import FUTURE, groups_of
 from pipeline.errors import ContractError, LookaheadError
 from pipeline.windows.folds import fold_boundaries, fold_codes
 from pipeline.windows.future import build_future
-from pipeline.windows.history import Series, coarse_means, history_names, longest_lag, past_steps, season_history
+from pipeline.windows.history import (
+    Series,
+    coarse_means,
+    history_names,
+    longest_lag,
+    past_steps,
+    recent_steps,
+    season_history,
+    season_history_ahead,
+)
 from pipeline.windows.index import issue_lag, live_window, patches_of, training_windows
+from pipeline.windows.nodes import fit_nodes
 from pipeline.windows.scaling import fit_scaler, scale_values
 from pipeline.windows.texts import build_texts
 
@@ -37,12 +48,14 @@ def build_windows(
     as_of: int,
     scalers: Mapping[str, Scaler] | None,
     live: bool,
+    nodes: Mapping[str, tuple[str, ...]] | None = None,
     runs: Mapping[str, DomainCube] | None = None,
     texts: Mapping[str, TextCube] | None = None,
 ) -> WindowSet:
     """Everything a model may see as of one cut-off.
 
-    The arrays that a window gathers are the same bits as those of the live window issued at its issue time.
+    The arrays that a window gathers are the same bits as those of the live window issued at its issue time. A live set
+    holds no more steps than its window gathers, and is the same from cubes read as of any later instant.
 
     Args:
         world: The world.
@@ -50,35 +63,33 @@ def build_windows(
         as_of: The cut-off, seconds UTC.
         scalers: Those that the model was trained with; None fits them on the training fold.
         live: Only one window per domain, issued at `as_of`; needs `scalers`.
-        runs: Per domain what others forecast for it, read with this `as_of`.
-        texts: Per stream its documents, read with this `as_of`.
+        nodes: Per domain the nodes that the model was trained on, in their order; without, those heard of by then.
+        runs: Per domain what others forecast for it, read as the cubes are.
+        texts: Per stream its documents, read as the cubes are.
 
     Raises:
-        LookaheadError: A cube was read as of a later instant.
+        LookaheadError: A cube was read as of a later instant, and the set is not live.
         ContractError: A cube is older than the cut-off, off its clock, or of other nodes than its scaler.
     """
     if live and scalers is None:
         raise ContractError(asked="a live window", found="no scalers", mend="hand over those that the model was trained with")
-    for kind, found in (("cube", cubes), ("runs of", runs or {}), ("documents", texts or {})):
-        for name, cube in found.items():
-            _check_cut_off(f"{kind} {name}", cube.as_of, as_of)
-    heard = {name: cube for name, cube in cubes.items() if len(cube.nodes)}
-    groups = groups_of(world)
-    domains = {}
-    for name in (n for n in world.domains if n in heard):
-        domains[name] = _domain(world, name, heard[name], as_of, None if scalers is None else scalers.get(name), live)
-        group = groups.get(name + FUTURE)
-        if group is not None and group.runs is not None and (group.name in scalers if scalers is not None else name in (runs or {})):
-            future = build_future(
-                group,
-                group.runs,
-                (runs or {}).get(name),
-                heard[name].nodes,
-                domains[name],
-                scaler=None if scalers is None else scalers[group.name],
-                fitted_by=fold_boundaries(world, name, as_of)[0],
-            )
-            domains[name] = replace(domains[name], future=future)
+    for kind, known in (("cube", cubes), ("runs of", runs or {}), ("documents", texts or {})):
+        for name, part in known.items():
+            if not live or part.as_of < as_of:
+                _check_cut_off(f"{kind} {name}", part.as_of, as_of)
+    domains, places, groups = {}, {}, groups_of(world)
+    for name in world.domains:
+        if name in cubes and _heard(cubes[name], as_of):
+            seen = _Seen(cubes[name], as_of, None if nodes is None else nodes.get(name))
+            domains[name] = _domain(world, name, seen, None if scalers is None else scalers.get(name), live)
+            places[name] = seen.nodes
+            group = groups.get(name + FUTURE)
+            if group is not None and group.runs is not None and (group.name in scalers if scalers is not None else name in (runs or {})):
+                scaler, fitted_by = None if scalers is None else scalers[group.name], fold_boundaries(world, name, as_of)[0]
+                found = build_future(
+                    group, group.runs, (runs or {}).get(name), seen.nodes, domains[name], scaler=scaler, fitted_by=fitted_by
+                )
+                domains[name] = replace(domains[name], future=found)
     return WindowSet(
         world=world.name,
         world_digest=world.digest,
@@ -86,10 +97,7 @@ def build_windows(
         as_of=as_of,
         snapshot=next((c.snapshot for c in cubes.values()), ""),
         domains=domains,
-        texts={
-            name: build_texts(stream, (texts or {}).get(name), {n: heard[n].nodes for n in domains}, domains, as_of)
-            for name, stream in world.texts.items()
-        },
+        texts={name: build_texts(stream, (texts or {}).get(name), places, domains, as_of) for name, stream in world.texts.items()},
     )
 
 
@@ -112,10 +120,34 @@ def _check_cut_off(what: str, read: int, as_of: int) -> None:
     )
 
 
-def _domain(world: World, name: str, cube: DomainCube, as_of: int, scaler: Scaler | None, live: bool) -> DomainWindows:
-    domain, lag = world.domains[name], issue_lag(world, name)
-    past_T = _axis(world, name, cube, as_of)
+class _Seen:
+    """A cube as it was known at the cut-off, read piece by piece, with the nodes that the model knows."""
+
+    def __init__(self, cube: DomainCube, as_of: int, nodes: tuple[str, ...] | None) -> None:
+        self.cube, self.as_of, self._nodes = cube, as_of, nodes
+
+    @property
+    def nodes(self) -> NodeSet:
+        """The nodes, with the places known of them."""
+        return self.steps(len(self.cube.valid_time)).nodes
+
+    def steps(self, first: int, stop: int | None = None) -> DomainCube:
+        """The steps from `first` to before `stop`."""
+        found = earlier(self.cube, self.as_of, first=first, stop=stop)
+        return found if self._nodes is None else fit_nodes(found, self._nodes)
+
+
+def _heard(cube: DomainCube, as_of: int) -> bool:
+    """Whether a domain had a node at an instant."""
+    return bool(len(cube.nodes)) if cube.node_known_time_N is None else bool((cube.node_known_time_N <= as_of).any())
+
+
+def _domain(world: World, name: str, seen: _Seen, scaler: Scaler | None, live: bool) -> DomainWindows:
+    domain, lag, as_of = world.domains[name], issue_lag(world, name), seen.as_of
+    past_T = _axis(world, name, seen.cube, as_of)
     ahead = steps_ahead(domain.clock, int(past_T[-1]) if len(past_T) else to_seconds(world.domain_start(name)), domain.horizon)
+    whole_T, begin = np.concatenate([past_T, ahead]), max(len(past_T) - recent_steps(domain, lag), 0) if live else 0
+    past_T, cube = past_T[begin:], seen.steps(begin)
     boundaries = fold_boundaries(world, name, as_of)
     if scaler is None:
         scaler = fit_scaler(domain, cube.values_TNV[: np.searchsorted(cube.valid_time, boundaries[0], side="right")])
@@ -125,8 +157,16 @@ def _domain(world: World, name: str, cube: DomainCube, as_of: int, scaler: Scale
             found=f"a scaler of {scaler.center_NV.shape}",
             mend="train again: the nodes or variables changed since",
         )
-    series = make_series(cube, scaler, np.concatenate([past_T, ahead]))
-    history, history_good = season_history(domain, series)
+    series = make_series(cube, scaler, whole_T[begin:])
+    if live:
+        fitted = scaler
+
+        def series_of(first: int, stop: int) -> Series:
+            return make_series(seen.steps(first, stop), fitted, whole_T[first:stop])
+
+        history, history_good = season_history_ahead(domain, series_of, whole_T, begin, len(cube.nodes))
+    else:
+        history, history_good = season_history(domain, series)
     coarse, coarse_good = coarse_means(domain, series, lag)
     issue, end = live_window(past_T, domain.context, as_of) if live else training_windows(past_T, lag, domain.context, as_of)
     fold = np.full(len(issue), FOLD_CODES["live"], np.int8)
@@ -227,7 +267,7 @@ def _axis(world: World, name: str, cube: DomainCube, as_of: int) -> NDArray[np.i
     domain: Domain = world.domains[name]
     start = int(cube.valid_time[0]) if len(cube.valid_time) else to_seconds(world.domain_start(name))
     past_T = axis(domain.clock, start, as_of)
-    if not np.array_equal(past_T[: len(cube.valid_time)], cube.valid_time):
+    if not np.array_equal(past_T[: len(cube.valid_time)], cube.valid_time[: len(past_T)]):
         raise ContractError(
             asked=f"the axis of {name} from {from_seconds(start)}",
             found="the cube's steps are others than the clock's",

@@ -19,7 +19,7 @@ def build_texts(
 
     Args:
         stream: What the world says of them.
-        cube: Them, as of the cut-off; None where there is none yet.
+        cube: Them, as of the cut-off or later; None where there is none yet.
         nodes: Per domain.
         windows: Per domain.
         as_of: The cut-off, seconds UTC.
@@ -28,18 +28,19 @@ def build_texts(
     first = min((int(d.issue_time_W[0]) for d in windows.values() if len(d.issue_time_W)), default=as_of)
     known = cube or _no_documents()
     begin = int(np.searchsorted(known.available_time_D, first - reach, side="right"))
-    places, place = _used(known.places, known.place_D[begin:])
-    start = known.token_start_D[begin:]
+    end = int(np.searchsorted(known.available_time_D, as_of, side="right"))
+    places, place = _used(known.places, known.place_D[begin:end])
+    start = known.token_start_D[begin : end + 1]
     found = {name: _links(nodes[name], places, link) for name, link in stream.links.items() if name in windows}
     return Texts(
         reach=reach,
         buckets=stream.buckets,
         place_ids=places.ids,
-        available_time_D=known.available_time_D[begin:],
-        valid_time_D=known.valid_time_D[begin:],
+        available_time_D=known.available_time_D[begin:end],
+        valid_time_D=known.valid_time_D[begin:end],
         place_D=place,
         token_start_D=start - start[0],
-        token=known.token[start[0] :],
+        token=known.token[start[0] : start[-1]],
         links=found,
     )
 

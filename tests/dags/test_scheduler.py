@@ -25,6 +25,8 @@ from pipeline.errors import ContractError, NotYetAvailable
 def run(request, settings, progress):
     orders = pathlib.Path(settings.store, "orders")
     order = orders / request.step
+    with (orders / "asked").open("a") as asked:
+        asked.write(f"{request.step} {request.as_of:%Y-%m-%dT%H:%M:%SZ}\\n")
     said = order.read_text() if order.exists() else ""
     if said == "once":
         order.unlink()
@@ -192,3 +194,36 @@ def test_the_synthetic_world_goes_from_raw_feeds_to_a_verified_forecast_under_ai
     assert len(state["sources"]) == 3
     for counts in state["sources"].values():
         assert counts["raw"] == counts["observations"] + counts["duplicates"] + counts["rejected"] > 0
+
+
+SCHEDULE = """
+[schedule]
+ingest = "* * * * *"
+issue = "* * * * *"
+train = "* * * * *"
+patience = "10min"
+poll = "15s"
+"""
+
+
+def test_a_world_with_a_schedule_runs_by_itself_partition_by_partition_and_waits_for_late_inputs(project):
+    store, text = project / "store", (project / "worlds" / "synthetic.toml").read_text()
+    recorded = text[text.index("[recorded]") : text.index("# ---- Sources")]
+    (project / "worlds" / "synthetic.toml").write_text(text.replace(recorded, SCHEDULE.lstrip() + "\n"))
+    shutil.copy(project / "pipeline" / "steps" / "predict.py", project / "pipeline" / "steps" / "inputs.py")
+    order(project, "inputs", "once")
+    process = launch(project, store, "ui", "--world", "synthetic")
+    log = store / "orders" / "asked"
+
+    def asked(step):
+        return [line.split()[1] for line in log.read_text().splitlines() if line.startswith(f"{step} ")] if log.exists() else []
+
+    wanted = ("land", "observe", "build_cube", "train", "evaluate", "promote", "inputs", "predict", "publish", "verify")
+    wait_for(lambda: all(asked(step) for step in wanted), process, seconds=280)
+    process.send_signal(signal.SIGINT)
+    finish(process, 40)
+    first = asked("inputs")[0]
+    assert first.endswith(":00Z"), "the first look is at the partition's own instant"
+    assert asked("predict")[0] > first, "the inputs were late once: the forecast is of when they had come"
+    assert asked("publish")[0] == asked("predict")[0]
+    assert all(moment.endswith(":00Z") for moment in asked("train"))

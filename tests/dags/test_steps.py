@@ -3,19 +3,24 @@
 import sys
 import time
 import warnings
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from pipeline.api import BuildCubeRequest, EvaluateRequest, LandRequest, Receipt, TrainRequest
+from pipeline.api import BuildCubeRequest, EvaluateRequest, LandRequest, PredictRequest, Receipt, TrainRequest, load_world
+from pipeline.contracts.times import format_instant
+from pipeline.contracts.worlds import Schedule
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
-    from airflow.sdk.exceptions import AirflowException, AirflowFailException
+    from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferred
 
-    from dags import _steps
+    from dags import _child, _house, _steps, _waiting
 
+ENDED = load_world("synthetic")
+LIVE = ENDED.model_copy(update={"recorded": None, "schedule": Schedule(ingest="*/15 * * * *", issue="0 6 * * *", train="0 2 * * *")})
 T = {"issue_time": "2025-11-01T12:00:00Z", "now": "2025-11-03T00:00:00Z"}
 RECEIPT = Receipt(
     step="x", world="tiny", as_of=T["issue_time"], outcome="done", ids={"snapshot": "s1"}, counts={"rows": 71}, details={"big": [1, 2]}
@@ -24,23 +29,29 @@ RECEIPT = Receipt(
 
 class Notes:
     def __init__(self):
-        self.pushed, self.logged = {}, []
+        self.pushed, self.logged, self.try_number = {}, [], 2
 
     def xcom_push(self, key, value):
         self.pushed[key] = value
 
     def xcom_pull(self, task_ids):
-        return {"ids": {"model_id": f"the one of {task_ids}"}}
+        return "2025-11-01T13:07:00Z" if task_ids == "inputs" else {"ids": {"model_id": f"the one of {task_ids}"}}
 
 
-def context(events=(), **params):
+def context(events=(), partition=None, **params):
     notes = Notes()
     found = {"a": [SimpleNamespace(extra=extra) for extra in events]}
-    outlets = {asset: SimpleNamespace(extra={}) for asset in [_steps.asset("tiny", "cube")]}
-    return {"triggering_asset_events": found, "params": params, "ti": notes, "outlet_events": outlets}
+    outlets = {asset: SimpleNamespace(extra={}) for asset in [_house.asset(ENDED, "cube")]}
+    return {
+        "triggering_asset_events": found,
+        "params": params,
+        "ti": notes,
+        "outlet_events": outlets,
+        "dag_run": SimpleNamespace(partition_date=partition, run_id="manual__71"),
+    }
 
 
-def perform(monkeypatch, request, code, *, clock="now", stdout=RECEIPT, stderr="", events=(T,), params=None, **more):
+def perform(monkeypatch, request, code, *, clock="now", stdout=RECEIPT, stderr="", events=(T,), params=None, world=ENDED, **more):
     """Run a step task whose child is a small program that says this and ends with this code."""
     child = f"import sys; sys.stderr.write({stderr!r}); print({stdout!r}); sys.exit({code})"
     asked = []
@@ -49,11 +60,11 @@ def perform(monkeypatch, request, code, *, clock="now", stdout=RECEIPT, stderr="
         asked.append(request)
         return [sys.executable, "-c", child]
 
-    monkeypatch.setattr(_steps, "command", fake_command)
-    monkeypatch.setattr(_steps, "die_with_parent", lambda parent: None)
+    monkeypatch.setattr(_child, "command", fake_command)
+    monkeypatch.setattr(_child, "die_with_parent", lambda parent: None)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        task = _steps.Step(request=request, world="tiny", clock=clock, **more)
+        task = _steps.Step(request=request, world=world, clock=clock, **more)
     where = context(events, **(params or {}))
     try:
         return task.execute(where), asked[0], where
@@ -71,7 +82,7 @@ def test_a_step_gives_its_ids_and_counts_on_and_keeps_the_rest(monkeypatch):
 
 
 def test_the_event_of_an_asset_carries_the_times_on(monkeypatch):
-    asset = _steps.asset("tiny", "cube")
+    asset = _house.asset(ENDED, "cube")
     _, _, where = perform(monkeypatch, BuildCubeRequest, 0, announces=asset)
     assert where["outlet_events"][asset].extra == {**T, "ids": {"snapshot": "s1"}, "counts": {"rows": 71}}
 
@@ -107,29 +118,84 @@ def test_the_model_that_was_trained_in_this_run_is_the_one_that_is_judged(monkey
     assert request.model_id == "the one of train"
 
 
+def test_a_forecast_is_issued_when_its_inputs_were_there(monkeypatch):
+    _, request, _ = perform(monkeypatch, PredictRequest, 0, clock="issue_time", issued_by="inputs")
+    assert format_instant(request.as_of) == "2025-11-01T13:07:00Z"
+
+
 def test_times_come_from_the_newest_event_that_triggered_the_run():
     older = {"issue_time": "2025-10-31T12:00:00Z", "now": "2025-11-02T00:00:00Z"}
-    found = context([older, T, {}])["triggering_asset_events"]
-    assert _steps.times(found, {"issue_time": "2020-01-01T00:00:00Z"}) == T
+    assert _house.times(context([older, T, {}], issue_time="2020-01-01T00:00:00Z")) == T
 
 
 def test_times_come_from_parameters_where_no_event_triggered_the_run():
-    assert _steps.times({}, {"issue_time": T["issue_time"], "now": None}) == {"issue_time": T["issue_time"], "now": T["issue_time"]}
+    assert _house.times(context(issue_time=T["issue_time"], now=None)) == {"issue_time": T["issue_time"], "now": T["issue_time"]}
+
+
+def test_the_issue_time_of_a_scheduled_run_is_its_partition_and_its_now_is_the_clock():
+    partition = datetime(2025, 11, 1, 6, tzinfo=UTC)
+    found = _house.times(context(partition=partition, issue_time=None, now=None))
+    assert found["issue_time"] == "2025-11-01T06:00:00Z"
+    assert abs(datetime.now(UTC) - datetime.fromisoformat(found["now"])) < timedelta(minutes=1)
 
 
 def test_a_run_without_a_time_is_refused_with_the_mend():
     with pytest.raises(AirflowFailException, match="trigger it with issue_time"):
-        _steps.times({}, {"issue_time": None, "now": None})
+        _house.times(context(issue_time=None, now=None))
+
+
+def wait(monkeypatch, world, code, *, ago, event=None):
+    """Run the waiting task of a forecast that was due some time ago, its look at the inputs ending with this code."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        task = _waiting.Inputs(world=world)
+    asked = []
+    monkeypatch.setattr(task, "run_child", lambda request, context: asked.append(request) or (code, ""))
+    due = datetime.now(UTC).replace(microsecond=0) - ago
+    return due, asked, lambda: task.execute(context(partition=due, issue_time=None, now=None), event)
+
+
+def test_a_forecast_whose_inputs_are_there_is_issued_at_its_own_time(monkeypatch):
+    due, asked, run = wait(monkeypatch, LIVE, 0, ago=timedelta(minutes=2))
+    assert run() == format_instant(due)
+    assert [request.as_of for request in asked] == [due]
+
+
+def test_a_forecast_waits_for_late_inputs_without_holding_a_worker(monkeypatch):
+    _, _, run = wait(monkeypatch, LIVE, 75, ago=timedelta(minutes=2))
+    with pytest.raises(TaskDeferred) as deferred:
+        run()
+    assert abs(deferred.value.trigger.moment - datetime.now(UTC) - LIVE.schedule.poll) < timedelta(seconds=30)
+
+
+def test_late_inputs_that_have_come_move_the_issue_time_to_when_they_had(monkeypatch):
+    due, _, run = wait(monkeypatch, LIVE, 0, ago=timedelta(minutes=20), event={"any": "thing"})
+    assert datetime.fromisoformat(run()) > due + timedelta(minutes=19)
+
+
+def test_at_the_deadline_a_world_forecasts_with_what_there_is_or_fails_as_it_says(monkeypatch):
+    due, _, run = wait(monkeypatch, LIVE, 75, ago=timedelta(minutes=59))
+    assert run() == format_instant(due)
+    strict = LIVE.model_copy(update={"schedule": LIVE.schedule.model_copy(update={"late": "fail"})})
+    _, _, run = wait(monkeypatch, strict, 75, ago=timedelta(minutes=59))
+    with pytest.raises(AirflowFailException, match="still late"):
+        run()
+
+
+def test_a_world_without_a_schedule_never_waits(monkeypatch):
+    due, asked, run = wait(monkeypatch, ENDED, 75, ago=timedelta(0))
+    assert run() == format_instant(due)
+    assert asked == []
 
 
 def test_lines_of_progress_and_errors_are_readable_in_the_log():
     progress = '{"event": "advance", "stage": "epochs", "done": 3, "total": 12, "unit": "epoch", "note": "loss 0.1", "seconds": 4.2}'
-    assert _steps.log_line(progress) == "advance epochs 3/12 epoch loss 0.1 (4.2 s)"
+    assert _child.log_line(progress) == "advance epochs 3/12 epoch loss 0.1 (4.2 s)"
     error = '{"event": "error", "error": "ConfigError", "asked": "a", "found": "b", "mend": "c", "exit_code": 78}'
-    assert _steps.log_line(error) == "ConfigError: a: b. Mend: c"
-    assert _steps.log_line("Traceback (most recent call last):\n") == "Traceback (most recent call last):"
-    assert _steps.log_line('{"no": "event"}') == '{"no": "event"}'
-    assert _steps.log_line("71\n") == "71"
+    assert _child.log_line(error) == "ConfigError: a: b. Mend: c"
+    assert _child.log_line("Traceback (most recent call last):\n") == "Traceback (most recent call last):"
+    assert _child.log_line('{"no": "event"}') == '{"no": "event"}'
+    assert _child.log_line("71\n") == "71"
 
 
 def test_a_step_that_is_killed_takes_what_it_started_with_it(monkeypatch, tmp_path):
@@ -139,11 +205,11 @@ import pathlib, subprocess, sys
 pathlib.Path({str(note)!r}).write_text(str(subprocess.Popen(["sleep", "60"]).pid))
 sys.exit(75)
 """
-    monkeypatch.setattr(_steps, "command", lambda request: [sys.executable, "-c", child])
-    monkeypatch.setattr(_steps, "die_with_parent", lambda parent: None)
+    monkeypatch.setattr(_child, "command", lambda request: [sys.executable, "-c", child])
+    monkeypatch.setattr(_child, "die_with_parent", lambda parent: None)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        task = _steps.Step(request=BuildCubeRequest, world="tiny", clock="now")
+        task = _steps.Step(request=BuildCubeRequest, world=ENDED, clock="now")
     with pytest.raises(AirflowException):
         task.execute(context([T]))
     left = Path(f"/proc/{note.read_text()}/stat")
@@ -151,3 +217,25 @@ sys.exit(75)
     while left.exists() and ") Z " not in left.read_text():
         assert time.monotonic() < deadline, "it lives on"
         time.sleep(0.01)
+
+
+def test_a_step_that_takes_more_memory_than_its_world_allows_is_ended(monkeypatch):
+    child = "b = bytearray(400 * 2**20)"
+    small = LIVE.model_copy(update={"schedule": LIVE.schedule.model_copy(update={"memory": 300 * 2**20})})
+    monkeypatch.setattr(_child, "command", lambda request: [sys.executable, "-c", child])
+    monkeypatch.setattr(_child, "die_with_parent", lambda parent: None)
+    for world, ends in ((LIVE, 0), (small, 1)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            task = _steps.Step(request=BuildCubeRequest, world=world, clock="now")
+        assert task.run_child(task.ask(context([T]), T), None)[0] == ends
+
+
+def test_a_step_knows_which_attempt_of_which_run_it_is(monkeypatch):
+    tell = RECEIPT.replace('"s1"', "\"' + os.environ['CUBECAST_ATTEMPT'] + '\"")
+    monkeypatch.setattr(_child, "command", lambda request: [sys.executable, "-c", f"import os; print('{tell}')"])
+    monkeypatch.setattr(_child, "die_with_parent", lambda parent: None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        task = _steps.Step(request=BuildCubeRequest, world=ENDED, clock="now")
+    assert task.execute(context([T]))["ids"] == {"snapshot": "manual__71:2"}

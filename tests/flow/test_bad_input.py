@@ -413,10 +413,10 @@ DAMAGE = [
     ("registry/tiny/files/*joint.safetensors", "evaluate", "evaluate"),
     ("registry/tiny/files/*statistics.json", "promote", "promote"),
     ("registry/tiny/champions/*", "predict", "predict"),
-    ("forecasts/tiny/issues/*/*", "publish", "predict"),
+    ("forecasts/tiny/issues/*/*/*", "publish", "predict"),
     ("forecasts/tiny/artefacts/*.safetensors", "publish", "publish"),
-    ("forecasts/tiny/published/issues/*/*", "done", "publish"),
-    ("forecasts/tiny/issues/*/*", "verify", "verify"),
+    ("forecasts/tiny/published/issues/*/*/*", "done", "publish"),
+    ("forecasts/tiny/issues/*/*/*", "verify", "verify"),
 ]
 """Which object is damaged, in the store as it is before which step, and the step that is run."""
 LOGS = ("manifest", "commits", "candidates", "champions", "issues", "branch.main")

@@ -7,29 +7,30 @@ import os
 from pathlib import Path
 from typing import Any
 
+import icechunk
+import zarr
+
 from pipeline.publishing.tables import forecast_table
-from pipeline.stores.forecasts import ForecastStore
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.published import PublishedStore
-from tests.browser.demo import demo_page
+from tests.unit.stores.published_demo import FORECAST, publish
 
 GOLDEN = Path(__file__).parent / "forecast_schema.json"
-SMALL = {"traffic": 3, "weather": 1, "parking": 2, "market": 2}
 
 
 def _schema(folder: Path) -> dict[str, Any]:
-    page, objects = demo_page(nodes=SMALL), ObjectStore(str(folder))
-    ForecastStore(objects, "demo").add(page.forecast)
+    objects = ObjectStore(str(folder))
+    record = publish(objects)
     artefact = json.loads(next((folder / "forecasts/demo/artefacts").glob("*.json")).read_text())
-    labels = {"temperature": {"long_name": "Air temperature"}}
-    key = PublishedStore(objects, "demo").put_zarr(page.forecast, "weather", page.cubes["weather"].nodes, revision=0, labels=labels)
-    metadata = json.loads((folder / key / "zarr.json").read_text())
-    metadata["attributes"]["provenance"] = "…"
+    repository = icechunk.Repository.open(icechunk.local_filesystem_storage(PublishedStore(objects, "demo").url("zarr")))
+    group = zarr.open_group(repository.readonly_session("main").store, mode="r", path="weather")
     return {
         "artefact": {"keys": sorted(artefact), "domain": sorted(artefact["domains"]["weather"]), "format": artefact["format"]},
-        "parquet": {field.name: str(field.type) for field in forecast_table(page.forecast, "weather", revision=0).schema},
-        "zarr": metadata,
-        "zarr_files": sorted(str(p.relative_to(folder / key)) for p in (folder / key).rglob("*") if p.is_file()),
+        "parquet": {field.name: str(field.type) for field in forecast_table(FORECAST, "weather", revision=0).schema},
+        "parquet_key": record["parquet"]["weather"],
+        "record": sorted(record),
+        "zarr": {name: array.metadata.to_dict() for name, array in group.arrays()},
+        "zarr_attributes": dict(group.attrs),
     }
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 import tempfile
 from collections import defaultdict
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from pipeline.contracts.cubes import NEVER
+from pipeline.alignment.as_of import earlier
+from pipeline.contracts.cubes import NEVER, DomainCube, Revisions
 from pipeline.contracts.times import from_seconds
 from pipeline.stores.cubes import CubeStore
 from tests.feeds import START, Place, Row, build, make_place, observe, random_rows
@@ -138,3 +140,28 @@ def test_what_was_known_stays_known(seed: int, moment: int, more: int) -> None:
     kept = [late.nodes.ids.index(i) for i in early.nodes.ids]
     assert ((late.latency_TNV[:steps][:, kept] != NEVER) >= (early.latency_TNV != NEVER)).all()
     assert len(late.revisions) >= len(early.revisions)
+
+
+@settings(max_examples=4, deadline=None, phases=PHASES)
+@given(seed=st.integers(0, 2**32 - 1), moments=st.lists(st.integers(0, HOURS * 3600), min_size=1, max_size=6))
+def test_a_cube_in_memory_taken_back_to_an_earlier_instant_is_the_cube_opened_at_it(seed: int, moments: list[int]) -> None:
+    rng = np.random.default_rng(seed)
+    place = one_place(random_rows(rng, hours=HOURS))
+    build(place, END)
+    store, start = CubeStore(place.settings.store, "little"), START + int(rng.integers(0, 4)) * 3600
+    for domain in ("traffic", "slow"):
+        newest = store.open(from_seconds(END), domain, start=start)
+        for moment in moments:
+            ours, theirs = earlier(newest, START + moment), store.open(from_seconds(START + moment), domain, start=start)
+            assert_same(ours, theirs)
+            part = earlier(newest, START + moment, first=2, stop=5)
+            np.testing.assert_array_equal(part.values_TNV, ours.values_TNV[2:5])
+            assert (part.revisions.step + 2).tolist() == [s for s in ours.revisions.step.tolist() if 2 <= s < 5]
+
+
+def assert_same(ours: DomainCube, theirs: DomainCube) -> None:
+    assert (ours.as_of, ours.nodes.digest) == (theirs.as_of, theirs.nodes.digest)
+    for name in ("valid_time", "values_TNV", "flags_TNV", "latency_TNV", "node_known_time_N"):
+        assert getattr(ours, name).tobytes() == getattr(theirs, name).tobytes(), name
+    for field in fields(Revisions):
+        assert getattr(ours.revisions, field.name).tobytes() == getattr(theirs.revisions, field.name).tobytes(), field.name

@@ -108,7 +108,9 @@ def assert_same_bits(first: WindowSet, second: WindowSet) -> None:
 def test_a_training_window_is_the_live_window_of_its_issue_time_bit_for_bit(seed: int) -> None:
     place, _, _ = one_place(seed)
     build(place, END)
-    training = build_windows(place.world, cubes_of(place, END), as_of=END, scalers=None, live=False)
+    newest = cubes_of(place, END)
+    training = build_windows(place.world, newest, as_of=END, scalers=None, live=False)
+    scalers = scalers_of(training)
     assert sum(len(d.patch_step) for d in training.domains.values()) > 0
     rng = np.random.default_rng(seed)
     for name, domain in training.domains.items():
@@ -116,8 +118,10 @@ def test_a_training_window_is_the_live_window_of_its_issue_time_bit_for_bit(seed
             issue = int(domain.issue_time_W[window])
             cubes = cubes_of(place, issue, (name,), recent=bool(rng.integers(0, 2)))
             cube = fit_nodes(cubes[name], domain.node_ids)
-            live = build_windows(place.world, {name: cube}, as_of=issue, scalers=scalers_of(training), live=True).domains[name]
+            live = build_windows(place.world, {name: cube}, as_of=issue, scalers=scalers, live=True).domains[name]
             assert list(live.issue_time_W) == [issue]
+            later = build_windows(place.world, newest, as_of=issue, scalers=scalers, live=True, nodes={name: domain.node_ids})
+            assert_same_bits(later, WindowSet(**{**vars(later), "domains": {**later.domains, name: live}}))
             then, now = gather(domain, int(window)), gather(live, 0)
             for key, value in then.items():
                 assert (value.shape, value.tobytes()) == (now[key].shape, now[key].tobytes()), (name, key)

@@ -29,6 +29,7 @@ FIELDS = {
     "recipe": st.none() | KEYS,
     "options": st.dictionaries(KEYS, VALUES, max_size=3),
     "seed": st.integers(0, 2**31),
+    "initial": st.none() | KEYS,
     "model_id": st.none() | KEYS,
     "issue_time": st.none() | INSTANTS,
 }

@@ -114,7 +114,7 @@ def test_every_lost_chunk_is_named_at_once(ask, built, tmp_path):
     said = json.loads(err.splitlines()[-1])
     assert code == 74
     assert "market/valid_time: " in said["found"]
-    assert said["found"].startswith("24 damaged: ")
+    assert said["found"].startswith("18 damaged: ")
 
 
 def tampered(built: Place, folder: Path, change) -> Place:
@@ -162,11 +162,11 @@ def forget(key):
         (write("traffic/count_latency", (3, 1), 77), "time chunk 0"),
         (write("traffic/latitude", 0, 12.0), "digest over coordinates"),
         (write("traffic/valid_time", 5, 1), "digest over coordinates"),
-        (write("traffic/revisions/flag", 0, 99), "digest over coordinates"),
+        (write("traffic/revisions/flag", 0, 99), "chunks/revision_digest"),
         (write("traffic/chunks/digest", (0, 3), 1), "time chunk 0"),
         (write("traffic/chunks/known_time", 0, 5), "known_time"),
-        (write("traffic/chunks/missing", (0, 1), 5), "chunks/missing"),
-        (write("traffic/chunks/revision_start", 1, 5), "revision_start"),
+        (write("traffic/chunks/present", (0, 1), 5), "chunks/present"),
+        (write("traffic/chunks/revision_start", 1, 5), "chunks/revision_digest"),
         (write("traffic/node_known_time", 0, 10**11), "node_known_time"),
         (forget("digest"), "the attributes of a domain: KeyError: 'digest'"),
         (erase("traffic/speed/c/1/0"), "traffic/speed: chunk 1.0 is absent"),

@@ -47,7 +47,9 @@ def test_a_plan_above_the_memory_limit_is_refused_with_its_numbers() -> None:
     regions = plan_regions("d", 1000, 500, np.arange(2))
     nodes = observed_nodes(map(str, range(100)))
     axis = np.arange(1000)
-    plan = DomainPlan(domain="d", axis_T=axis, edge=-1, nodes=nodes, variables=("a", "b"), chunk_steps=500, regions=regions)
+    plan = DomainPlan(
+        domain="d", axis_T=axis, edge=-1, nodes=nodes, variables=("a", "b"), chunk_steps=500, chunk_nodes=100, regions=regions
+    )
     size = measure_plan([plan], workers=2)
     assert (size.tasks, size.cells, size.written_bytes) == (2, 200_000, 2_000_000)
     check_plan(size, limit_bytes=size.peak_bytes)

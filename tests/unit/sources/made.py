@@ -73,3 +73,73 @@ def grib(hours: int = 3, step: int = 0, name: str = "2t", edition: int = 2) -> b
         out += codes.codes_get_message(handle)
         codes.codes_release(handle)
     return out
+
+
+def png(values: Any, palette: dict[int, tuple[int, ...]] | None = None) -> bytes:
+    """An image of one band, or of several along the first dimension."""
+    return _image("PNG", values, palette=palette)
+
+
+def tiff(
+    values: Any,
+    *,
+    west: float = -1.0,
+    north: float = 52.0,
+    south_up: bool = False,
+    crs: str | None = "EPSG:4326",
+    tags: dict[str, str] | None = None,
+    descriptions: tuple[str, ...] = (),
+    scales: tuple[float, ...] = (),
+    offsets: tuple[float, ...] = (),
+    **fields: Any,
+) -> bytes:
+    """An image whose pixels are one degree wide and high."""
+    from rasterio import Affine
+
+    high = np.shape(values)[-2]
+    transform = Affine(1, 0, west, 0, 1 if south_up else -1, north - high if south_up else north)
+    said = {"tags": tags or {}, "descriptions": descriptions, "scales": scales, "offsets": offsets}
+    return _image("GTiff", values, said=said, crs=crs, transform=transform, **fields)
+
+
+def _image(
+    driver: str, values: Any, palette: dict[int, tuple[int, ...]] | None = None, said: dict[str, Any] | None = None, **fields: Any
+) -> bytes:
+    import warnings
+
+    from rasterio.io import MemoryFile
+
+    bands = np.asarray(values)
+    bands = bands if bands.ndim == 3 else bands[None]
+    shape = {"count": bands.shape[0], "height": bands.shape[1], "width": bands.shape[2], "dtype": bands.dtype.name}
+    with warnings.catch_warnings(action="ignore"), MemoryFile() as memory:
+        with memory.open(driver=driver, **shape, **fields) as out:
+            if palette is not None:
+                out.write_colormap(1, palette)
+            for name in ("descriptions", "scales", "offsets"):
+                if said and said[name]:
+                    setattr(out, name, said[name])
+            if said and said["tags"]:
+                out.update_tags(**said["tags"])
+            out.write(bands)
+        return bytes(memory.read())
+
+
+def zarr_store(version: int = 2, *, hours: int = 3, chunk: int = 1, **fields: Any) -> dict[str, bytes]:
+    """The objects of a store with the grid that `netcdf` holds; `fields` go to the encoding of `t2m`."""
+    import tempfile
+    from pathlib import Path
+
+    import xarray as xr
+
+    values = (100 * np.arange(hours)[:, None, None] + 10 * np.arange(2)[:, None] + np.arange(3)).astype("f4")
+    values[-1, -1, -1] = np.nan
+    data = xr.Dataset(
+        {"t2m": (("time", "latitude", "longitude"), values, {"units": "K"})},
+        coords={"time": HOURS[0] + np.arange(hours) * np.timedelta64(1, "h"), "latitude": [52.0, 51.0], "longitude": [359.0, 0.0, 1.0]},
+    )
+    encoding = {"t2m": {"chunks": (chunk, 2, 3), **fields}, "time": {"units": "hours since 1900-01-01", "dtype": "i8"}}
+    with tempfile.TemporaryDirectory() as folder:
+        data.to_zarr(folder, zarr_format=version, encoding=encoding, consolidated=False)  # type: ignore[call-overload]
+        root = Path(folder)
+        return {p.relative_to(root).as_posix(): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}

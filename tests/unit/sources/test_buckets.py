@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,29 +14,6 @@ from pipeline.sources.buckets import bucket_parts
 from pipeline.sources.csv import CsvAdapter
 from pipeline.stores.landing import LandingStore
 from pipeline.stores.objects import ObjectStore
-
-
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    import boto3
-    import s3fs
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    endpoint = "http://{}:{}".format(*server.get_host_and_port())
-    for name, value in {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_DEFAULT_REGION": "eu-west-1"}.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
-    s3fs.S3FileSystem.clear_instance_cache()
-    client = boto3.client("s3", endpoint_url=endpoint, region_name="eu-west-1")
-    with contextlib.suppress(client.exceptions.BucketAlreadyOwnedByYou):  # moto keeps its state within a process
-        client.create_bucket(Bucket="feeds", ACL="public-read", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
-    for key in ("a/2.csv", "a/1.csv", "a/.hidden.csv", "a/b/3.csv", "c.csv"):
-        client.put_object(Bucket="feeds", Key=key, Body=b"t,a\n" + key.encode(), ACL="public-read")
-    yield endpoint
-    s3fs.S3FileSystem.clear_instance_cache()
-    server.stop()
 
 
 @pytest.mark.parametrize("account", ["", "anonymous@"])

@@ -4,10 +4,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.contracts.cubes import NEVER
+from pipeline.contracts.flags import Flag
+from pipeline.contracts.nodes import NodeSet
+from pipeline.contracts.observations import REJECTION_SCHEMA, RowCounts
 from pipeline.contracts.times import from_seconds
 from pipeline.errors import ConfigError, NotYetAvailable
 from pipeline.steps import build_cube
 from pipeline.stores.cubes import CubeStore
+from pipeline.stores.objects import ObjectStore
+from pipeline.stores.observations import ObservationStore
+from pipeline.telemetry import QUIET
 from tests.feeds import START, WORLD, Place, Row, build, make_place, observe, random_rows
 
 HOURS = 40
@@ -72,18 +79,53 @@ def test_a_late_row_touches_the_chunks_of_its_day_only(tmp_path: Path) -> None:
     assert receipt.counts["regions"] == 5 + 3
 
 
-def test_a_new_node_extends_the_cube_and_its_history_is_missing(tmp_path: Path) -> None:
+def test_a_new_node_extends_the_cube_its_history_is_missing_and_nothing_else_is_made_again(tmp_path: Path) -> None:
     place = ready(tmp_path)
     build(place, END)
     late = END - 3600
     observe(place, "road", [Row("a_new_one", late, late, {"speed": (1.0, 0), "count": (2.0, 0)})])
-    build(place, END)
+    receipt = build(place, END)
+    assert receipt.counts["regions"] == 5 + 3  # those of its day, as for any late row
     store = CubeStore(place.settings.store, "little")
     cube = store.open(from_seconds(END), "traffic")
     assert cube.nodes.ids == ("n0", "n1", "n2", "a_new_one")
     assert np.isnan(cube.values_TNV[:-3, 3]).all()
+    assert (cube.flags_TNV[:-3, 3] == Flag.MISSING).all()
+    assert (cube.latency_TNV[:-3, 3] == NEVER).all()
     assert not np.isnan(cube.values_TNV[-3, 3]).any()
     assert store.open(from_seconds(late - 1), "traffic").nodes.ids == ("n0", "n1", "n2")
+    assert store.verify(QUIET)["traffic"].digest == receipt.ids["digest.traffic"]
+
+
+def test_nodes_keep_their_index_when_sensors_come_and_go(tmp_path: Path) -> None:
+    place = make_place(tmp_path)
+    value = {"speed": (1.0, 0), "count": (2.0, 0)}
+    seen = []
+    for day, nodes in enumerate((("b",), ("c", "a"), ("c",), ("0", "b"))):
+        stamp = START + day * 86400 + 3600
+        observe(place, "road", [Row(n, stamp, stamp, value) for n in nodes])
+        build(place, stamp + 3600)
+        seen.append(CubeStore(place.settings.store, "little").nodes("traffic").ids)
+    assert seen == [("b",), ("b", "a", "c"), ("b", "a", "c"), ("b", "a", "c", "0")]
+    cube = CubeStore(place.settings.store, "little").open(from_seconds(START + 4 * 86400), "traffic")
+    assert [int(day) for day in np.flatnonzero(~np.isnan(cube.values_TNV[:, 0, 0])) // 48] == [0, 3]
+    CubeStore(place.settings.store, "little").verify(QUIET)
+
+
+def test_places_that_moved_are_written_and_no_region_is(tmp_path: Path) -> None:
+    place = ready(tmp_path)
+    first = build(place, END)
+    places = NodeSet(ids=("n0", "n1", "n2"), latitude=np.array([56.0, 57.0, 58.0]), longitude=np.array([10.0, 11.0, 12.0]))
+    store = ObservationStore(ObjectStore(place.settings.store), place.world, "road")
+    nothing = RowCounts(raw=0, observations=0, duplicates=0, rejected=0)
+    store.append(store.schema.empty_table(), REJECTION_SCHEMA.empty_table(), nothing, deliveries=[], places=places, expected=1)
+    second = build(place, END)
+    assert (second.outcome, second.counts["regions"]) == ("done", 0)
+    assert first.ids["digest.traffic"] != second.ids["digest.traffic"]
+    held = CubeStore(place.settings.store, "little")
+    assert held.nodes("traffic").latitude.tolist() == [56.0, 57.0, 58.0]
+    held.verify(QUIET)
+    assert build(place, END).outcome == "unchanged"
 
 
 def test_other_settings_of_a_domain_make_all_its_regions_again_and_leave_the_others(tmp_path: Path) -> None:

@@ -21,7 +21,15 @@ def dataset(*, shape: tuple[int, int] | None = None, placed: bool = True) -> tup
         VariableTemplate(name="price", units="GBP/MWh", aggregate="last"),
     )
     template = GroupTemplate(
-        domain="a", title="A", axis_T=np.arange(STEPS) * 3600, nodes=nodes, variables=variables, chunk_steps=3, recipe=""
+        domain="a",
+        title="A",
+        axis_T=np.arange(STEPS) * 3600,
+        even_step=3600,
+        nodes=nodes,
+        variables=variables,
+        chunk_steps=3,
+        chunk_nodes=NODES,
+        recipe="",
     )
     book = DomainBook(
         title="A",

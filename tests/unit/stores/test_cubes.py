@@ -192,6 +192,15 @@ def _template(place: Place, longer: int = 0) -> GroupTemplate:
     store = CubeStore(place.settings.store, "little")
     axis = np.arange(START, END + 1 + longer * 1800, 1800)
     variables = tuple(VariableTemplate(name=n, units="1", aggregate="mean") for n in ("speed", "count"))
+    nodes = store.nodes("traffic")
     return GroupTemplate(
-        domain="traffic", title="", axis_T=axis, nodes=store.nodes("traffic"), variables=variables, chunk_steps=10, recipe=""
+        domain="traffic",
+        title="",
+        axis_T=axis,
+        even_step=1800,
+        nodes=nodes,
+        variables=variables,
+        chunk_steps=10,
+        chunk_nodes=len(nodes),
+        recipe="",
     )

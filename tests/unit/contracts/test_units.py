@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from pipeline.contracts.units import conversion
 from pipeline.errors import ConfigError
-from pipeline.quality.units import conversion
 
 
 @pytest.mark.parametrize(

@@ -57,3 +57,22 @@ def conversion(unit: str, to: str | None, where: str = "unit") -> Conversion:
     quantity = _registry().Quantity
     zero, thousand = (float(quantity(x, source).to(target).magnitude) for x in (0.0, 1000.0))
     return Conversion(factor=(thousand - zero) / 1000.0, offset=zero)
+
+
+_SAME = frozenset({("kg m-2", "mm"), ("kg m**-2", "mm"), ("kg m-2 s-1", "mm s-1"), ("kg m**-2 s**-1", "mm s-1")})
+"""Water: a kilogram on a square metre stands a millimetre high."""
+
+
+def contradicts(said: str, declared: str) -> bool:
+    """Whether a unit that a file names is another one than the declared; a text that names no known unit says nothing."""
+    if said == declared or (said, declared) in _SAME:
+        return False
+    try:
+        _unit(said, "")
+    except ConfigError:
+        return False
+    try:
+        change = conversion(said, declared)
+    except ConfigError:
+        return True
+    return abs(change.factor - 1) > 1e-9 or abs(change.offset) > 1e-9

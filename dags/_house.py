@@ -1,0 +1,96 @@
+"""What all DAGs have in common: their schedule, their assets, their defaults, and which times a run is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+from airflow.sdk import Asset, CronPartitionTimetable, Param, PartitionedAssetTimetable
+from airflow.sdk.exceptions import AirflowFailException
+
+from pipeline.api import World
+
+TIMES = {
+    "issue_time": Param(
+        None,
+        type=["null", "string"],
+        format="date-time",
+        title="Issue time",
+        description="The information cut-off of the forecast, with its offset: 2014-09-30T06:00:00Z. Comes with the partition or the event where the schedule or an asset triggers.",
+    ),
+    "now": Param(
+        None,
+        type=["null", "string"],
+        format="date-time",
+        title="Now",
+        description="What time it is in the world: deliveries are fetched and forecasts verified as of it. By default the issue time of an ended world, else the time of the run.",
+    ),
+}
+
+
+def asset(world: World, name: str) -> Asset:
+    """What one DAG of a world hands to the next."""
+    return Asset(name=f"{world.name}/{name}", uri=f"cubecast://{world.name}/{name}", group="cubecast")
+
+
+def house(world: World, name: str, **more: Any) -> dict[str, Any]:
+    """What all DAGs have in common, as arguments of `@dag`."""
+    retry = {
+        "retries": 3,
+        "retry_delay": timedelta(seconds=15),
+        "retry_exponential_backoff": True,
+        "max_retry_delay": timedelta(minutes=10),
+    }
+    limit = world.schedule.limit if world.schedule else None
+    return {
+        "dag_id": f"{world.name}__{name}",
+        "tags": ["cubecast", world.name, name],
+        "params": TIMES | more.pop("params", {}),
+        "max_active_runs": 1,
+        "catchup": False,
+        "default_args": {"owner": "cubecast", "execution_timeout": limit, **retry},
+        **more,
+    }
+
+
+def at(world: World, cadence: Literal["ingest", "issue", "train", "retention"]) -> CronPartitionTimetable | None:
+    """A world's own cadence, a partition in UTC per tick; None where it runs when it is asked."""
+    return CronPartitionTimetable(getattr(world.schedule, cadence), timezone="UTC") if world.schedule else None
+
+
+def woken_by(world: World, name: str) -> PartitionedAssetTimetable | list[Asset]:
+    """When an asset is up to date: partition by partition where the world has a schedule."""
+    found = asset(world, name)
+    return PartitionedAssetTimetable(assets=found) if world.schedule else [found]
+
+
+def times(context: Mapping[str, Any]) -> dict[str, str]:
+    """The explicit times of a run, `issue_time` and `now`.
+
+    They come from the newest event that triggered it, else from its partition, else from its parameters. What the clock says is
+    `now` only where the schedule started the run: everything else could not be repeated.
+    """
+    carried = [event.extra for found in _events(context) for event in found if event.extra.get("issue_time")]
+    params, partition = context["params"], getattr(context.get("dag_run"), "partition_date", None)
+    if carried:
+        given = max(carried, key=lambda extra: str(extra["issue_time"]))
+    elif partition is not None and not params.get("issue_time"):
+        given = {"issue_time": _text(partition), "now": params.get("now") or _text(max(partition, datetime.now(UTC)))}
+    else:
+        given = params
+    if not given.get("issue_time"):
+        raise AirflowFailException(
+            "Asked: a run of this DAG. Found: neither an asset event, a partition nor a parameter that carries an issue time. "
+            "Mend: trigger it with issue_time, such as 2014-09-30T06:00:00Z, or run the world's ingest DAG."
+        )
+    return {"issue_time": given["issue_time"], "now": given.get("now") or given["issue_time"]}
+
+
+def _events(context: Mapping[str, Any]) -> Iterable[Iterable[Any]]:
+    found: Mapping[Any, Iterable[Any]] = context.get("triggering_asset_events") or {}
+    return found.values()
+
+
+def _text(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

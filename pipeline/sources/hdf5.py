@@ -1,0 +1,179 @@
+"""HDF5 that is no NetCDF: arrays by their path, without named dimensions, as pandas, MATLAB or an instrument write them.
+
+The world says what the dimensions are (`order`). A pandas table in "fixed" format is `time = "df/axis1"` (`epoch_ns`), `node = "df/axis0"`
+and `column = "df/block0_values"`. Of attributes, `units`, `_FillValue`, `missing_value`, `scale_factor` and `add_offset` are heeded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import model_validator
+
+from pipeline.contracts.deliveries import Delivery
+from pipeline.contracts.nodes import NodeSet
+from pipeline.contracts.times import to_seconds
+from pipeline.contracts.worlds import Duration, Instant, Source
+from pipeline.errors import ContractError
+from pipeline.settings import Settings
+from pipeline.sources.adapter import Readings
+from pipeline.sources.files import FileAdapter, check_locations, file_deliveries, grid_deliveries
+from pipeline.sources.grids import Cells, GridOptions, cells_of, check_unit, gridded_readings, node_names, physical
+from pipeline.sources.hdf5_files import array_at, attributes, opened_hdf5
+from pipeline.sources.node_tables import parse_places
+from pipeline.sources.options import read_options
+from pipeline.sources.row_options import EPOCHS, StampOptions
+from pipeline.sources.rows import column_of, text_times, time_faults, valid_times
+from pipeline.sources.stamps import Ambiguous
+from pipeline.sources.unpacking import unpacked
+
+Axis = Literal["time", "node", "latitude", "longitude"]
+_AXES: dict[str, tuple[Axis, ...]] = {"grid": ("time", "latitude", "longitude"), "nodes": ("time", "node"), "one": ("time",)}
+
+
+class Hdf5Options(GridOptions):
+    """The `options` of an HDF5 source.
+
+    Attributes:
+        layout: A grid over latitude and longitude; series of nodes; or one series, of the node named `node`.
+        time: Path of the array of stamps; none where `first_time` and `step` say them.
+        time_format: How stamps are written: epoch_s, epoch_ms, epoch_us, epoch_ns, iso or a strptime pattern.
+        node: Layout `nodes`: the path of the array of identities; `one`: the node's own name.
+        latitude, longitude: Layout `grid`: paths of these arrays.
+        order: What the dimensions of a variable are, first to last.
+    """
+
+    layout: Literal["grid", "nodes", "one"] = "nodes"
+    time: str | None = None
+    time_format: str = "epoch_s"
+    ambiguous: Ambiguous = "reject"
+    first_time: Instant | None = None
+    step: Duration | None = None
+    node: str | None = None
+    latitude: str | None = None
+    longitude: str | None = None
+    order: tuple[Axis, ...] = ()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if (self.first_time is None) != (self.step is None) or (self.time is None) == (self.first_time is None):
+            raise ValueError("takes either time = 'path', or first_time and step")
+        if (self.node is None) != (self.layout == "grid"):
+            raise ValueError(f"layout '{self.layout}' takes {'no' if self.layout == 'grid' else 'a'} node")
+        if (self.latitude is None or self.longitude is None) == (self.layout == "grid"):
+            raise ValueError(f"layout '{self.layout}' takes {'a' if self.layout == 'grid' else 'no'} latitude and longitude")
+        if self.order and sorted(self.order) != sorted(_AXES[self.layout]):
+            raise ValueError(f"order {list(self.order)} does not name each of {list(_AXES[self.layout])} once")
+        return self
+
+    @property
+    def stamps(self) -> StampOptions:
+        """How a stamp is read; its interval is the grid's to add."""
+        return StampOptions(time=self.time or "", time_format=self.time_format, ambiguous=self.ambiguous)
+
+
+class Hdf5Adapter(FileAdapter):
+    """HDF5 files."""
+
+    example = "*.h5"
+
+    def check(self, source: Source) -> None:
+        """Refuse options that make no sense.
+
+        Raises:
+            ConfigError: Naming the option, its value, what is allowed.
+        """
+        _ = read_options(Hdf5Options, source).stamps
+        check_locations(source, self.example)
+
+    def deliveries(self, source: Source, settings: Settings, as_of: datetime) -> Iterator[Delivery]:
+        """One delivery per file, then the nodes: a table, or the grid of the first file; raises as `file_deliveries` does."""
+        grid = read_options(Hdf5Options, source).layout == "grid"
+        return grid_deliveries(source, settings) if grid else file_deliveries(source, settings)
+
+    def parse(self, source: Source, parts: Mapping[str, bytes]) -> Readings:
+        """The readings in a delivery's bytes.
+
+        Raises:
+            ContractError: The file as a whole cannot be read (truncated, an array missing or of another shape, sizes beyond the limit).
+        """
+        options = read_options(Hdf5Options, source)
+        [(file, data)] = parts.items()
+        with opened_hdf5(unpacked(data, file), file) as opened:
+            cells = _cells(opened, options, file)
+            ids = cells.nodes.ids if cells is not None else _ids(opened, options, file)
+            tables = {}
+            for name, variable in source.variables.items():
+                column = column_of(name, variable)
+                check_unit(column, variable, attributes(opened, column, file).get("units"), file)
+                tables[name] = _table(opened, column, options, file)
+            first = next(iter(tables.values()))
+            stamps, fault = _stamps(opened, options, source.timezone, len(first), file)
+        values = {}
+        for name, table in tables.items():
+            flat = table.reshape(len(table), -1)
+            expected = (len(stamps), len(ids) if cells is None else cells.whole)
+            if flat.shape != expected:
+                found = f"shape {table.shape}, not {expected[0]} stamps of {expected[1]} values"
+                raise ContractError(asked=f"variable '{name}' of {file}", found=found, mend="correct column, order or layout")
+            values[name] = flat if cells is None else flat[:, cells.places]
+        return gridded_readings(ids, stamps, values, options, file, faults=time_faults(fault, options.stamps, source.timezone))
+
+    def parse_places(self, source: Source, parts: Mapping[str, bytes]) -> NodeSet:
+        """The places in a node table, or the cells of a file's grid row by row.
+
+        Raises:
+            ContractError: The file as a whole cannot be read.
+        """
+        [(file, data)] = parts.items()
+        if source.nodes is not None:
+            return parse_places(source, file, data)
+        options = read_options(Hdf5Options, source)
+        with opened_hdf5(unpacked(data, file), file) as opened:
+            cells = _cells(opened, options, file)
+        if cells is None:
+            raise ContractError(asked=f"grid of {file}", found="layout without a grid", mend="list the places in nodes")
+        return cells.nodes
+
+
+def _cells(opened: Any, options: Hdf5Options, file: str) -> Cells | None:
+    if options.latitude is None or options.longitude is None:
+        return None
+    axes = [array_at(opened, path, file) for path in (options.latitude, options.longitude)]
+    if any(a.ndim != 1 or a.dtype.kind not in "fiu" for a in axes):
+        raise ContractError(asked=f"grid of {file}", found=f"axes of shape {[a.shape for a in axes]}", mend="only regular grids are read")
+    return cells_of(axes[0].astype(np.float64), axes[1].astype(np.float64), options, file)
+
+
+def _ids(opened: Any, options: Hdf5Options, file: str) -> tuple[str, ...]:
+    if options.layout == "one":
+        return (str(options.node),)
+    return node_names(array_at(opened, str(options.node), file), str(options.node), file)
+
+
+def _stamps(opened: Any, options: Hdf5Options, zone: str, count: int, file: str) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
+    if options.first_time is not None and options.step is not None:
+        return to_seconds(options.first_time) + np.arange(count) * int(options.step.total_seconds()), np.zeros(count, np.int8)
+    column = array_at(opened, str(options.time), file)
+    if column.ndim != 1 or (column.dtype.kind not in "fiu") == (options.time_format in EPOCHS):
+        found = f"shape {column.shape} of {column.dtype}"
+        raise ContractError(asked=f"stamps '{options.time}' of {file}", found=found, mend="correct options.time or time_format")
+    if options.time_format in EPOCHS:
+        return valid_times(options.stamps, zone, column.astype(np.float64), "number")
+    texts = [t.decode("utf-8", errors="replace") if isinstance(t, bytes) else str(t) for t in column.tolist()]
+    return text_times(options.stamps, zone, texts) if texts else (np.zeros(0, np.int64), np.zeros(0, np.int8))
+
+
+def _table(opened: Any, column: str, options: Hdf5Options, file: str) -> NDArray[np.float64]:
+    """Values with time first and the other dimensions as in the layout."""
+    array, said = array_at(opened, column, file), attributes(opened, column, file)
+    order = options.order or _AXES[options.layout]
+    if array.ndim != len(order) or array.dtype.kind not in "fiu":
+        found = f"shape {array.shape} of {array.dtype}"
+        raise ContractError(asked=f"variable '{column}' of {file} over {list(order)}", found=found, mend="correct column, order or layout")
+    values = physical(array, said, f"'{column}' of {file}")
+    return values.transpose([order.index(axis) for axis in _AXES[options.layout]])

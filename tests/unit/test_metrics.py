@@ -1,0 +1,102 @@
+"""Gauges: what Prometheus scrapes and OpenTelemetry receives, and that dashboard and alerts name nothing else."""
+
+import json
+import re
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from pipeline.api import Receipt, load_world
+from pipeline.metrics import GAUGES, exposition, push, samples
+from pipeline.status import collect
+
+DOCKER = Path(__file__).resolve().parents[2] / "docker"
+AS_OF = "2025-11-01T12:00:00Z"
+
+
+def record(step, **more):
+    receipt = Receipt(**{"step": step, "world": "synthetic", "as_of": AS_OF, "outcome": "done", **more})
+    return (step, None), {
+        "receipt": receipt.model_dump(mode="json"),
+        "source": None,
+        "recorded_time": "2026-01-01T00:00:00Z",
+        "confirmed_time": None,
+        "seconds": 2.0,
+    }
+
+
+@pytest.fixture
+def state():
+    score = {"domain": "roads", "variable": "count", "mae": 2.0, "coverage_80": 0.8, "coverage_90": None, "leads": 1, "leads_won": 1}
+    records = (
+        record("observe", counts={"roads.raw": 73, "roads.observations": 70, "roads.duplicates": 1, "roads.rejected": 2}),
+        record("train", counts={"windows": 100, "epochs": 8}),
+        record("evaluate", details={"headline": [score | {"baselines": {"persistence": 4.0, "ridge": None}}]}),
+        record("predict", details={"inputs": {"roads": {"age_seconds": 900, "share_present": 0.5}}}),
+    )
+    return collect(load_world("synthetic"), "/store", dict(records))
+
+
+def test_prometheus_reads_the_values_that_the_state_holds(state):
+    families = {f.name: f for f in text_string_to_metric_families(exposition(lambda: [state]).decode())}
+    values = {(s.name, s.labels.get("kind") or s.labels.get("step") or ""): s.value for f in families.values() for s in f.samples}
+    assert values["cubecast_rows", "rejected"] == 2
+    assert values["cubecast_step_duration_seconds", "train"] == 2.0
+    assert values["cubecast_training_windows_per_second", ""] == 400
+    assert values["cubecast_input_age_seconds", ""] == 900
+    assert values["cubecast_skill_ratio", ""] == 0.5
+    assert values["cubecast_issue_time_seconds", ""] == 1761998400
+
+
+def test_every_gauge_is_emitted(state):
+    assert {s.name for s in samples(state)} == set(GAUGES)
+
+
+def named_in(path):
+    return set(re.findall(r"\bcubecast_[a-z_]+\b", path.read_text())) - {"cubecast_s3"}
+
+
+@pytest.mark.parametrize("file", ["grafana/dashboards/cubecast.json", "prometheus/alerts.yml"])
+def test_dashboard_and_alerts_name_gauges_that_are_emitted(file, state):
+    assert named_in(DOCKER / file)
+    assert named_in(DOCKER / file) <= {s.name for s in samples(state)}
+
+
+def test_every_gauge_has_a_place_on_the_dashboard():
+    assert named_in(DOCKER / "grafana/dashboards/cubecast.json") == set(GAUGES)
+    panels = json.loads((DOCKER / "grafana/dashboards/cubecast.json").read_text())["panels"]
+    assert len({p["id"] for p in panels}) == len(panels)
+
+
+HEARD: list[tuple[str, bytes]] = []
+
+
+class Listener(BaseHTTPRequestHandler):
+    def do_POST(self):
+        HEARD.append((self.path, self.rfile.read(int(self.headers["Content-Length"]))))
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *words):
+        pass
+
+
+def test_an_opentelemetry_collector_receives_the_same_values(state):
+    from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+
+    HEARD.clear()
+    with HTTPServer(("127.0.0.1", 0), Listener) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        push(samples(state), f"http://127.0.0.1:{server.server_port}")
+        server.shutdown()
+        thread.join()
+    path, body = HEARD[0]
+    request = ExportMetricsServiceRequest.FromString(body)
+    found = {m.name: m.gauge.data_points for r in request.resource_metrics for s in r.scope_metrics for m in s.metrics}
+    assert path == "/v1/metrics"
+    assert set(found) == set(GAUGES)
+    assert [p.as_double for p in found["cubecast_input_present_ratio"]] == [0.5]
