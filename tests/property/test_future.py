@@ -17,7 +17,6 @@ from pipeline.contracts.times import from_seconds
 from pipeline.contracts.windows import DomainWindows, Scaler, WindowSet
 from pipeline.cube.groups import FUTURE
 from pipeline.stores.cubes import CubeStore
-from pipeline.windows.nodes import fit_nodes
 from pipeline.windows.reader import build_windows, earliest_needed
 from tests.feeds import START, Place, Row, build, make_place, observe
 
@@ -96,13 +95,13 @@ def place_with(rows: list[Row]) -> Place:
     return place
 
 
-def windows_at(place: Place, as_of: int, scalers: dict[str, Scaler] | None = None) -> WindowSet:
-    """The windows of training, or with scalers the live one."""
-    store, live = CubeStore(place.settings.store, "little"), scalers is not None
+def windows_at(place: Place, as_of: int, scalers: dict[str, Scaler] | None = None, *, read: int | None = None) -> WindowSet:
+    """The windows of training, or with scalers the live one; from cubes as of `as_of`, or of a later instant."""
+    store, live, moment = CubeStore(place.settings.store, "little"), scalers is not None, from_seconds(read or as_of)
     start = earliest_needed(place.world, "traffic", as_of) if live else None
-    cube = fit_nodes(store.open(from_seconds(as_of), "traffic", start=start), ("a", "x"))
-    runs = store.open_runs(from_seconds(as_of), "traffic", start=as_of - REACH if live else None)
-    return build_windows(place.world, {"traffic": cube}, as_of=as_of, scalers=scalers, live=live, runs={"traffic": runs})
+    cubes = {"traffic": store.open(moment, "traffic", start=start)}
+    runs = {"traffic": store.open_runs(moment, "traffic", start=as_of - REACH if live and read is None else None)}
+    return build_windows(place.world, cubes, as_of=as_of, scalers=scalers, live=live, runs=runs, nodes={"traffic": ("a", "x")})
 
 
 def scalers_of(windows: WindowSet) -> dict[str, Scaler]:
@@ -207,12 +206,20 @@ def test_the_future_of_a_training_window_is_that_of_the_live_window_bit_for_bit(
     domain = training.domains["traffic"]
     shown = 0
     for window in rng.choice(len(domain.end_W), size=8):
-        live = windows_at(place, int(domain.issue_time_W[window]), scalers_of(training)).domains["traffic"]
+        issue, scalers = int(domain.issue_time_W[window]), scalers_of(training)
+        live = windows_at(place, issue, scalers).domains["traffic"]
+        later = windows_at(place, issue, scalers, read=END)
+        assert later.domains["traffic"].future is not None
+        assert digest_of(later) == digest_of(windows_at(place, issue, scalers))
         then, now = seen(domain, int(window)), seen(live, 0)
         assert [a.tobytes() for a in then] == [a.tobytes() for a in now]
         assert (future_time(domain, int(window)) == future_time(live, 0)).all()
         shown += int(then[1].sum())
     assert shown > 0
+
+
+def digest_of(windows: WindowSet) -> str:
+    return replace(windows, snapshot="").digest
 
 
 def future_time(domain: DomainWindows, window: int) -> NDArray[np.int64]:

@@ -15,7 +15,6 @@ from pipeline.contracts.windows import Scaler, Texts, WindowSet
 from pipeline.cube.tokens import hashed_tokens
 from pipeline.stores.cubes import CubeStore
 from pipeline.telemetry import QUIET
-from pipeline.windows.nodes import fit_nodes
 from pipeline.windows.reader import build_windows
 from tests.feeds import START, Place, Row, build, make_place, observe
 
@@ -84,11 +83,13 @@ def place_with(news: list[Row]) -> Place:
     return place
 
 
-def windows_at(place: Place, as_of: int, scalers: dict[str, Scaler] | None = None) -> WindowSet:
-    store, moment = CubeStore(place.settings.store, "little"), from_seconds(as_of)
-    cubes = {name: fit_nodes(store.open(moment, name), NODES) for name in ("traffic", "same")}
-    texts = {"news": store.open_texts(moment, "news", since=None if scalers is None else as_of - REACH)}
-    return build_windows(place.world, cubes, as_of=as_of, scalers=scalers, live=scalers is not None, texts=texts)
+def windows_at(place: Place, as_of: int, scalers: dict[str, Scaler] | None = None, *, read: int | None = None) -> WindowSet:
+    """The windows of training, or with scalers the live one; from cubes as of `as_of`, or of a later instant."""
+    store, moment = CubeStore(place.settings.store, "little"), from_seconds(read or as_of)
+    cubes = {name: store.open(moment, name) for name in ("traffic", "same")}
+    texts = {"news": store.open_texts(moment, "news", since=None if scalers is None or read else as_of - REACH)}
+    nodes = dict.fromkeys(cubes, NODES)
+    return build_windows(place.world, cubes, as_of=as_of, scalers=scalers, live=scalers is not None, texts=texts, nodes=nodes)
 
 
 def seen(texts: Texts, issue: int, domain: str) -> tuple[list[tuple[int, int, str, tuple[int, ...]]], set[tuple[int, str, float]]]:
@@ -116,6 +117,7 @@ def test_a_window_sees_what_was_known_in_its_reach_in_training_as_live(seed: int
     total = 0
     for issue in rng.choice(training.domains["traffic"].issue_time_W, size=6).tolist():
         live = windows_at(place, issue, scalers)
+        assert windows_at(place, issue, scalers, read=END).digest == live.digest
         for domain in ("traffic", "same"):
             then, now = seen(training.texts["news"], issue, domain), seen(live.texts["news"], issue, domain)
             assert then == now
