@@ -9,15 +9,19 @@ import pyarrow as pa
 KEY_COLUMNS = ("node", "valid_time", "available_time", "received_time", "delivery", "row")
 
 PARSER_VERSIONS: dict[str, str] = {
+    "binance": "1",
     "csv": "1",
     "elexon": "1",
+    "gfs": "1",
     "grib": "1",
     "hdf5": "1",
     "images": "1",
     "json": "1",
+    "kraken": "1",
     "netcdf": "1",
     "open_meteo": "1",
     "parquet": "1",
+    "pems": "1",
     "synthetic": "1",
     "webtris": "1",
     "zarr": "1",

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field, model_validator
 
+from pipeline.contracts.judging import AVAILABILITY, Event, PromotionRules, Regime
 from pipeline.contracts.modalities import FutureInputs, TextColumn, TextStream
 from pipeline.contracts.provenance import digest_json
 from pipeline.contracts.times import format_duration, format_instant
@@ -153,7 +154,10 @@ class Folds(Table):
 
 
 class Domain(Table):
-    """One kind of thing in the world on its own clock and its own nodes."""
+    """One kind of thing in the world on its own clock and its own nodes.
+
+    `groups` are named sets of nodes, by id or pattern (`"N*"`), in which scores are told apart; the first that fits counts.
+    """
 
     title: str
     kind: Literal["node", "grid"] = "node"
@@ -168,6 +172,9 @@ class Domain(Table):
     folds: Folds | None = None
     future: Annotated[FutureInputs | None, Field(exclude_if=lambda inputs: inputs is None)] = None
     variables: dict[Name, DomainVariable]
+    events: dict[Name, Event] = Field(exclude=True, default_factory=dict)
+    groups: dict[Name, tuple[str, ...]] = Field(exclude=True, default_factory=dict)
+    regimes: dict[Name, Regime] = Field(exclude=True, default_factory=dict)
 
     @model_validator(mode="after")
     def _positive(self) -> Self:
@@ -228,6 +235,7 @@ class World(Table):
     folds: Folds = Folds()
     recipe: str = "small"
     recipe_options: dict[str, Any] = Field(default_factory=dict)
+    promotion: Annotated[PromotionRules, Field(exclude=True)] = PromotionRules()
     sources: dict[Name, Source]
     texts: Annotated[dict[Name, TextStream], Field(exclude_if=lambda streams: not streams, default_factory=dict)]
     domains: dict[Name, Domain]
@@ -250,6 +258,20 @@ class World(Table):
             raise ValueError(BETWEEN.join(faults))
         return self
 
+    def _unknown_states(self, domain_name: str, domain: Domain) -> Iterable[str]:
+        targets = [name for name, variable in domain.variables.items() if variable.target]
+        for name, event in domain.events.items():
+            if event.variable not in targets:
+                yield f"domains.{domain_name}.events.{name}.variable = '{event.variable}': no such target{hint(event.variable, targets)}"
+        for name, regime in domain.regimes.items():
+            where, other = f"domains.{domain_name}.regimes.{name}", regime.domain or domain_name
+            if name == AVAILABILITY:
+                yield f"{where}: this regime is there without being declared; give it another name"
+            elif other not in self.domains:
+                yield f"{where}.domain = '{other}': no such domain{hint(other, self.domains)}"
+            elif regime.variable not in self.domains[other].variables:
+                yield f"{where}.variable = '{regime.variable}': no such variable{hint(regime.variable, self.domains[other].variables)}"
+
     def _faults_of(self, domain_name: str, domain: Domain) -> Iterator[str]:
         for name, variable in domain.variables.items():
             where = f"domains.{domain_name}.variables.{name}"
@@ -261,6 +283,7 @@ class World(Table):
             yield from self._unknown(domain.future.source, domain.future.variables, where)
             if domain.future.source in self.sources and self.sources[domain.future.source].runs is None:
                 yield f"{where}.source = '{domain.future.source}': its readings are of no run{hint('', self._sources_with('runs'))}"
+        yield from self._unknown_states(domain_name, domain)
 
     def _unknown(self, source_name: str, variables: Iterable[str], where: str) -> Iterator[str]:
         source = self.sources.get(source_name)
@@ -276,7 +299,7 @@ class World(Table):
 
     @cached_property
     def digest(self) -> str:
-        """sha256 over every setting of the world."""
+        """sha256 over every setting that what is learned depends on: all but the schedule and how forecasts are judged."""
         return digest_json(self.model_dump(mode="json"))
 
     @property

@@ -7,35 +7,27 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.alignment.node_grid import extend_nodes, grid_nodes, merge_nodes, select_nodes
-from pipeline.alignment.runs import run_nodes
-from pipeline.alignment.time_grid import axis, step_before, step_seconds
+from pipeline.alignment.time_grid import step_seconds
 from pipeline.api import BuildCubeRequest, Receipt
-from pipeline.contracts.nodes import NodeSet
-from pipeline.contracts.provenance import digest_json
-from pipeline.contracts.times import format_instant, to_seconds
+from pipeline.contracts.times import format_instant
 from pipeline.contracts.world_files import load_world
 from pipeline.contracts.worlds import World
 from pipeline.cube.assemble import Slab, assemble, region_edge
 from pipeline.cube.groups import Group, groups_of
-from pipeline.cube.plan import DomainPlan, Region, check_plan, choose_chunk_steps, measure_plan, plan_regions, touched_chunks
-from pipeline.errors import NotYetAvailable
-from pipeline.parallel import isolated, map_regions, worker_count
+from pipeline.cube.plan import DomainPlan, Region, check_plan, measure_plan
+from pipeline.parallel import Crew, crew
 from pipeline.settings import Settings, code_version
-from pipeline.steps.texts import build_texts, streams_with_news
+from pipeline.steps.build_plan import BuildPlan, chunk_count, plan_build, recipe_digest
+from pipeline.steps.texts import build_texts
 from pipeline.stores.cube_books import RegionBook
-from pipeline.stores.cube_format import FORMAT, TEXTS, GroupTemplate, VariableTemplate, axis_digest
+from pipeline.stores.cube_format import TEXTS, GroupTemplate, VariableTemplate
 from pipeline.stores.cube_writer import CubeWriter, RegionWriter
-from pipeline.stores.cubes import CubeState, CubeStore, DomainState
+from pipeline.stores.cubes import CubeStore
 from pipeline.stores.objects import ObjectStore
-from pipeline.stores.observations import ObservationStore, contract_digest
+from pipeline.stores.observations import ObservationStore
 from pipeline.telemetry import Progress
-
-MEMORY_LIMIT = 3 * 2**30
-"""Bytes that the regions in work in one process may need together."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,133 +51,43 @@ def run(request: BuildCubeRequest, settings: Settings, progress: Progress) -> Re
         ConflictError: Another build was committed meanwhile.
     """
     world = load_world(request.world)
-    objects = ObjectStore(settings.store)
-    sources = {name: ObservationStore(objects, world, name) for name in world.sources}
-    consumed = {name: len(source.commits()) for name, source in sources.items()}
-    if not any(consumed.values()):
-        raise NotYetAvailable(
-            asked=f"a cube of world {world.name}", found="no observation of any source", mend="run land and observe first"
-        )
-    store = CubeStore(settings.store, world.name)
-    state = _state(store)
-    groups = groups_of(world)
-    plans = [_plan(world, group, to_seconds(request.as_of), sources, consumed, store, state) for group in groups.values()]
-    work = {plan.domain: plan for plan in plans if plan is not None and (plan.regions or plan.moved)}
-    news = streams_with_news(world, consumed, store)
-    if not work and not news and state is not None:
-        return _receipt(request, world, store, outcome="unchanged")
-    if not work and state is None:
-        raise NotYetAvailable(
-            asked=f"a cube of world {world.name} as of {format_instant(request.as_of)}",
-            found="no domain that has begun and has a node",
-            mend="wait for readings, ask for a later as_of, or mend the start of the world",
-        )
-    size = measure_plan(list(work.values()), workers=worker_count(settings))
-    check_plan(size, limit_bytes=MEMORY_LIMIT)
-    writer = CubeWriter(settings.store, world.name)
-    for plan in work.values():
-        writer.prepare(_template(world, groups[plan.domain], plan), fresh=len(plan.regions) == _chunks(plan))
-    regions = writer.regions(isolated=isolated(settings))
-    make = partial(_build_region, settings=settings, world=world, groups=groups, plans=work, writer=regions)
-    mapped = map_regions(make, [r for plan in work.values() for r in plan.regions], settings, progress)
-    writer.merge([built.written for built in mapped.results])
-    digests = {}
-    for name in work:
-        books = [built.book for built in mapped.results if built.domain == name]
-        digests[name] = writer.keep_books(name, books, {s: consumed[s] for s in groups[name].sources})
-    digests |= {TEXTS + name: digest for name, digest in build_texts(world, news, sources, consumed, writer, progress).items()}
-    writer.commit(f"{world.name} as of {format_instant(request.as_of)}", _provenance(request, world, consumed, digests))
+    plan = plan_build(world, request.as_of, settings)
+    if not plan.domains and not plan.texts and plan.state is not None:
+        return _receipt(request, world, CubeStore(settings.store, world.name), outcome="unchanged")
+    with crew(settings) as workers:
+        size = measure_plan(list(plan.domains.values()), plan.rows, threads=workers.threads)
+        with progress.stage("plan", size.tasks, "regions") as stage:
+            stage.advance(size.tasks, f"{size}, {workers.workers} process(es) of {workers.memory / 2**20:,.0f} MiB")
+        check_plan(size, limit_bytes=workers.memory)
+        notes = _build(request, world, plan, settings, workers, progress)
     return _receipt(
         request,
         world,
         CubeStore(settings.store, world.name),
         outcome="done",
-        notes=mapped.notes,
+        notes=notes,
         plan={"regions": size.tasks, "written_cells": size.cells},
         details={"planned_peak_bytes": size.peak_bytes, "written_bytes": size.written_bytes},
     )
 
 
-def recipe_digest(world: World, group: Group) -> str:
-    """Identity of every setting that a group's stored regions depend on."""
-    sources = {name: contract_digest(world.sources[name]) for name in group.sources}
-    variables = {n: [v.source, v.aggregate, v.max_age, v.long_name, v.standard_name] for n, v in group.variables.items()}
-    clock = group.clock.model_dump(mode="json")
-    runs = None if group.runs is None else [group.runs.clock.model_dump(mode="json"), group.runs.start, group.runs.reach]
-    return digest_json([FORMAT, group.start, group.kind, clock, group.chunk_steps, variables, sources, runs])
-
-
-def _state(store: CubeStore) -> CubeState | None:
-    try:
-        return store.state()
-    except NotYetAvailable:
-        return None
-
-
-def _plan(
-    world: World,
-    group: Group,
-    as_of: int,
-    sources: Mapping[str, ObservationStore],
-    consumed: Mapping[str, int],
-    store: CubeStore,
-    state: CubeState | None,
-) -> DomainPlan | None:
-    """What must be made of one group; None where it has no step or no node yet."""
-    held = None if state is None else state.domains.get(group.name)
-    known = None if held is None or held.recipe != recipe_digest(world, group) else store.nodes(group.name)
-    nodes = _nodes(group, known, merge_nodes(sources[s].nodes() for s in group.sources))
-    end = as_of if known is None or held is None else max(as_of, held.end)
-    axis_T = axis(group.clock, group.start, end)
-    if not len(axis_T) or not len(nodes):
-        return None
-    edge = step_before(group.clock, int(axis_T[0]))
-    kept = held if known is not None and held is not None and _continues(held, axis_T, consumed) else None
-    if group.runs is not None and known is not None and nodes.ids != known.ids:
-        kept = None
-    chunk_steps = kept.chunk_steps if kept else choose_chunk_steps(step_seconds(group.clock), len(nodes), group.chunk_steps)
-    chunks = _chunks_to_make(axis_T, edge, chunk_steps, kept, {s: sources[s] for s in group.sources}, group)
-    whole = len(chunks) == -(-len(axis_T) // chunk_steps)
-    return DomainPlan(
-        domain=group.name,
-        axis_T=axis_T,
-        edge=edge,
-        nodes=nodes,
-        variables=tuple(group.variables),
-        chunk_steps=chunk_steps,
-        chunk_nodes=len(nodes) if kept is None or whole else kept.chunk_nodes,
-        regions=plan_regions(group.name, len(axis_T), chunk_steps, chunks),
-        moved=known is not None and nodes.digest != known.digest,
-    )
-
-
-def _nodes(group: Group, known: NodeSet | None, found: NodeSet) -> NodeSet:
-    """The nodes of a group, those known before in their order; for runs all steps of each place, sorted by name."""
-    if group.runs is not None:
-        return run_nodes(select_nodes(found, np.argsort(np.array(found.ids, dtype=str), kind="stable")), group.runs.count)
-    return extend_nodes(known, grid_nodes(found) if group.kind == "grid" else found)
-
-
-def _continues(held: DomainState, axis_T: NDArray[np.int64], consumed: Mapping[str, int]) -> bool:
-    """Whether what is stored is the beginning of what is asked for; a calendar may have changed, a source may have begun anew."""
-    return axis_digest(axis_T[: held.steps]) == held.axis and all(consumed[s] >= n for s, n in held.consumed.items())
-
-
-def _chunks_to_make(
-    axis_T: NDArray[np.int64],
-    edge: int,
-    chunk_steps: int,
-    held: DomainState | None,
-    sources: Mapping[str, ObservationStore],
-    group: Group,
-) -> NDArray[np.int64]:
-    days = [] if held is None else [d for name, source in sources.items() for d in source.days_since(held.consumed[name])]
-    stored = 0 if held is None else held.steps
-    return touched_chunks(axis_T, edge, chunk_steps, stored_steps=stored, days=days, reach=group.before, ahead=group.after)
-
-
-def _chunks(plan: DomainPlan) -> int:
-    return -(-len(plan.axis_T) // plan.chunk_steps)
+def _build(
+    request: BuildCubeRequest, world: World, plan: BuildPlan, settings: Settings, workers: Crew, progress: Progress
+) -> tuple[str, ...]:
+    """Make every region and commit them together; returns what was noticed about the workers."""
+    writer, groups = CubeWriter(settings.store, world.name), groups_of(world)
+    for domain in plan.domains.values():
+        writer.prepare(_template(world, groups[domain.domain], domain), fresh=len(domain.regions) == chunk_count(domain))
+    make = partial(_build_region, settings=settings, world=world, plan=plan, writer=writer.regions(isolated=workers.isolated))
+    mapped = workers.map(make, [r for domain in plan.domains.values() for r in domain.regions], progress)
+    writer.merge([built.written for built in mapped.results])
+    digests = {}
+    for name in plan.domains:
+        books = [built.book for built in mapped.results if built.domain == name]
+        digests[name] = writer.keep_books(name, books, {s: plan.consumed[s] for s in groups[name].sources})
+    digests |= {TEXTS + name: digest for name, digest in build_texts(world, plan.texts, plan.consumed, settings, writer, progress).items()}
+    writer.commit(f"{world.name} as of {format_instant(request.as_of)}", _provenance(request, world, plan.consumed, digests))
+    return mapped.notes
 
 
 def _template(world: World, group: Group, plan: DomainPlan) -> GroupTemplate:
@@ -207,20 +109,18 @@ def _template(world: World, group: Group, plan: DomainPlan) -> GroupTemplate:
     )
 
 
-def _build_region(
-    region: Region, *, settings: Settings, world: World, groups: Mapping[str, Group], plans: Mapping[str, DomainPlan], writer: RegionWriter
-) -> _Built:
+def _build_region(region: Region, *, settings: Settings, world: World, plan: BuildPlan, writer: RegionWriter) -> _Built:
     """Read, assemble and write one region; runs on any worker."""
-    plan, group = plans[region.domain], groups[region.domain]
-    begin, end = region_edge(plan, region) - group.before, int(plan.axis_T[region.stop - 1]) + group.after
-    tables = {}
+    consumed, plan_of, group = plan.consumed, plan.domains[region.domain], groups_of(world)[region.domain]
+    begin, end = region_edge(plan_of, region) - group.before, int(plan_of.axis_T[region.stop - 1]) + group.after
+    objects, tables = ObjectStore(settings.store), {}
     for source in group.sources:
         names = [n for n, v in group.variables.items() if v.source == source]
         times = ["valid_time", "available_time", *(["init_time"] if group.runs is not None else [])]
         columns = ["node", *times, *(c for n in names for c in (n, f"{n}_flag"))]
-        tables[source] = ObservationStore(ObjectStore(settings.store), world, source).read(begin, end, columns, dictionaries=True)
-    slab = assemble(group, plan, region, tables)
-    written = writer.write(region.domain, region.start, _arrays(plan, slab))
+        tables[source] = ObservationStore(objects, world, source, at=consumed[source]).read(begin, end, columns, dictionaries=True)
+    slab = assemble(group, plan_of, region, tables)
+    written = writer.write(region.domain, region.start, _arrays(plan_of, slab))
     book = RegionBook(
         chunk=region.chunk,
         digest=slab.digest,

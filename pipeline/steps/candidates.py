@@ -6,7 +6,8 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from pipeline.contracts.forecasts import JOINT, Promotion, Scorecard
+from pipeline.contracts.forecasts import JOINT
+from pipeline.contracts.scores import Promotion, Scorecard
 from pipeline.contracts.times import format_instant, parse_instant, to_seconds
 from pipeline.errors import NotYetAvailable
 from pipeline.steps.evaluate import headline
@@ -25,9 +26,7 @@ def list_candidates(registry: Registry, world_name: str, as_of: datetime) -> dic
         "world": world_name,
         "as_of": format_instant(as_of),
         "champion": champion.model_id if champion else None,
-        "published": [{k: v for k, v in verdict.model_dump().items() if k != "reasons"} for verdict in champion.verdicts]
-        if champion
-        else [],
+        "published": [v.model_dump(include={"domain", "variable", "published"}) for v in champion.verdicts] if champion else [],
         "models": models,
         "promotions": [_entry(p) for p in entries],
     }

@@ -21,7 +21,7 @@ from pipeline.quality.versions import unrepeated, value_bits
 from pipeline.sources.adapter import Adapter, Readings
 from pipeline.steps.accepting import accepted
 from pipeline.stores.landing import Landed, LandingStore
-from pipeline.stores.observations import dictionary_column
+from pipeline.stores.observation_tables import dictionary_column
 
 STAMP = pa.timestamp("s", tz="UTC")
 

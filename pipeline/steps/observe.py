@@ -21,7 +21,9 @@ from pipeline.steps.intake import Taken, Work, take_in
 from pipeline.steps.joining import joined
 from pipeline.stores.landing import Landed, LandingStore
 from pipeline.stores.objects import ObjectStore
-from pipeline.stores.observations import Commit, ObservationStore, places_json
+from pipeline.stores.observation_index import Totals
+from pipeline.stores.observation_tables import places_json
+from pipeline.stores.observations import ObservationStore
 from pipeline.telemetry import Progress, Stage
 
 BATCH_BYTES = 256 * 2**20
@@ -67,11 +69,10 @@ def _observe_source(objects: ObjectStore, world: World, name: str, progress: Pro
     landing, store = LandingStore(objects, world.name, name), ObservationStore(objects, world, name)
     source = world.sources[name]
     manifest = landing.manifest()
-    commits = store.commits()
-    done = {number for commit in commits for number in commit.deliveries}
-    pending = [d for d in manifest if d.role == "readings" and d.number not in done]
+    totals = store.totals()
+    pending = [d for d in manifest if d.role == "readings" and d.number >= totals.through]
     newest = {d.name: d.number for d in manifest if d.role == "readings"}
-    places = _new_places(store, commits, source, landing, manifest)
+    places = _new_places(store, totals, source, landing, manifest)
     if not manifest:
         notes.append(f"source {name}: nothing has landed yet")
     if not pending and places is None:
@@ -86,13 +87,11 @@ def _observe_source(objects: ObjectStore, world: World, name: str, progress: Pro
     batches = list(_batches(pending)) or [[]]
     with progress.stage(f"observe {name}", len(pending), "deliveries") as stage:
         for number, batch in enumerate(batches):
-            _observe_batch(work, store, batch, places if number == 0 else None, len(commits) + number, stage, notes)
+            _observe_batch(work, store, batch, places if number == 0 else None, totals.commits + number, stage, notes)
     return store, len(batches)
 
 
-def _new_places(
-    store: ObservationStore, commits: list[Commit], source: Source, landing: LandingStore, manifest: list[Landed]
-) -> NodeSet | None:
+def _new_places(store: ObservationStore, totals: Totals, source: Source, landing: LandingStore, manifest: list[Landed]) -> NodeSet | None:
     """The node table that the world or the newest delivery of one gives, where it is not the one observed already."""
     tables = [d for d in manifest if d.role == "nodes"]
     if tables:
@@ -102,7 +101,7 @@ def _new_places(
         found = NodeSet(ids=ids, latitude=np.array(latitude, np.float64), longitude=np.array(longitude, np.float64))
     else:
         return None
-    known = store.place_table(commits)
+    known = store.place_table(totals)
     return None if known is not None and places_json(known) == places_json(found) else found
 
 

@@ -9,10 +9,12 @@ from pipeline.contracts.provenance import digest_json
 from pipeline.contracts.worlds import World
 from pipeline.cube.documents import documents_of
 from pipeline.errors import NotYetAvailable
+from pipeline.settings import Settings
 from pipeline.stores.cube_format import FORMAT
 from pipeline.stores.cube_text_writer import add_documents
 from pipeline.stores.cube_writer import CubeWriter
 from pipeline.stores.cubes import CubeStore
+from pipeline.stores.objects import ObjectStore
 from pipeline.stores.observations import ObservationStore, contract_digest
 from pipeline.telemetry import Progress
 
@@ -38,8 +40,8 @@ def streams_with_news(world: World, consumed: Mapping[str, int], store: CubeStor
 def build_texts(
     world: World,
     news: Mapping[str, int],
-    sources: Mapping[str, ObservationStore],
     consumed: Mapping[str, int],
+    settings: Settings,
     writer: CubeWriter,
     progress: Progress,
 ) -> dict[str, str]:
@@ -48,7 +50,7 @@ def build_texts(
     with progress.stage("texts", len(news), "streams") as stage:
         for name, before in news.items():
             stream = world.texts[name]
-            source = sources[stream.source]
+            source = ObservationStore(ObjectStore(settings.store), world, stream.source, at=consumed[stream.source])
             documents = documents_of(source.rows_since(before, _COLUMNS), stream, source.nodes())
             title = f"documents of {stream.source}"
             digests[name] = add_documents(writer, name, title, documents, recipe=text_recipe(world, name), consumed=consumed[stream.source])

@@ -13,7 +13,7 @@ from pipeline.stores.cube_books import write_present
 from pipeline.stores.cube_format import TEXTS, ArrayTemplate
 from pipeline.stores.cube_texts import DOCUMENT, PLACE, TextState, field, text_state
 from pipeline.stores.cube_writer import CubeWriter, create_array
-from pipeline.stores.cubes import storage_errors
+from pipeline.stores.repositories import storage_errors
 
 _DOCUMENT_CHUNK, _TOKEN_CHUNK, _PLACE_CHUNK = 65536, 1048576, 16384
 _SECONDS = {"units": "seconds since 1970-01-01T00:00:00Z", "calendar": "proleptic_gregorian"}

@@ -41,7 +41,7 @@ def run(request, settings, progress):
 
 
 def copy_project(folder):
-    for name in ("pipeline", "models", "dags", "worlds"):
+    for name in ("pipeline", "models", "dags", "plugins", "worlds"):
         shutil.copytree(project_folder() / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     return folder
 
