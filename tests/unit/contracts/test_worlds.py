@@ -54,7 +54,7 @@ def test_the_feeds_of_the_synthetic_world_tell_of_one_truth() -> None:
 def test_the_tiny_world_is_right(tmp_path: Path) -> None:
     world = load_world(str(tiny_world(tmp_path)))
     check_sources(world)
-    assert (world.name, len(world.sources), len(world.domains)) == ("tiny", 3, 3)
+    assert (world.name, len(world.sources), len(world.domains)) == ("tiny", 5, 3)
 
 
 @pytest.mark.parametrize(
