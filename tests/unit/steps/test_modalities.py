@@ -19,6 +19,7 @@ from pipeline.errors import ConfigError, StoreError
 from pipeline.settings import Settings, read_settings
 from pipeline.sources.registry import check_sources
 from pipeline.steps import build_cube, land, observe
+from pipeline.stores.cube_export import export, to_dataset
 from pipeline.stores.cubes import CubeStore
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.observations import ObservationStore
@@ -221,6 +222,9 @@ def test_the_cube_holds_runs_by_start_and_step_and_the_good_documents(place: Pla
     assert group["v"].metadata.dimension_names == ("init_time", "step", "place")
     assert group["init_time"].attrs["standard_name"] == "forecast_reference_time"
     assert store.domains() == ["d", "d.future"]
+    dataset = to_dataset(runs, store.book("d.future"), {})
+    export(dataset, Path(place.settings.store) / "runs.nc", "netcdf", chunk_steps=9)
+    assert dict(dataset.sizes) == {"init_time": len(runs.valid_time), "step": 24, "place": 1}
 
 
 def test_every_lost_or_flipped_chunk_of_documents_and_runs_is_found(place: Place) -> None:
