@@ -36,7 +36,12 @@ def isolated(settings: Settings) -> bool:
 
 def worker_count(settings: Settings) -> int:
     """Tasks that run at once in one process."""
-    return 1 if isolated(settings) else len(os.sched_getaffinity(0))
+    return 1 if isolated(settings) else processors()
+
+
+def processors() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0))
 
 
 def map_regions(

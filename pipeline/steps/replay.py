@@ -10,6 +10,7 @@ from functools import partial
 
 from pipeline.api import Receipt, ReplayRequest
 from pipeline.contracts.forecasts import Promotion
+from pipeline.contracts.provenance import digest_bytes
 from pipeline.contracts.replays import LaneRecord
 from pipeline.contracts.times import format_instant, from_seconds, parse_instant, to_seconds
 from pipeline.contracts.world_files import load_world
@@ -229,13 +230,14 @@ def _receipt(
     done: issue.Done | None = None,
     trained: int = 0,
 ) -> Receipt:
+    scorecard = lanes.scorecard(record.lane_id)
     asked = len(range(to_seconds(request.first), to_seconds(request.last), int(request.every.total_seconds())))
     return Receipt(
         step=request.step,
         world=record.world,
         as_of=request.as_of,
         outcome="done" if changed else "unchanged",
-        ids={"lane": record.lane_id},
+        ids={"lane": record.lane_id, **({"scorecard": digest_bytes(scorecard)[:16]} if scorecard is not None else {})},
         counts={
             "issue_times": asked,
             "issued": done.issued if done else 0,
