@@ -169,6 +169,7 @@ def _issue(
                 issues=tuple(issues[part]),
                 start=span.start,
                 until=span.until,
+                snapshot=plan.snapshot,
                 now=to_seconds(request.as_of),
             )
             for span in plan.spans

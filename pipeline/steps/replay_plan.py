@@ -48,6 +48,7 @@ class Plan:
         seconds: About how long it takes, on processors as those of the benchmarks.
         stored_bytes: About how much is written.
         open_bytes: Of cubes, in each process.
+        snapshot: Of the cubes when the plan was made.
     """
 
     issue_times: int
@@ -56,6 +57,7 @@ class Plan:
     seconds: float
     stored_bytes: int
     open_bytes: int
+    snapshot: str
     spans: tuple[Span, ...]
 
     def describe(self) -> str:
@@ -102,6 +104,7 @@ def make_plan(
         seconds=round(len(todo) * each / workers + len(missing) * overhead + _epoch_seconds(world, request, trainings, missing), 1),
         stored_bytes=round(len(todo) * values * (4 * (len(QUANTILES) * (len(BASELINES) + 2) + len(sizes) + 2) + 20)),
         open_bytes=round(max(widths, default=0)),
+        snapshot=reading.snapshot_of(world, settings),
         spans=spans,
     )
 
