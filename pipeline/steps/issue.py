@@ -42,7 +42,7 @@ class Chunk:
         issues: Issue times (seconds UTC), each with what is published at it.
         start: Per domain from where on the cubes of all chunks are opened (seconds UTC).
         until: As of when they are opened.
-        snapshot: Of the cubes when the replay began; another one is not taken from memory.
+        snapshot: Of the cubes, the one that is read.
         now: As of when it is asked; outcomes later than that are pending.
     """
 
@@ -149,7 +149,7 @@ def _repeated(write: Callable[[], Result]) -> Result:
 @lru_cache(maxsize=1)
 def _cubes(world_file: str, settings: Settings, start: tuple[tuple[str, int], ...], until: int, snapshot: str) -> dict[str, DomainCube]:
     world = load_world(world_file)
-    return reading.open_cubes(world, settings, from_seconds(until), start=dict(start), absent_is_fine=True)
+    return reading.open_cubes(world, settings, from_seconds(until), start=dict(start), absent_is_fine=True, at=snapshot)
 
 
 @lru_cache(maxsize=2)

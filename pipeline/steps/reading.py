@@ -51,15 +51,18 @@ def open_cubes(
     domains: Iterable[str] | None = None,
     start: Mapping[str, int] | None = None,
     absent_is_fine: bool = False,
+    at: str | None = None,
 ) -> dict[str, DomainCube]:
     """Domains (all by default) as of an instant; with `start` (seconds UTC) a domain's axis from there on only.
+
+    `at` names a snapshot to read instead of the newest.
 
     Raises:
         NotYetAvailable: A domain was never built, and absence was not declared fine.
     """
     from pipeline.stores.cubes import CubeStore
 
-    store = CubeStore(settings.cubes or settings.store, world.name)
+    store = CubeStore(settings.cubes or settings.store, world.name, at=at)
     found = {}
     for domain in world.domains if domains is None else domains:
         try:
