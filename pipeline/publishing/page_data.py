@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.contracts.cubes import DomainCube
-from pipeline.contracts.forecasts import BASELINES, JOINT, MEDIAN, QUANTILES, DomainForecast, Forecast, Promotion, Scorecard, ScoreRow
+from pipeline.contracts.forecasts import BASELINES, JOINT, MEDIAN, QUANTILES, DomainForecast, Forecast
+from pipeline.contracts.scores import Promotion, Scorecard, ScoreRow
 from pipeline.contracts.times import parse_instant, to_seconds
 from pipeline.contracts.worlds import World
 from pipeline.publishing.words import MODEL_NAMES, instant_text, label_text, model_text, places_for, unit_text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,8 +16,10 @@ if TYPE_CHECKING:
 QUANTILE_COLUMNS: tuple[str, ...] = tuple(f"q{round(100 * level):02d}" for level in QUANTILES)
 
 
-def forecast_table(forecast: Forecast, domain: str, *, revision: int) -> pa.Table:
-    """One domain in long format, sorted by variable, node, lead.
+def forecast_table(
+    forecast: Forecast, domain: str, *, revision: int, nodes: Sequence[int] | None = None, variables: Sequence[int] | None = None
+) -> pa.Table:
+    """One domain in long format, sorted by variable, node, lead; some of its nodes and variables, or all.
 
     `unique_id` names a series (`node/variable`), `ds` its valid time and `cutoff` the issue time (UTC), `lead_s` the
     lead in seconds; q05 … q95 are quantiles in `units`; `model` made the row; `snapshot` is the cube state read.
@@ -24,9 +27,12 @@ def forecast_table(forecast: Forecast, domain: str, *, revision: int) -> pa.Tabl
     import pyarrow as pa
 
     d = forecast.domains[domain]
-    leads, nodes, variables = d.quantiles_LNVQ.shape[:3]
-    rows = leads * nodes * variables
-    v, n, lead = (index.ravel() for index in np.indices((variables, nodes, leads)))
+    chosen_N = np.arange(len(d.node_ids)) if nodes is None else np.asarray(nodes, np.int64)
+    chosen_V = np.arange(len(d.variables)) if variables is None else np.asarray(variables, np.int64)
+    leads = len(d.lead_time_L)
+    rows = leads * len(chosen_N) * len(chosen_V)
+    v, n, lead = (index.ravel() for index in np.indices((len(chosen_V), len(chosen_N), leads)))
+    v, n = chosen_V[v], chosen_N[n]
     stamp = pa.timestamp("s", tz="UTC")
     node = pa.array(d.node_ids).take(pa.array(n))
     variable = pa.array(d.variables).take(pa.array(v))

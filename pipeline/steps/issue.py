@@ -11,8 +11,9 @@ import numpy as np
 
 from pipeline.alignment.as_of import earlier
 from pipeline.contracts.cubes import DomainCube
-from pipeline.contracts.forecasts import Forecast, Promotion
+from pipeline.contracts.forecasts import Forecast
 from pipeline.contracts.replays import Mode
+from pipeline.contracts.scores import Promotion
 from pipeline.contracts.times import format_instant, from_seconds
 from pipeline.contracts.world_files import load_world
 from pipeline.contracts.worlds import World

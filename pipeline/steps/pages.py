@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.contracts.forecasts import Forecast, Promotion, Scorecard, ScoreRow
+from pipeline.contracts.forecasts import Forecast
+from pipeline.contracts.scores import Promotion, Scorecard, ScoreRow
 from pipeline.contracts.times import compact_instant, from_seconds, parse_instant
 from pipeline.contracts.worlds import World
 from pipeline.errors import NotYetAvailable

@@ -9,9 +9,9 @@ from datetime import timedelta
 from functools import partial
 
 from pipeline.api import Receipt, ReplayRequest
-from pipeline.contracts.forecasts import Promotion
 from pipeline.contracts.provenance import digest_bytes
 from pipeline.contracts.replays import LaneRecord
+from pipeline.contracts.scores import Promotion
 from pipeline.contracts.times import format_instant, from_seconds, parse_instant, to_seconds
 from pipeline.contracts.world_files import load_world
 from pipeline.contracts.worlds import World

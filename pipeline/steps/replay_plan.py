@@ -13,7 +13,7 @@ from pipeline.contracts.forecasts import BASELINES, QUANTILES
 from pipeline.contracts.times import format_duration, to_seconds
 from pipeline.contracts.worlds import World
 from pipeline.errors import NotYetAvailable
-from pipeline.parallel import processors
+from pipeline.parallel import worker_count
 from pipeline.settings import Settings
 from pipeline.steps import reading
 from pipeline.steps.walk import Training
@@ -91,7 +91,7 @@ def make_plan(
     sizes = {name: state.nodes for name, state in held.items()}
     cells = sum(state.steps * state.nodes * len(world.domains[name].variables) for name, state in held.items())
     values = sum(world.domains[d].horizon * n * sum(v.target for v in world.domains[d].variables.values()) for d, n in sizes.items())
-    workers = request.workers or processors()
+    workers = request.workers or worker_count()
     per_second = sum(n * len(world.domains[d].variables) * _BYTES_PER_CELL / step_seconds(world.domains[d].clock) for d, n in sizes.items())
     spans = _spans(world, request, todo, per_second, workers)
     widths = [per_second * (span.until - min(moment for _, moment in span.start)) for span in spans]

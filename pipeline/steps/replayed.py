@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from pipeline.contracts.forecasts import Scorecard
 from pipeline.contracts.replays import LaneRecord
+from pipeline.contracts.scores import Scorecard
 from pipeline.contracts.times import format_instant, from_seconds, parse_instant
 from pipeline.contracts.worlds import World
 from pipeline.settings import Settings, code_version

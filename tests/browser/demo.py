@@ -6,8 +6,9 @@ import numpy as np
 
 from pipeline.contracts.cubes import NEVER, DomainCube, Revisions
 from pipeline.contracts.flags import Flag
-from pipeline.contracts.forecasts import DomainForecast, Forecast, Promotion, Scorecard
+from pipeline.contracts.forecasts import DomainForecast, Forecast
 from pipeline.contracts.nodes import NodeSet
+from pipeline.contracts.scores import Promotion, Scorecard
 from pipeline.contracts.world_files import parse_world
 from pipeline.contracts.worlds import World
 from pipeline.monitoring.freshness import freshness, inputs
@@ -142,7 +143,7 @@ def _domain_forecast(cube: DomainCube, leads: int, parts: tuple[str, ...], rando
     )
 
 
-def _scored(world: World, domain: str, leads: int, random: np.random.Generator, models: dict[str, float], windows: int) -> Statistics:
+def scored(world: World, domain: str, leads: int, random: np.random.Generator, models: dict[str, float], windows: int) -> Statistics:
     variables = tuple(world.domains[domain].variables)
     axis = Axis(
         variables=variables,
@@ -190,8 +191,8 @@ def demo_page(*, verified: bool = True, nodes: dict[str, int] | None = None) -> 
         }
         joint = 1.02 if name == "market" else 0.85
         models = {"joint": joint, "persistence": 1.2, "historical_average": 1.05, "ridge": 0.95}
-        statistics = statistics + _scored(world, name, settings.horizon, random, models, 72)
-        later = later + _scored(world, name, settings.horizon, random, {"published": 0.9, **models}, 3)
+        statistics = statistics + scored(world, name, settings.horizon, random, models, 72)
+        later = later + scored(world, name, settings.horizon, random, {"published": 0.9, **models}, 3)
     state = inputs({d: freshness(cubes[d], as_of=ISSUE_TIME, steps=world.domains[d].context) for d in cubes})
     provenance = {
         "world": "demo",

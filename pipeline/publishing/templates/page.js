@@ -6,7 +6,7 @@ const state = { d: 0, v: 0, lead: 0, node: 0, mode: "value", metric: "mae" };
 const MEDIAN = data.levels.indexOf(0.5);
 const NS = "http://www.w3.org/2000/svg";
 const NAMES = data.model_names;
-const LINES = { joint: ["--joint", ""], persistence: ["--b1", "6 4"], historical_average: ["--b2", "2 3"], ridge: ["--b3", "9 3 2 3"] };
+const LINES = { joint: ["--joint", ""], persistence: ["--b1", "6 4"], historical_average: ["--b2", "2 3"], ridge: ["--b3", "9 3 2 3"], seasonal_persistence: ["--b1", "2 6"], boosted_trees: ["--b3", "1 4"] };
 
 /* ---- small tools ---- */
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
