@@ -68,15 +68,18 @@ def open_cubes(
     start: Mapping[str, int] | None = None,
     until: Mapping[str, int] | None = None,
     absent_is_fine: bool = False,
+    at: str | None = None,
 ) -> dict[str, DomainCube]:
     """Domains (all by default) as of an instant; with `start` and `until` (seconds UTC) that part of a domain's axis only.
+
+    `at` names a snapshot to read instead of the newest.
 
     Raises:
         NotYetAvailable: A domain was never built, and absence was not declared fine.
     """
     from pipeline.stores.cubes import CubeStore
 
-    store = CubeStore(settings.cubes or settings.store, world.name)
+    store = CubeStore(settings.cubes or settings.store, world.name, at=at)
     found = {}
     for domain in world.domains if domains is None else domains:
         try:
