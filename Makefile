@@ -17,7 +17,7 @@ test: lint  ## all tests
 lint: .venv/.installed
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
-	$(RUN) mypy --strict pipeline models dags benchmarks
+	$(RUN) mypy --strict pipeline models dags plugins benchmarks
 	.venv/bin/lint-imports
 
 lock: .venv/.installed  ## renew requirements.lock (torch is no part of it)

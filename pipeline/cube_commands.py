@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from pipeline import api
-from pipeline.command_options import JsonObject, WorldName, example, read_instant, say
+from pipeline import api, clock
+from pipeline.command_options import AsOf, JsonObject, WorldName, example, read_instant, say
 from pipeline.contracts.times import format_duration, format_instant, from_seconds, parse_instant
 from pipeline.errors import ConfigError
 from pipeline.settings import read_settings
@@ -23,6 +24,28 @@ if TYPE_CHECKING:
 
 cube_app = typer.Typer(help="The cube of a world: what is in it, and whether it is whole.", no_args_is_help=True)
 _LISTED = 8
+
+
+@cube_app.command("plan", epilog=example("cubecast cube plan --world aarhus"))
+def plan(world: WorldName, as_of: AsOf = None, as_json: JsonObject = False) -> None:
+    """What build-cube would make now: regions, rows, sizes, memory of a process; nothing is made."""
+    from pipeline.cube.plan import check_plan, measure_plan
+    from pipeline.parallel import crew
+    from pipeline.steps.build_plan import plan_build
+
+    loaded, settings = api.load_world(world), read_settings()
+    moment = read_instant(as_of, "--as-of", clock.clock_of(loaded))
+    planned = plan_build(loaded, moment, settings)
+    with crew(settings) as workers:
+        size = measure_plan(list(planned.domains.values()), planned.rows, threads=workers.threads)
+    domains = {
+        name: {"regions": len(d.regions), "chunk_steps": d.chunk_steps, "nodes": len(d.nodes)} for name, d in planned.domains.items()
+    }
+    allowed = {"workers": workers.workers, "allowed_bytes": workers.memory}
+    lines = [f"{n}: {d['regions']:,} regions of {d['chunk_steps']:,} steps x {d['nodes']:,} nodes" for n, d in domains.items()]
+    lines += [f"{size}", f"{workers.workers} process(es), {workers.memory / 2**20:,.0f} MiB allowed for each"]
+    say({"world": loaded.name, "as_of": format_instant(moment), **asdict(size), **allowed, "domains": domains}, lines, as_json=as_json)
+    check_plan(size, limit_bytes=workers.memory)
 
 
 @cube_app.command("info", epilog=example("cubecast cube info --world aarhus"))

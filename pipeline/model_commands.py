@@ -54,6 +54,23 @@ def models_show(model: Model, world: WorldName, as_json: JsonObject = False) -> 
     _say(show_candidate(_registry(loaded), loaded.name, model), as_json, show_lines)
 
 
+@models_app.command("explain", epilog=example("cubecast models explain 3f2a91c0 --world aarhus"))
+def models_explain(
+    world: WorldName,
+    model: Annotated[str | None, typer.Argument(help="A model's id; by default the champion.", metavar="MODEL")] = None,
+    as_of: AsOf = None,
+    as_json: JsonObject = False,
+) -> None:
+    """How a model mixes: alpha per node, beta per node and lead, w per modality and lead; every number with --json."""
+    from pipeline.model_lines import explain_lines
+    from pipeline.steps.candidates import explain_candidate
+
+    loaded = api.load_world(world)
+    registry = _registry(loaded)
+    chosen = model or registry.champion(read_instant(as_of, "--as-of", clock.clock_of(loaded))).model_id
+    _say(explain_candidate(registry, loaded.name, chosen), as_json, explain_lines)
+
+
 @models_app.command("compare", epilog=example("cubecast models compare 3f2a91c0 77b0e4d1 --world aarhus"))
 def models_compare(
     first: Annotated[str, typer.Argument(help="A model's id.", metavar="A")],

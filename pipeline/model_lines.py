@@ -47,6 +47,30 @@ def show_lines(content: Content) -> str:
     return "\n\n".join(parts + _history(content))
 
 
+def explain_lines(content: Content) -> str:
+    """Per domain the mixing weights: alpha's range over nodes, beta and w lead by lead."""
+    parts = [
+        f"model {content['model_id']} of {content['world']}",
+        "x_fuse = alpha x_seq + (1 - alpha) x_space + sum of w x_mod; y = beta y_seq + (1 - beta) y_space + sum of w y_mod",
+    ]
+    for name, found in content["domains"].items():
+        alpha = sorted(zip(found["alpha"], found["node_ids"], strict=True))
+        (low, lowest), (high, highest) = alpha[0], alpha[-1]
+        middle = alpha[len(alpha) // 2][0]
+        beta_by_lead = [sum(row) / len(row) for row in zip(*found["beta"], strict=True)]
+        shown = _some_leads(len(beta_by_lead))
+        titles = ("", "w of x", *(f"lead {lead + 1}" for lead in shown))
+        rows = [("beta, mean of nodes", "", *(_figure(beta_by_lead[lead]) for lead in shown))]
+        rows += [(f"w of {k}", _figure(found["w_x"][k]), *(_figure(w[lead]) for lead in shown)) for k, w in found["w_y"].items()]
+        parts.append(f"{name}: alpha {low:.3g} ({lowest}) to {high:.3g} ({highest}), median {middle:.3g}\n" + _table(titles, rows))
+    return "\n\n".join(parts)
+
+
+def _some_leads(count: int, most: int = 8) -> list[int]:
+    """All leads, or some of them evenly from the first to the last."""
+    return list(range(count)) if count <= most else [round(k * (count - 1) / (most - 1)) for k in range(most)]
+
+
 def compare_lines(content: Content) -> str:
     """Per target both errors, and whether the difference is sure."""
     titles = ("target", "A", "B", "A - B", "95 % interval", "days", "left out", "")

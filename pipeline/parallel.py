@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from pipeline.errors import ConfigError, StoreError
@@ -25,50 +27,88 @@ class Mapped(Generic[Result]):
     notes: tuple[str, ...] = ()
 
 
-def isolated(settings: Settings) -> bool:
-    """Whether tasks run in other processes, so that nothing in memory is shared with them."""
-    return settings.dask is not None
+@dataclass(frozen=True, kw_only=True)
+class Crew:
+    """Those who work on tasks.
+
+    Attributes:
+        workers: Processes.
+        threads: Tasks at once in each.
+        memory: Bytes that each process may use.
+        isolated: Whether they are other processes, so that nothing in memory is shared with them.
+    """
+
+    workers: int
+    threads: int
+    memory: int
+    isolated: bool
+    _client: Any = None
+
+    def map(
+        self, function: Callable[[Task], Result], tasks: Sequence[Task], progress: Progress, *, name: str = "regions"
+    ) -> Mapped[Result]:
+        """`function` of every task, each computed at least once; the results do not depend on where or in which order.
+
+        Raises:
+            StoreError: The scheduler is out of reach, or every worker was lost for a minute.
+        """
+        with progress.stage(name, len(tasks), name) as stage:
+            if not tasks:
+                return Mapped(results=[])
+            if self._client is None:
+                return Mapped(results=_on_threads(function, tasks, stage, self.threads))
+            return _on_cluster(self._client, function, tasks, stage)
 
 
-def worker_count(settings: Settings) -> int:
-    """Tasks that run at once in one process."""
-    import os
+@contextmanager
+def crew(settings: Settings) -> Iterator[Crew]:
+    """Threads of this process, processes of a local cluster, or the workers of a cluster somewhere, as CUBECAST_DASK says.
 
-    return 1 if isolated(settings) else len(os.sched_getaffinity(0))
-
-
-def map_regions(
-    function: Callable[[Task], Result], tasks: Sequence[Task], settings: Settings, progress: Progress, *, name: str = "regions"
-) -> Mapped[Result]:
-    """`function` of every task, each computed at least once; the results do not depend on where or in which order.
+    A process may use CUBECAST_MEMORY; without it its share of half of this machine's, or 60 % of a cluster's worker's, beyond which
+    Dask writes to disk.
 
     Raises:
         ConfigError: CUBECAST_DASK names no scheduler.
-        StoreError: The scheduler is out of reach, or every worker was lost for a minute.
+        StoreError: The scheduler is out of reach, or has no worker.
     """
-    with progress.stage(name, len(tasks), "regions") as stage:
-        if not tasks:
-            return Mapped(results=[])
-        if not isolated(settings):
-            return Mapped(results=_on_threads(function, tasks, stage))
-        with _client(str(settings.dask)) as client:
-            return _on_cluster(client, function, tasks, stage)
+    if settings.dask is None:
+        yield Crew(workers=1, threads=len(os.sched_getaffinity(0)), memory=settings.memory or machine_bytes() // 2, isolated=False)
+        return
+    with _client(settings) as client:
+        found = _workers(client)
+        if not found:
+            raise StoreError(asked=f"workers of {settings.dask}", found="none", mend="start workers, then run the same command again")
+        limits = [int(w["memory_limit"]) * 6 // 10 for w in found.values() if w["memory_limit"]]
+        given = [settings.memory] if settings.memory else []
+        threads = max(int(w["nthreads"]) for w in found.values())
+        memory = min([*limits, *given], default=machine_bytes() // 2)
+        yield Crew(workers=len(found), threads=threads, memory=memory, isolated=True, _client=client)
 
 
-def _on_threads(function: Callable[[Task], Result], tasks: Sequence[Task], stage: Stage) -> list[Result]:
+def machine_bytes() -> int:
+    """Memory of this machine, or of the control group that this process is in."""
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        said = Path("/sys/fs/cgroup/memory.max").read_text().strip()
+    except OSError:
+        return physical
+    return min(physical, int(said)) if said.isdigit() else physical
+
+
+def _on_threads(function: Callable[[Task], Result], tasks: Sequence[Task], stage: Stage, threads: int) -> list[Result]:
     def one(task: Task) -> Result:
         result = function(task)
         stage.advance(1)
         return result
 
-    if len(tasks) == 1:
-        return [one(tasks[0])]
+    if len(tasks) == 1 or threads == 1:
+        return [one(task) for task in tasks]
     from dask.base import compute as dask_compute
     from dask.delayed import delayed as dask_delayed
 
     compute: Any = dask_compute
     lazily: Any = dask_delayed
-    return list(compute(*(lazily(one, pure=False)(task) for task in tasks), scheduler="threads"))
+    return list(compute(*(lazily(one, pure=False)(task) for task in tasks), scheduler="threads", num_workers=threads))
 
 
 def _on_cluster(client: Any, function: Callable[[Task], Result], tasks: Sequence[Task], stage: Stage) -> Mapped[Result]:
@@ -106,15 +146,23 @@ def _last_seen(client: Any, before: float) -> float:
 
 
 @contextmanager
-def _client(address: str) -> Iterator[Any]:
+def _client(settings: Settings) -> Iterator[Any]:
     import distributed
 
     Client: Any = distributed.Client
     LocalCluster: Any = distributed.LocalCluster
 
+    address = str(settings.dask)
     kind, _, rest = address.partition(":")
     if kind == "processes" and rest.isdigit() and int(rest) > 0:
-        options = {"n_workers": int(rest), "threads_per_worker": 1, "processes": True, "dashboard_address": "127.0.0.1:0"}
+        share = machine_bytes() // 2 // int(rest)
+        options = {
+            "n_workers": int(rest),
+            "threads_per_worker": 1,
+            "processes": True,
+            "dashboard_address": "127.0.0.1:0",
+            "memory_limit": (settings.memory or share) * 10 // 6 + 1,
+        }
         with LocalCluster(**options) as cluster, Client(cluster) as client:
             yield client
     elif kind in ("tcp", "tls"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -23,11 +24,13 @@ class Settings:
         store: Root of everything Cubecast keeps: a local folder or an `s3://bucket/prefix` URL.
         data: Folder that `data://` locations of world files name, or None where there is none.
         dask: Address of a Dask scheduler (`tcp://host:8786`), `processes:N` for a local cluster, or None for threads.
+        memory: Bytes that one process may use for its work, or None for a share of what there is.
         cubes: Root of the cubes where they are not in `store`: those that a lane of replay reads; None: in `store`.
         airflow_home: Folder of the Airflow that `cubecast airflow` starts or prepares: `<store>/airflow`, or `./.airflow` beside a store
             on S3, unless CUBECAST_AIRFLOW_HOME names another.
         worlds: The worlds that Airflow schedules; empty for all there are.
         otlp: Address of an OpenTelemetry collector (OTLP over HTTP) that hears of each step, or None.
+        tensorboard: Folder for the curves of trainings, or None.
         tokens: What `cubecast serve` accepts; never shown.
         attempt: Which attempt of a scheduler's run this process is, `<run>:<number>`; None outside of one.
     """
@@ -35,17 +38,22 @@ class Settings:
     store: str
     data: Path | None
     dask: str | None
+    memory: int | None = None
     cubes: str | None = None
     airflow_home: Path = Path(".airflow")
     worlds: tuple[str, ...] = ()
     otlp: str | None = None
+    tensorboard: Path | None = None
     tokens: tuple[str, ...] = field(default=(), repr=False)
     attempt: str | None = None
 
 
 def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
-    """The settings that the environment gives: CUBECAST_STORE, CUBECAST_DATA, CUBECAST_DASK, CUBECAST_WORLDS, CUBECAST_AIRFLOW_HOME,
-    OTEL_EXPORTER_OTLP_ENDPOINT, CUBECAST_TOKENS, CUBECAST_ATTEMPT.
+    """The settings that the environment gives: CUBECAST_STORE, CUBECAST_DATA, CUBECAST_DASK, CUBECAST_MEMORY, CUBECAST_WORLDS,
+    CUBECAST_AIRFLOW_HOME, OTEL_EXPORTER_OTLP_ENDPOINT, CUBECAST_TENSORBOARD, CUBECAST_TOKENS, CUBECAST_ATTEMPT.
+
+    Raises:
+        ConfigError: CUBECAST_MEMORY is no size.
     """
     env = os.environ if environment is None else environment
     shared = _PROJECT.parent / "shared" / "data"
@@ -56,12 +64,26 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         store=str(Path(store).resolve()) if local else store,
         data=data,
         dask=env.get("CUBECAST_DASK") or None,
+        memory=_bytes(env["CUBECAST_MEMORY"]) if env.get("CUBECAST_MEMORY") else None,
         airflow_home=Path(env.get("CUBECAST_AIRFLOW_HOME") or (f"{store}/airflow" if local else ".airflow")).resolve(),
         worlds=tuple(name for name in env.get("CUBECAST_WORLDS", "").replace(" ", "").split(",") if name),
         otlp=env.get("OTEL_EXPORTER_OTLP_ENDPOINT") or None,
+        tensorboard=Path(env["CUBECAST_TENSORBOARD"]).resolve() if env.get("CUBECAST_TENSORBOARD") else None,
         tokens=tuple(token for token in env.get("CUBECAST_TOKENS", "").replace(" ", "").split(",") if token),
         attempt=env.get("CUBECAST_ATTEMPT") or None,
     )
+
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?) *([KMGT]?i?)B?")
+_POWERS = {"": 1, **{f"{k}i": 1024**n for n, k in enumerate("KMGT", 1)}, **{k: 1000**n for n, k in enumerate("KMGT", 1)}}
+
+
+def _bytes(text: str) -> int:
+    found = _SIZE.fullmatch(text.strip())
+    size = int(float(found[1]) * _POWERS[found[2]]) if found and found[2] in _POWERS else 0
+    if not size:
+        raise ConfigError(asked=f"CUBECAST_MEMORY = '{text}'", found="no size", mend="write for example 1GiB or 800MB")
+    return size
 
 
 @dataclass(frozen=True, kw_only=True)

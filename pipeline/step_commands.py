@@ -74,13 +74,17 @@ def perform(request: api.Request, *, as_json: bool, parent: int | None = None) -
     with progress_on(sys.stderr, as_json=as_json) as progress, fenced(_fence(request, settings)):
         receipt = step(request, settings, progress)
     seconds = time.monotonic() - began
-    Receipts(ObjectStore(settings.store)).save(
+    receipts = Receipts(ObjectStore(settings.store))
+    receipts.save(
         receipt.model_dump(mode="json"),
         as_of=receipt.as_of,
         source=getattr(request, "source", None),
         recorded_time=clock.now(),
         seconds=seconds,
+        attempt=settings.attempt,
     )
+    if request.step == api.VerifyRequest.step:
+        receipts.close_months(request.world, clock.now())
     if settings.otlp:
         _push(request.world, settings)
     if as_json:

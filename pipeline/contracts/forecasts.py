@@ -1,4 +1,4 @@
-"""Forecast: what one issue time says about every domain, and the scores it later gets.
+"""Forecast: what one issue time says about every domain, and what made it.
 
 Shape suffixes: L lead, N node, V target variable, Q quantile, P part of the split.
 """
@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 
 QUANTILES: tuple[float, ...] = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
 """Levels of every quantile axis; the point forecast is the median."""
@@ -21,7 +20,23 @@ MEDIAN = QUANTILES.index(0.5)
 JOINT = "joint"
 """Name of the joint model beside the baselines."""
 
-BASELINES: tuple[str, ...] = ("persistence", "historical_average", "ridge")
+PARTS: tuple[str, ...] = ("anchor", "series", "space")
+"""The parts that every split begins with; after them comes one per modality, in the order of the model's `parts`."""
+
+FUTURE = "future"
+"""Name of the part that what others had forecast makes."""
+
+TEXT_PREFIX = "text_"
+"""Before a stream's name, the part that its documents make."""
+
+BASELINES: tuple[str, ...] = ("persistence", "seasonal_persistence", "historical_average", "ridge", "boosted_trees")
+"""Every baseline there is, the plainest first; a domain has those that suit it: without a season no seasonal one."""
+
+EXTRA_BASELINES: tuple[str, ...] = ("boosted_trees",)
+"""Those that are fitted only where a world asks for them."""
+
+CHAMPION = "champion"
+"""Name under which what the champion publishes is scored beside a candidate, on the same windows."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -33,10 +48,13 @@ class DomainForecast:
         lead_time_L: int64 seconds, valid_time - issue_time.
         quantiles_LNVQ: float32, non-decreasing along Q, no NaN.
         split_LNVP: float32; along P they add up to the median before clipping to the variable's bounds.
-        parts: Names of P: anchor, series, space, then one per other domain; a baseline has only anchor filled.
+        parts: Names of P: anchor, series, space, then one per modality: `future` (what others had forecast), the other
+            domains by name, `text_STREAM`; a baseline has only anchor filled.
         model_V: Which model made each variable: `joint` or the name of a baseline.
         rivals: Quantiles (L, N, V, Q) of every model that was run, `joint` and the baselines, whether published or not,
             so that all of them can be verified on the same cells.
+        events: float32 (L, N) probability that each event of the world happens at a valid time, as published.
+        regimes: int8 (N) codes of each regime at the issue time (`AVAILABILITY_LABELS`, `REGIME_LABELS`).
     """
 
     domain: str
@@ -50,6 +68,8 @@ class DomainForecast:
     split_LNVP: NDArray[np.float32]
     model_V: tuple[str, ...]
     rivals: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    events: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    regimes: Mapping[str, NDArray[np.int8]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -64,74 +84,3 @@ class Forecast:
     issue_time: int
     domains: dict[str, DomainForecast]
     provenance: dict[str, Any]
-
-
-class ScoreRow(BaseModel):
-    """Scores of one model for one domain, variable and lead (lead 0: all leads together), in physical units.
-
-    `expected` counts the cells (window, node) of that lead; `n` those with a good observation, all of them scored;
-    `missing` = expected - n.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    domain: str
-    variable: str
-    model: str
-    lead: int
-    lead_time: int
-    expected: int
-    n: int
-    missing: int
-    mae: float | None
-    rmse: float | None
-    bias: float | None
-    pinball: float | None
-    coverage_80: float | None
-    coverage_90: float | None
-
-
-class Scorecard(BaseModel):
-    """The joint model and every baseline on the same windows that neither has seen.
-
-    `periods` gives, per domain, the first and the last issue time that were scored.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    world: str
-    model_id: str
-    as_of: str
-    fold: str
-    periods: dict[str, tuple[str, str]]
-    snapshot: str
-    windows: dict[str, int]
-    rows: tuple[ScoreRow, ...]
-
-
-class Verdict(BaseModel):
-    """What is published for one target, and why."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    domain: str
-    variable: str
-    published: str
-    reasons: tuple[str, ...]
-
-
-class Promotion(BaseModel):
-    """One entry of the champion's log; the newest entry with `as_of` at or before T names the champion as of T.
-
-    `how` it came about: by the evidence alone, by hand, or as a rollback that names an earlier champion again.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    world: str
-    as_of: str
-    model_id: str
-    previous: str | None
-    verdicts: tuple[Verdict, ...]
-    reason: str
-    how: Literal["evidence", "hand", "rollback"] = "evidence"

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field, model_validator
 
+from pipeline.contracts.judging import AVAILABILITY, Event, PromotionRules, Regime
 from pipeline.contracts.modalities import FutureInputs, TextColumn, TextStream
 from pipeline.contracts.provenance import digest_json
 from pipeline.contracts.times import format_duration, format_instant
@@ -23,7 +24,8 @@ from pipeline.contracts.world_types import Zone as Zone
 class RawVariable(Table):
     """One variable as a source delivers it, and the unit and rules under which it is kept.
 
-    Bounds, `spike` and `missing` differ in unit: `missing` is in the delivered unit, the others in `to`.
+    Bounds, `spike` and `missing` differ in unit: `missing` is in the delivered unit, the others in `to`. `usual` is where the median
+    of a node's readings lies: outside it, and inside it as another unit, they are suspect.
     """
 
     column: str | None = None
@@ -34,10 +36,14 @@ class RawVariable(Table):
     valid_max: float | None = None
     spike: float | None = None
     stuck_after: int | None = None
+    usual: Annotated[tuple[float, float] | None, Field(exclude_if=lambda span: span is None)] = None
 
 
 class NodeTable(Table):
-    """Where the places of a source's nodes are listed: a CSV file, or the rows themselves. Without `id` a node is named by its place."""
+    """Where the places of a source's nodes are listed: a CSV file, or the rows themselves. Without `id` a node is named by its place.
+
+    `area` (south, west, north, east) is where they all lie.
+    """
 
     location: str | None = None
     separator: str = ","
@@ -47,6 +53,7 @@ class NodeTable(Table):
     latitude_end: str | None = None
     longitude_end: str | None = None
     rows: tuple[tuple[str, float, float], ...] = ()
+    area: Annotated[tuple[float, float, float, float] | None, Field(exclude_if=lambda area: area is None)] = None
 
 
 class Source(Table):
@@ -55,6 +62,8 @@ class Source(Table):
     `timezone` is the zone of stamps that carry none; `latency` is how long after its `valid_time` a value can be known
     where the feed does not say so itself. `allowed_hosts` are all that is ever asked over http(s), each with its port where
     that is not the scheme's own. `ahead` is how far into the future readings may speak: the reach of a feed of forecasts.
+    `cadence` is how long after each other a node's readings come; one that comes in less than half of that is flagged.
+    `most_rejected` is the share of a delivery's rows that may break a rule; a delivery with more is refused as a whole.
     `late_after` is how much later than its latency says a value may come before a forecast waits for it; one step of the domain's
     clock by default.
 
@@ -68,6 +77,8 @@ class Source(Table):
     timezone: Zone = "UTC"
     latency: Duration = timedelta(0)
     ahead: Annotated[Duration, Field(exclude_if=lambda reach: not reach)] = timedelta(0)
+    cadence: Annotated[Duration | None, Field(exclude_if=lambda step: step is None)] = None
+    most_rejected: Annotated[float, Field(ge=0, le=1, exclude_if=lambda share: share == 1)] = 1.0
     late_after: Annotated[Duration | None, Field(exclude=True)] = None
     runs: Annotated[Duration | None, Field(exclude_if=lambda cycle: cycle is None)] = None
     text: Annotated[TextColumn | None, Field(exclude_if=lambda column: column is None)] = None
@@ -153,7 +164,10 @@ class Folds(Table):
 
 
 class Domain(Table):
-    """One kind of thing in the world on its own clock and its own nodes."""
+    """One kind of thing in the world on its own clock and its own nodes.
+
+    `groups` are named sets of nodes, by id or pattern (`"N*"`), in which scores are told apart; the first that fits counts.
+    """
 
     title: str
     kind: Literal["node", "grid"] = "node"
@@ -168,6 +182,9 @@ class Domain(Table):
     folds: Folds | None = None
     future: Annotated[FutureInputs | None, Field(exclude_if=lambda inputs: inputs is None)] = None
     variables: dict[Name, DomainVariable]
+    events: dict[Name, Event] = Field(exclude=True, default_factory=dict)
+    groups: dict[Name, tuple[str, ...]] = Field(exclude=True, default_factory=dict)
+    regimes: dict[Name, Regime] = Field(exclude=True, default_factory=dict)
 
     @model_validator(mode="after")
     def _positive(self) -> Self:
@@ -228,6 +245,8 @@ class World(Table):
     folds: Folds = Folds()
     recipe: str = "small"
     recipe_options: dict[str, Any] = Field(default_factory=dict)
+    extra_baselines: Annotated[tuple[Literal["boosted_trees"], ...], Field(exclude_if=lambda names: not names)] = ()
+    promotion: Annotated[PromotionRules, Field(exclude=True)] = PromotionRules()
     sources: dict[Name, Source]
     texts: Annotated[dict[Name, TextStream], Field(exclude_if=lambda streams: not streams, default_factory=dict)]
     domains: dict[Name, Domain]
@@ -250,6 +269,20 @@ class World(Table):
             raise ValueError(BETWEEN.join(faults))
         return self
 
+    def _unknown_states(self, domain_name: str, domain: Domain) -> Iterable[str]:
+        targets = [name for name, variable in domain.variables.items() if variable.target]
+        for name, event in domain.events.items():
+            if event.variable not in targets:
+                yield f"domains.{domain_name}.events.{name}.variable = '{event.variable}': no such target{hint(event.variable, targets)}"
+        for name, regime in domain.regimes.items():
+            where, other = f"domains.{domain_name}.regimes.{name}", regime.domain or domain_name
+            if name == AVAILABILITY:
+                yield f"{where}: this regime is there without being declared; give it another name"
+            elif other not in self.domains:
+                yield f"{where}.domain = '{other}': no such domain{hint(other, self.domains)}"
+            elif regime.variable not in self.domains[other].variables:
+                yield f"{where}.variable = '{regime.variable}': no such variable{hint(regime.variable, self.domains[other].variables)}"
+
     def _faults_of(self, domain_name: str, domain: Domain) -> Iterator[str]:
         for name, variable in domain.variables.items():
             where = f"domains.{domain_name}.variables.{name}"
@@ -261,6 +294,7 @@ class World(Table):
             yield from self._unknown(domain.future.source, domain.future.variables, where)
             if domain.future.source in self.sources and self.sources[domain.future.source].runs is None:
                 yield f"{where}.source = '{domain.future.source}': its readings are of no run{hint('', self._sources_with('runs'))}"
+        yield from self._unknown_states(domain_name, domain)
 
     def _unknown(self, source_name: str, variables: Iterable[str], where: str) -> Iterator[str]:
         source = self.sources.get(source_name)
@@ -276,7 +310,7 @@ class World(Table):
 
     @cached_property
     def digest(self) -> str:
-        """sha256 over every setting of the world."""
+        """sha256 over every setting that what is learned depends on: all but the schedule and how forecasts are judged."""
         return digest_json(self.model_dump(mode="json"))
 
     @property

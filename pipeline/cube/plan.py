@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,11 +15,14 @@ from pipeline.errors import ConfigError
 BYTES_PER_CELL = 10
 """float32 value, uint16 flag, int32 latency."""
 
-BYTES_PER_ROW = 160
+CELL_BYTES = 40
+"""One cell in memory while it is made: its arrays, their encoded chunks, what compares them."""
+
+ROW_BYTES = 200
 """One observation in memory while it is read, sorted and met with the axis."""
 
-READINGS_PER_CELL = 2.0
-"""How many rows a cell is taken to need where nothing else is known."""
+BASE_BYTES = 320 * 2**20
+"""A process with all libraries loaded, before it works."""
 
 _CHUNK_BYTES = 512 * 1024
 _LONGEST_DAYS = 32
@@ -58,12 +61,24 @@ class DomainPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class PlanSize:
-    """What a plan costs; bytes are uncompressed."""
+    """What a plan costs; bytes are uncompressed.
+
+    Attributes:
+        tasks: Regions.
+        rows: Observations that all of them read.
+        peak_bytes: Of one process that works on `threads` of the largest regions at once.
+    """
 
     tasks: int
     cells: int
+    rows: int
     written_bytes: int
+    threads: int
     peak_bytes: int
+
+    def __str__(self) -> str:
+        work = f"{self.tasks:,} regions, {self.cells:,} cells from {self.rows:,} rows, {_mib(self.written_bytes)}"
+        return f"{work}; at its peak {_mib(self.peak_bytes)} in a process that works on {self.threads} at once"
 
 
 def choose_chunk_steps(step_s: int, nodes: int, asked: int | None = None) -> int:
@@ -113,15 +128,18 @@ def touched_chunks(
     return np.unique(np.concatenate([fresh, *spans])).astype(np.int64)
 
 
-def measure_plan(plans: Sequence[DomainPlan], *, workers: int, readings_per_cell: float = READINGS_PER_CELL) -> PlanSize:
-    """Count tasks, cells and bytes; the peak is of one process that works on `workers` of the largest regions."""
-    sizes = [(r.stop - r.start) * len(p.nodes) * len(p.variables) for p in plans for r in p.regions]
-    each = BYTES_PER_CELL * 3 + BYTES_PER_ROW * readings_per_cell
+def measure_plan(plans: Sequence[DomainPlan], rows: Mapping[Region, int], *, threads: int) -> PlanSize:
+    """Count tasks, cells, rows and bytes, for processes that work on so many regions at once."""
+    cells = {r: (r.stop - r.start) * len(p.nodes) * len(p.variables) for p in plans for r in p.regions}
+    needs = sorted((CELL_BYTES * count + ROW_BYTES * rows[r] for r, count in cells.items()), reverse=True)
+    total = sum(cells.values())
     return PlanSize(
-        tasks=len(sizes),
-        cells=sum(sizes),
-        written_bytes=sum(sizes) * BYTES_PER_CELL,
-        peak_bytes=int(sum(sorted(sizes, reverse=True)[:workers]) * each),
+        tasks=len(cells),
+        cells=total,
+        rows=sum(rows[r] for r in cells),
+        written_bytes=total * BYTES_PER_CELL,
+        threads=threads,
+        peak_bytes=BASE_BYTES + sum(needs[:threads]),
     )
 
 
@@ -133,7 +151,12 @@ def check_plan(size: PlanSize, *, limit_bytes: int) -> None:
     """
     if size.peak_bytes > limit_bytes:
         raise ConfigError(
-            asked=f"a cube build of {size.tasks} regions, {size.cells:,} cells, {size.written_bytes / 2**20:,.0f} MiB",
-            found=f"it needs about {size.peak_bytes / 2**20:,.0f} MiB at its peak, {limit_bytes / 2**20:,.0f} MiB are allowed",
-            mend="set a smaller chunk_steps in the domain, use fewer workers per process, or more memory",
+            asked=f"a cube build of {size}",
+            found=f"{_mib(limit_bytes)} are allowed for a process",
+            mend="set a smaller chunk_steps in the domain, let fewer threads share a process (CUBECAST_DASK=processes:N), "
+            "or raise CUBECAST_MEMORY",
         )
+
+
+def _mib(size: int) -> str:
+    return f"{size / 2**20:,.0f} MiB"

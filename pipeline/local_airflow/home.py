@@ -110,6 +110,7 @@ def _environment(settings: Settings, worlds: tuple[str, ...], port: int) -> dict
         "CORE__HOSTNAME_CALLABLE": "socket.gethostname",
         "CORE__LOAD_EXAMPLES": "False",
         "CORE__PARALLELISM": "4",
+        "CORE__PLUGINS_FOLDER": str(project_folder() / "plugins"),
         "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(settings.airflow_home / "passwords.json"),
         "CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",
         "API__BASE_URL": f"http://127.0.0.1:{port}",

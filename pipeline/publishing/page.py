@@ -8,7 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.contracts.forecasts import JOINT, Promotion
+from pipeline.contracts.forecasts import JOINT
+from pipeline.contracts.scores import Promotion
 from pipeline.contracts.times import parse_instant, to_seconds
 from pipeline.publishing.page_data import page_data
 from pipeline.publishing.page_inputs import PageInputs

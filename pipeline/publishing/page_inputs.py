@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.contracts.cubes import DomainCube
-from pipeline.contracts.forecasts import DomainForecast, Forecast, Promotion, Scorecard, ScoreRow
+from pipeline.contracts.forecasts import DomainForecast, Forecast
+from pipeline.contracts.scores import Promotion, Scorecard, ScoreRow
 from pipeline.contracts.worlds import World
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.contracts.forecasts import BASELINES, JOINT, QUANTILES, DomainForecast, ScoreRow
+from pipeline.contracts.forecasts import BASELINES, CHAMPION, JOINT, QUANTILES, DomainForecast
+from pipeline.contracts.scores import ScoreRow
 from pipeline.contracts.times import parse_instant, to_seconds
 from pipeline.publishing.page_inputs import PageInputs
 from pipeline.publishing.words import instant_text, model_text, places_for
@@ -54,7 +55,7 @@ def _verified(page: PageInputs, later: list[ScoreRow]) -> dict[str, Any]:
 
 def _reliability(row: ScoreRow) -> dict[str, Any]:
     """Shares of the observations at or below each quantile level, and in the bins between, where they were counted."""
-    pit: tuple[float, ...] = getattr(row, "pit", ())
+    pit = row.pit
     below = [round(float(x), 4) for x in np.cumsum(pit)[:-1]] if len(pit) == len(QUANTILES) + 1 else None
     return {
         "n": row.n,
@@ -68,7 +69,7 @@ def _reliability(row: ScoreRow) -> dict[str, Any]:
 def _sentence(page: PageInputs, d: DomainForecast, rows: list[ScoreRow]) -> str:
     card = page.scorecard
     overall = {r.model: r.mae for r in rows if r.lead == 0}
-    joint, rivals = overall.get(JOINT), {m: mae for m, mae in overall.items() if m != JOINT and mae}
+    joint, rivals = overall.get(JOINT), {m: mae for m, mae in overall.items() if m not in (JOINT, CHAMPION) and mae}
     if card is None or not any(mae is not None for mae in overall.values()):
         return "Nothing was observed on the held-out days."
     issues = f"Held-out issue times: {card.windows.get(d.domain, 0):,}."
@@ -92,5 +93,5 @@ def _figures(row: ScoreRow) -> dict[str, Any]:
 
 def ordered(models: set[str]) -> list[str]:
     """Models in the order in which they are shown."""
-    first = [m for m in ("published", JOINT, *BASELINES) if m in models]
+    first = [m for m in ("published", JOINT, CHAMPION, *BASELINES) if m in models]
     return first + sorted(models - set(first))

@@ -16,11 +16,13 @@ from pipeline.publishing.words import duration_text, model_text
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-LOOKS: dict[str, tuple[str, str]] = {
+LOOKS: dict[str, tuple[str, Any]] = {
     JOINT: ("#0b6e63", "-"),
     "persistence": ("#b4531a", "--"),
     "historical_average": ("#5a55b5", ":"),
     "ridge": ("#927400", "-."),
+    "seasonal_persistence": ("#b4531a", (0, (1, 4))),
+    "boosted_trees": ("#927400", (0, (1, 2))),
 }
 
 

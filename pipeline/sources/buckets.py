@@ -34,13 +34,13 @@ def bucket_parts(location: str) -> list[Part]:
 
 def bucket_folder(location: str) -> Callable[[str], Part]:
     """The object of each key below a location, whether it is there or not; raises as `bucket_parts` does."""
-    fs, path = _service(location)
+    fs, path = _service(location, folder=True)
     return lambda key: dataclasses.replace(_part(fs, f"{path.rstrip('/')}/{key}"), name=key)
 
 
 def bucket_range(location: str) -> Callable[[str, int, int | None], bytes]:
     """Bytes of the object at a key below a location, from an offset to another (None: its end); raises as `bucket_parts` does."""
-    fs, path = _service(location)
+    fs, path = _service(location, folder=True)
 
     def read(key: str, start: int, stop: int | None) -> bytes:
         where = f"{path.rstrip('/')}/{key}"
@@ -50,12 +50,12 @@ def bucket_range(location: str) -> Callable[[str, int, int | None], bytes]:
     return read
 
 
-def _service(location: str) -> tuple[Any, str]:
+def _service(location: str, *, folder: bool = False) -> tuple[Any, str]:
     """The service that a location names, with or without credentials, and bucket and key."""
     rest = location.removeprefix("s3://")
     path = rest.removeprefix(_ANONYMOUS)
     bucket, _, key = path.partition("/")
-    if not bucket or not key or "@" in bucket or _WILD & set(bucket) or "**" in key or ".." in key.split("/"):
+    if not bucket or not (key or folder) or "@" in bucket or _WILD & set(bucket) or "**" in key or ".." in key.split("/"):
         raise ConfigError(asked=f"location '{location}'", found="no bucket and key", mend="write s3://bucket/folder/*.csv")
     import s3fs
 

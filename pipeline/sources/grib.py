@@ -27,7 +27,7 @@ from pipeline.settings import Settings, child_environment
 from pipeline.sources.adapter import NO_TIME, Readings
 from pipeline.sources.files import FileAdapter, check_locations, grid_deliveries
 from pipeline.sources.grib_messages import MEND, eccodes_module
-from pipeline.sources.grids import GridOptions, gridded_readings
+from pipeline.sources.grids import GridOptions, check_unit, gridded_readings
 from pipeline.sources.node_tables import parse_places
 from pipeline.sources.options import read_options
 from pipeline.sources.rows import column_of
@@ -68,15 +68,7 @@ class GribAdapter(FileAdapter):
         """
         options = read_options(GribOptions, source)
         [(file, data)] = parts.items()
-        columns = [column_of(name, variable) for name, variable in source.variables.items()]
-        found = _decoded(unpacked(data, file), file, columns, options)
-        values = {name: found[f"column {n}"] for n, name in enumerate(source.variables)}
-        init, ids = found["published"], tuple(found["ids"].tolist())
-        if source.runs is not None:
-            start = np.where(init == NO_TIME, found["valid"], init)
-            return gridded_readings(ids, found["valid"], values, options, file, init=start)
-        published = np.where(init == NO_TIME, NO_TIME, init + int(source.latency.total_seconds()))
-        return gridded_readings(ids, found["valid"], values, options, file, published if (init != NO_TIME).any() else None)
+        return grib_readings(source, options, unpacked(data, file), file)
 
     def parse_places(self, source: Source, parts: Mapping[str, bytes]) -> NodeSet:
         """The places in a node table, or the cells of a file's grid row by row.
@@ -87,12 +79,36 @@ class GribAdapter(FileAdapter):
         [(file, data)] = parts.items()
         if source.nodes is not None:
             return parse_places(source, file, data)
-        found = _decoded(unpacked(data, file), file, [], read_options(GribOptions, source))
-        rows, columns = found["shape"].tolist()
-        return NodeSet(ids=tuple(found["ids"].tolist()), latitude=found["latitude"], longitude=found["longitude"], shape=(rows, columns))
+        return grid_cells(decoded_apart(unpacked(data, file), file, [], read_options(GribOptions, source)))
 
 
-def _decoded(data: bytes, file: str, columns: list[str], options: GridOptions) -> dict[str, NDArray[Any]]:
+def grib_readings(source: Source, options: GridOptions, data: bytes, file: str) -> Readings:
+    """The readings in the messages of a file.
+
+    Raises:
+        ContractError: The file as a whole cannot be read (truncated, a variable missing, another grid or unit).
+    """
+    columns = [column_of(name, variable) for name, variable in source.variables.items()]
+    found = decoded_apart(data, file, columns, options)
+    for column, variable, unit in zip(columns, source.variables.values(), found["units"].tolist(), strict=True):
+        check_unit(column, variable, unit, file)
+    values = {name: found[f"column {n}"] for n, name in enumerate(source.variables)}
+    init, cells = found["published"], grid_cells(found)
+    if source.runs is not None:
+        start = np.where(init == NO_TIME, found["valid"], init)
+        return gridded_readings(cells, found["valid"], values, options, file, init=start)
+    published = np.where(init == NO_TIME, NO_TIME, init + int(source.latency.total_seconds()))
+    return gridded_readings(cells, found["valid"], values, options, file, published if (init != NO_TIME).any() else None)
+
+
+def grid_cells(found: Mapping[str, NDArray[Any]]) -> NodeSet:
+    """The cells that `decoded_apart` found, row by row."""
+    rows, columns = found["shape"].tolist()
+    return NodeSet(ids=tuple(found["ids"].tolist()), latitude=found["latitude"], longitude=found["longitude"], shape=(rows, columns))
+
+
+def decoded_apart(data: bytes, file: str, columns: list[str], options: GridOptions) -> dict[str, NDArray[Any]]:
+    """What `grib_messages.decoded` says, from a process of its own; raises as it does."""
     request = json.dumps({"file": file, "columns": columns, "area": options.area})
     command = [sys.executable, "-m", "pipeline.sources.grib_messages", request]
     asked = f"decode {file} ({len(data)} bytes)"

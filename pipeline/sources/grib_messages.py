@@ -72,6 +72,7 @@ class _Message:
     handle: int
     where: str
     names: tuple[str, ...]
+    unit: str
     valid: int
     published: int
 
@@ -120,7 +121,8 @@ def _described(handle: int, where: str) -> _Message:
         init, valid = (_instant(number(f"{kind}Date"), number(f"{kind}Time")) for kind in ("data", "validity"))
         short, level = codes.codes_get_string(handle, "shortName"), codes.codes_get_string(handle, "typeOfLevel")
         names = (short, f"{short}:{level}", f"{short}:{level}:{number('level')}")
-    return _Message(handle=handle, where=where, names=names, valid=valid, published=init if valid > init else int(NO_TIME))
+        unit = codes.codes_get_string(handle, "units")
+    return _Message(handle=handle, where=where, names=names, unit=unit, valid=valid, published=init if valid > init else int(NO_TIME))
 
 
 def _instant(date: int, clock: int) -> int:
@@ -151,7 +153,8 @@ def _cells(message: _Message, options: GridOptions, file: str) -> Cells:
 
 
 def decoded(data: bytes, file: str, columns: list[str], options: GridOptions) -> dict[str, NDArray[Any]]:
-    """What a file says of some columns: `valid` and `published` (T,), `latitude`, `longitude`, `ids` (P,), `shape`, and `column N` (T, P).
+    """What a file says of some columns: `valid` and `published` (T,), `latitude`, `longitude`, `ids` (P,), `shape`, `column N` (T, P) and
+    `units` of the columns.
 
     Without columns: the places only.
 
@@ -161,6 +164,7 @@ def decoded(data: bytes, file: str, columns: list[str], options: GridOptions) ->
     slabs: dict[tuple[int, int], dict[str, NDArray[np.float64]]] = {}
     cells: Cells | None = None
     found: dict[str, None] = {}
+    units: dict[str, str] = {}
     for message in _messages(data, file):
         column = next((c for c in message.names if c in columns), None)
         found.update(dict.fromkeys(message.names))
@@ -169,6 +173,7 @@ def decoded(data: bytes, file: str, columns: list[str], options: GridOptions) ->
         if not columns:
             break
         if column is not None and cells is not None:
+            units.setdefault(column, message.unit)
             slabs.setdefault((message.valid, message.published), {}).setdefault(column, message.values(cells))
     require_columns(list(found), columns, file)
     if cells is None:
@@ -183,6 +188,7 @@ def decoded(data: bytes, file: str, columns: list[str], options: GridOptions) ->
         "longitude": cells.nodes.longitude,
         "ids": np.array(cells.nodes.ids),
         "shape": np.array(cells.nodes.shape, np.int64),
+        "units": np.array([units[c] for c in columns], np.str_),
         **tables,
     }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 from urllib.parse import urlencode
 
 import numpy as np
@@ -88,6 +89,24 @@ def listed_places(source: Source) -> NodeSet:
         raise ConfigError(asked="nodes.rows", found="none", mend='list the places: nodes = { rows = [["name", 51.5, -0.1]] }')
     ids, latitude, longitude = zip(*source.nodes.rows, strict=True)
     return NodeSet(ids=ids, latitude=np.array(latitude, np.float64), longitude=np.array(longitude, np.float64))
+
+
+def listed_nodes(names: tuple[str, ...]) -> NodeSet:
+    """Nodes that are nowhere on Earth: instruments."""
+    return NodeSet(ids=names, latitude=np.full(len(names), np.nan), longitude=np.full(len(names), np.nan))
+
+
+def named_row(row: Any, names: tuple[str, ...], number: int, file: str) -> dict[str, Any]:
+    """A row that is a list of values, as values by their documented names.
+
+    Raises:
+        ContractError: It is no list, or has more or fewer values.
+    """
+    if not isinstance(row, list) or len(row) != len(names):
+        said = f"{len(row)} values" if isinstance(row, list) else f"a {type(row).__name__}"
+        mend = "the provider changed its format: compare with its documentation and correct the adapter"
+        raise ContractError(asked=f"{len(names)} values ({', '.join(names)}) in row {number} of {file}", found=said, mend=mend)
+    return dict(zip(names, row, strict=True))
 
 
 def query(address: str, **parameters: str | int | float) -> str:

@@ -58,6 +58,21 @@ def folder_at(location: str, source: Source, settings: Settings) -> Callable[[st
     return lambda key: Part(name=key, location=str(root / rest / key), read=lambda: _bytes_at(root / rest / key))
 
 
+def ranges_at(location: str, source: Source, settings: Settings) -> Callable[[str, int, int | None], bytes]:
+    """Bytes of the file of each key below a location, from an offset to another (None: its end); raises as `folder_at` does."""
+    if location.startswith(("http://", "https://")):
+        from pipeline.sources.web import Web
+
+        web = Web(source.allowed_hosts)
+        return lambda key, start, stop: web.window(f"{location.rstrip('/')}/{key}", start, stop)
+    if location.startswith("s3://"):
+        from pipeline.sources.buckets import bucket_range
+
+        return bucket_range(location)
+    whole = folder_at(location, source, settings)
+    return lambda key, start, stop: whole(key).read()[start:stop]
+
+
 def _bytes_at(path: Path) -> bytes:
     try:
         return path.read_bytes()

@@ -7,29 +7,37 @@ import difflib
 from pipeline.contracts.worlds import World
 from pipeline.errors import ConfigError
 from pipeline.sources.adapter import Adapter
+from pipeline.sources.binance import BinanceAdapter
 from pipeline.sources.csv import CsvAdapter
 from pipeline.sources.elexon import ElexonAdapter
+from pipeline.sources.gfs import GfsAdapter
 from pipeline.sources.grib import GribAdapter
 from pipeline.sources.hdf5 import Hdf5Adapter
 from pipeline.sources.images import ImagesAdapter
 from pipeline.sources.json import JsonAdapter
+from pipeline.sources.kraken import KrakenAdapter
 from pipeline.sources.netcdf import NetcdfAdapter
 from pipeline.sources.open_meteo import OpenMeteoAdapter
 from pipeline.sources.parquet import ParquetAdapter
+from pipeline.sources.pems import PemsAdapter
 from pipeline.sources.synthetic import SyntheticAdapter
 from pipeline.sources.webtris import WebtrisAdapter
 from pipeline.sources.zarr import ZarrAdapter
 
 ADAPTERS: dict[str, Adapter] = {
+    "binance": BinanceAdapter(),
     "csv": CsvAdapter(),
     "elexon": ElexonAdapter(),
+    "gfs": GfsAdapter(),
     "grib": GribAdapter(),
     "hdf5": Hdf5Adapter(),
     "images": ImagesAdapter(),
     "json": JsonAdapter(),
+    "kraken": KrakenAdapter(),
     "netcdf": NetcdfAdapter(),
     "open_meteo": OpenMeteoAdapter(),
     "parquet": ParquetAdapter(),
+    "pems": PemsAdapter(),
     "synthetic": SyntheticAdapter(),
     "webtris": WebtrisAdapter(),
     "zarr": ZarrAdapter(),

@@ -139,7 +139,7 @@ def readings_of(source: Source, options: RowOptions, file: str, found: Columns, 
             return None
         seconds = _seconds(found.columns[column], options.published_format)
         known: NDArray[np.int64] = local_to_utc(seconds, source.timezone, "second")[0] if published_kind == "stamp" else seconds
-        return known[keep]
+        return np.asarray(known[keep], np.int64)
 
     bad = np.array(sorted(reasons), np.int64)
     rejected = RejectedRows(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email.utils
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
@@ -102,7 +103,20 @@ class Web:
         fetched = self.fetch(url, None)
         return b"" if fetched is None else fetched.data
 
-    def fetch(self, url: str, known: Validators | None) -> Fetched | None:
+    def window(self, url: str, start: int, stop: int | None) -> bytes:
+        """The bytes at a URL from an offset to another (exclusive; None: the end); raises as `fetch` does.
+
+        Raises:
+            ConfigError: The provider hands over whole files only.
+        """
+        fetched = self.fetch(url, None, {"Range": f"bytes={start}-{'' if stop is None else stop - 1}"})
+        data = b"" if fetched is None else fetched.data
+        if stop is not None and len(data) != stop - start:
+            found, mend = f"{len(data)} bytes", "come back: the file is changing"
+            raise NotYetAvailable(asked=f"GET {url}, bytes {start} .. {stop - 1}", found=found, mend=mend)
+        return data
+
+    def fetch(self, url: str, known: Validators | None, headers: Mapping[str, str] | None = None) -> Fetched | None:
         """All bytes at a URL; None where they are still those known.
 
         Raises:
@@ -118,7 +132,7 @@ class Web:
             reraise=True,
         )
         try:
-            return retrying(self._once, url, known)
+            return retrying(self._once, url, known, headers or {})
         except _AgainLater as error:
             mend = "nothing is lost: come back later, or see whether the provider is up and the network reaches it"
             raise NotYetAvailable(asked=f"GET {url}", found=f"{error}, {policy.attempts} times", mend=mend) from error
@@ -129,8 +143,8 @@ class Web:
             return error.after
         return tenacity.wait_random_exponential(multiplier=self._policy.first_wait, max=self._policy.longest_wait)(state)
 
-    def _once(self, url: str, known: Validators | None) -> Fetched | None:
-        headers: dict[str, str] = {}
+    def _once(self, url: str, known: Validators | None, more: Mapping[str, str]) -> Fetched | None:
+        headers = dict(more)
         if known is not None and known.etag is not None:
             headers["If-None-Match"] = known.etag
         if known is not None and known.last_modified is not None:
@@ -164,7 +178,9 @@ class Web:
         status = response.status_code
         if status == 304 and known is not None:
             return None
-        if status in (200, 204):
+        if "Range" in response.request.headers and status == 200:
+            raise ConfigError(asked=f"GET {url}, a part", found="the whole file", mend="use a provider that hands over parts of files")
+        if status in (200, 204, 206):
             found = Validators(etag=response.headers.get("ETag"), last_modified=response.headers.get("Last-Modified"))
             return Fetched(data=self._body(response, url), validators=found)
         said = f"HTTP {status} {response.reason_phrase}"

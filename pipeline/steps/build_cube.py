@@ -7,31 +7,25 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.alignment.node_grid import extend_nodes, grid_nodes, merge_nodes
-from pipeline.alignment.time_grid import axis, step_before, step_seconds
+from pipeline.alignment.time_grid import step_seconds
 from pipeline.api import BuildCubeRequest, Receipt
-from pipeline.contracts.provenance import digest_json
-from pipeline.contracts.times import format_instant, to_seconds
+from pipeline.contracts.times import format_instant
 from pipeline.contracts.world_files import load_world
 from pipeline.contracts.worlds import World
 from pipeline.cube.assemble import Slab, assemble, reach_seconds, region_edge
-from pipeline.cube.plan import DomainPlan, Region, check_plan, choose_chunk_steps, measure_plan, plan_regions, touched_chunks
-from pipeline.errors import NotYetAvailable
-from pipeline.parallel import isolated, map_regions, worker_count
+from pipeline.cube.plan import DomainPlan, Region, check_plan, measure_plan
+from pipeline.parallel import Crew, crew
 from pipeline.settings import Settings, code_version
+from pipeline.steps.build_plan import BuildPlan, chunk_count, plan_build, recipe_digest
 from pipeline.stores.cube_books import RegionBook
-from pipeline.stores.cube_format import FORMAT, GroupTemplate, VariableTemplate, axis_digest
+from pipeline.stores.cube_format import GroupTemplate, VariableTemplate
 from pipeline.stores.cube_writer import CubeWriter, RegionWriter
-from pipeline.stores.cubes import CubeState, CubeStore, DomainState
+from pipeline.stores.cubes import CubeState, CubeStore
 from pipeline.stores.objects import ObjectStore
-from pipeline.stores.observations import ObservationStore, contract_digest
+from pipeline.stores.observations import ObservationStore
 from pipeline.telemetry import Progress
-
-MEMORY_LIMIT = 3 * 2**30
-"""Bytes that the regions in work in one process may need together."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,123 +49,43 @@ def run(request: BuildCubeRequest, settings: Settings, progress: Progress) -> Re
         ConflictError: Another build was committed meanwhile.
     """
     world = load_world(request.world)
-    objects = ObjectStore(settings.store)
-    sources = {name: ObservationStore(objects, world, name) for name in world.sources}
-    consumed = {name: len(source.commits()) for name, source in sources.items()}
-    if not any(consumed.values()):
-        raise NotYetAvailable(
-            asked=f"a cube of world {world.name}", found="no observation of any source", mend="run land and observe first"
-        )
-    store = CubeStore(settings.store, world.name)
-    state = _state(store)
-    plans = [_plan(world, name, to_seconds(request.as_of), sources, consumed, store, state) for name in world.domains]
-    work = {plan.domain: plan for plan in plans if plan is not None and (plan.regions or plan.moved)}
-    if not work and state is not None:
-        return _receipt(request, world, state, outcome="unchanged")
-    if not work:
-        raise NotYetAvailable(
-            asked=f"a cube of world {world.name} as of {format_instant(request.as_of)}",
-            found="no domain that has begun and has a node",
-            mend="wait for readings, ask for a later as_of, or mend the start of the world",
-        )
-    size = measure_plan(list(work.values()), workers=worker_count(settings))
-    check_plan(size, limit_bytes=MEMORY_LIMIT)
-    writer = CubeWriter(settings.store, world.name)
-    for plan in work.values():
-        writer.prepare(_template(world, plan), fresh=len(plan.regions) == _chunks(plan))
-    make = partial(_build_region, settings=settings, world=world, plans=work, writer=writer.regions(isolated=isolated(settings)))
-    mapped = map_regions(make, [r for plan in work.values() for r in plan.regions], settings, progress)
-    writer.merge([built.written for built in mapped.results])
-    digests = {}
-    for name in work:
-        used = {v.source for v in world.domains[name].variables.values()}
-        books = [built.book for built in mapped.results if built.domain == name]
-        digests[name] = writer.keep_books(name, books, {s: consumed[s] for s in used})
-    writer.commit(f"{world.name} as of {format_instant(request.as_of)}", _provenance(request, world, consumed, digests))
+    plan = plan_build(world, request.as_of, settings)
+    if not plan.domains and plan.state is not None:
+        return _receipt(request, world, plan.state, outcome="unchanged")
+    with crew(settings) as workers:
+        size = measure_plan(list(plan.domains.values()), plan.rows, threads=workers.threads)
+        with progress.stage("plan", size.tasks, "regions") as stage:
+            stage.advance(size.tasks, f"{size}, {workers.workers} process(es) of {workers.memory / 2**20:,.0f} MiB")
+        check_plan(size, limit_bytes=workers.memory)
+        notes = _build(request, world, plan, settings, workers, progress)
     return _receipt(
         request,
         world,
         CubeStore(settings.store, world.name).state(),
         outcome="done",
-        notes=mapped.notes,
+        notes=notes,
         plan={"regions": size.tasks, "written_cells": size.cells},
         details={"planned_peak_bytes": size.peak_bytes, "written_bytes": size.written_bytes},
     )
 
 
-def recipe_digest(world: World, domain: str) -> str:
-    """Identity of every setting that a domain's stored regions depend on."""
-    declared = world.domains[domain]
-    sources = {v.source: contract_digest(world.sources[v.source]) for v in declared.variables.values()}
-    variables = {n: [v.source, v.aggregate, str(v.max_age), v.long_name, v.standard_name] for n, v in declared.variables.items()}
-    start = format_instant(world.domain_start(domain))
-    return digest_json([FORMAT, start, declared.kind, declared.clock.model_dump(mode="json"), declared.chunk_steps, variables, sources])
-
-
-def _state(store: CubeStore) -> CubeState | None:
-    try:
-        return store.state()
-    except NotYetAvailable:
-        return None
-
-
-def _plan(
-    world: World,
-    name: str,
-    as_of: int,
-    sources: Mapping[str, ObservationStore],
-    consumed: Mapping[str, int],
-    store: CubeStore,
-    state: CubeState | None,
-) -> DomainPlan | None:
-    """What must be made of one domain; None where it has no step or no node yet."""
-    domain, held = world.domains[name], None if state is None else state.domains.get(name)
-    used = sorted({v.source for v in domain.variables.values()})
-    found = merge_nodes(sources[s].nodes() for s in used)
-    nodes = grid_nodes(found) if domain.kind == "grid" else found
-    known = None if held is None or held.recipe != recipe_digest(world, name) else store.nodes(name)
-    nodes = extend_nodes(known, nodes)
-    end = as_of if known is None or held is None or held.end is None else max(as_of, held.end)
-    axis_T = axis(domain.clock, to_seconds(world.domain_start(name)), end)
-    if not len(axis_T) or not len(nodes):
-        return None
-    edge = step_before(domain.clock, int(axis_T[0]))
-    kept = held if known is not None and held is not None and _continues(held, axis_T, consumed) else None
-    chunk_steps = kept.chunk_steps if kept else choose_chunk_steps(step_seconds(domain.clock), len(nodes), domain.chunk_steps)
-    chunks = _chunks_to_make(axis_T, edge, chunk_steps, kept, {s: sources[s] for s in used}, reach_seconds(domain))
-    whole = len(chunks) == -(-len(axis_T) // chunk_steps)
-    return DomainPlan(
-        domain=name,
-        axis_T=axis_T,
-        edge=edge,
-        nodes=nodes,
-        variables=tuple(domain.variables),
-        chunk_steps=chunk_steps,
-        chunk_nodes=len(nodes) if kept is None or whole else kept.chunk_nodes,
-        regions=plan_regions(name, len(axis_T), chunk_steps, chunks),
-        moved=known is not None and nodes.digest != known.digest,
-    )
-
-
-def _continues(held: DomainState, axis_T: NDArray[np.int64], consumed: Mapping[str, int]) -> bool:
-    """Whether what is stored is the beginning of what is asked for; a calendar may have changed, a source may have begun anew."""
-    return axis_digest(axis_T[: held.steps]) == held.axis and all(consumed[s] >= n for s, n in held.consumed.items())
-
-
-def _chunks_to_make(
-    axis_T: NDArray[np.int64],
-    edge: int,
-    chunk_steps: int,
-    held: DomainState | None,
-    sources: Mapping[str, ObservationStore],
-    reach: int,
-) -> NDArray[np.int64]:
-    days = [] if held is None else [d for name, source in sources.items() for d in source.days_since(held.consumed[name])]
-    return touched_chunks(axis_T, edge, chunk_steps, stored_steps=0 if held is None else held.steps, days=days, reach=reach)
-
-
-def _chunks(plan: DomainPlan) -> int:
-    return -(-len(plan.axis_T) // plan.chunk_steps)
+def _build(
+    request: BuildCubeRequest, world: World, plan: BuildPlan, settings: Settings, workers: Crew, progress: Progress
+) -> tuple[str, ...]:
+    """Make every region and commit them together; returns what was noticed about the workers."""
+    writer = CubeWriter(settings.store, world.name)
+    for domain in plan.domains.values():
+        writer.prepare(_template(world, domain), fresh=len(domain.regions) == chunk_count(domain))
+    make = partial(_build_region, settings=settings, world=world, plan=plan, writer=writer.regions(isolated=workers.isolated))
+    mapped = workers.map(make, [r for domain in plan.domains.values() for r in domain.regions], progress)
+    writer.merge([built.written for built in mapped.results])
+    digests = {}
+    for name in plan.domains:
+        used = {v.source for v in world.domains[name].variables.values()}
+        books = [built.book for built in mapped.results if built.domain == name]
+        digests[name] = writer.keep_books(name, books, {s: plan.consumed[s] for s in used})
+    writer.commit(f"{world.name} as of {format_instant(request.as_of)}", _provenance(request, world, plan.consumed, digests))
+    return mapped.notes
 
 
 def _template(world: World, plan: DomainPlan) -> GroupTemplate:
@@ -201,17 +115,17 @@ def _template(world: World, plan: DomainPlan) -> GroupTemplate:
     )
 
 
-def _build_region(region: Region, *, settings: Settings, world: World, plans: Mapping[str, DomainPlan], writer: RegionWriter) -> _Built:
+def _build_region(region: Region, *, settings: Settings, world: World, plan: BuildPlan, writer: RegionWriter) -> _Built:
     """Read, assemble and write one region; runs on any worker."""
-    plan, domain = plans[region.domain], world.domains[region.domain]
-    begin, end = region_edge(plan, region) - reach_seconds(domain), int(plan.axis_T[region.stop - 1])
-    tables = {}
+    consumed, plan_of, domain = plan.consumed, plan.domains[region.domain], world.domains[region.domain]
+    begin, end = region_edge(plan_of, region) - reach_seconds(domain), int(plan_of.axis_T[region.stop - 1])
+    objects, tables = ObjectStore(settings.store), {}
     for source in sorted({v.source for v in domain.variables.values()}):
         names = [n for n, v in domain.variables.items() if v.source == source]
         columns = ["node", "valid_time", "available_time", *(c for n in names for c in (n, f"{n}_flag"))]
-        tables[source] = ObservationStore(ObjectStore(settings.store), world, source).read(begin, end, columns, dictionaries=True)
-    slab = assemble(world, plan, region, tables)
-    written = writer.write(region.domain, region.start, _arrays(plan, slab))
+        tables[source] = ObservationStore(objects, world, source, at=consumed[source]).read(begin, end, columns, dictionaries=True)
+    slab = assemble(world, plan_of, region, tables)
+    written = writer.write(region.domain, region.start, _arrays(plan_of, slab))
     book = RegionBook(
         chunk=region.chunk,
         digest=slab.digest,

@@ -6,9 +6,11 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from pipeline.contracts.forecasts import JOINT, Promotion, Scorecard
+from pipeline.contracts.forecasts import JOINT
+from pipeline.contracts.scores import Promotion, Scorecard
 from pipeline.contracts.times import format_instant, parse_instant, to_seconds
 from pipeline.errors import NotYetAvailable
+from pipeline.steps import reading
 from pipeline.steps.evaluate import headline
 from pipeline.steps.promote import champion_as_of, statistics_of
 from pipeline.stores.registry import Candidate, Registry
@@ -25,9 +27,7 @@ def list_candidates(registry: Registry, world_name: str, as_of: datetime) -> dic
         "world": world_name,
         "as_of": format_instant(as_of),
         "champion": champion.model_id if champion else None,
-        "published": [{k: v for k, v in verdict.model_dump().items() if k != "reasons"} for verdict in champion.verdicts]
-        if champion
-        else [],
+        "published": [v.model_dump(include={"domain", "variable", "published"}) for v in champion.verdicts] if champion else [],
         "models": models,
         "promotions": [_entry(p) for p in entries],
     }
@@ -67,6 +67,18 @@ def compare_candidates(registry: Registry, world_name: str, first: str, second: 
         "targets": [asdict(row) for row in versus(scored[0], scored[1], JOINT)],
         "notes": notes,
     }
+
+
+def explain_candidate(registry: Registry, world_name: str, model_id: str) -> dict[str, Any]:
+    """How a model mixes, per domain: alpha per node, beta per node and lead, w per modality and lead.
+
+    Raises:
+        NotYetAvailable: There is no such model.
+        ContractError: This version cannot read it.
+    """
+    candidate = registry.candidate(model_id)
+    joint = reading.load_models(candidate).predictors[JOINT]
+    return {"world": world_name, "model_id": candidate.model_id, "domains": joint.explain()}
 
 
 def _summary(registry: Registry, candidate: Candidate, champion: Promotion | None) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from pipeline.contracts.forecasts import Promotion, Verdict
+from pipeline.contracts.scores import Promotion, Verdict
 from pipeline.contracts.times import format_instant, parse_instant
 from pipeline.errors import ConfigError, NotYetAvailable
 from pipeline.steps.promote import champion_as_of, statistics_of, trained_by

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.api import EvaluateRequest, Receipt
-from pipeline.contracts.forecasts import JOINT, Scorecard, ScoreRow
+from pipeline.contracts.forecasts import JOINT
 from pipeline.contracts.provenance import canonical_json
+from pipeline.contracts.scores import Scorecard, ScoreRow
 from pipeline.contracts.times import format_instant, from_seconds, to_seconds
 from pipeline.contracts.windows import WindowSet
 from pipeline.contracts.world_files import load_world

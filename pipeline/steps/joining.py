@@ -10,7 +10,9 @@ from pipeline.contracts.observations import REJECTION_SCHEMA
 from pipeline.quality.acceptance import document_keys, series_codes
 from pipeline.quality.versions import merged, value_bits
 from pipeline.steps.intake import STAMP, Taken, duplicate_rows
-from pipeline.stores.observations import DAY, ObservationStore, dictionary_column, node_codes
+from pipeline.stores.observation_index import DAY
+from pipeline.stores.observation_tables import dictionary_column, node_codes
+from pipeline.stores.observations import ObservationStore
 
 
 def joined(store: ObservationStore, taken: list[Taken]) -> tuple[pa.Table, pa.Table]:

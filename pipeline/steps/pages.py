@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.contracts.cubes import DomainCube
-from pipeline.contracts.forecasts import Forecast, Scorecard, ScoreRow
+from pipeline.contracts.forecasts import Forecast
+from pipeline.contracts.scores import Scorecard, ScoreRow
 from pipeline.contracts.times import compact_instant, from_seconds, parse_instant, to_seconds
 from pipeline.contracts.worlds import World
 from pipeline.errors import NotYetAvailable

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,8 @@ from numpy.typing import NDArray
 from pipeline.alignment.as_of import earlier
 from pipeline.api import PredictRequest, Receipt
 from pipeline.contracts.cubes import DomainCube
-from pipeline.contracts.forecasts import BASELINES, JOINT, DomainForecast, Forecast, Promotion
+from pipeline.contracts.forecasts import BASELINES, JOINT, DomainForecast, Forecast
+from pipeline.contracts.scores import Promotion
 from pipeline.contracts.times import format_instant, from_seconds, to_seconds
 from pipeline.contracts.windows import WindowSet
 from pipeline.contracts.world_files import load_world
@@ -25,6 +27,7 @@ from pipeline.stores.forecasts import ForecastStore
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.registry import Candidate, Registry
 from pipeline.telemetry import Progress
+from pipeline.windows.regimes import regimes_at
 
 if TYPE_CHECKING:
     from models.api import Prediction, Predictor
@@ -105,7 +108,8 @@ def make_forecast(
         if index_W is None or not models.of(name):
             absent.append(name)
         else:
-            domains[name] = _domain(windows, name, index_W, models.of(name), champion)
+            made = _domain(windows, name, index_W, models.of(name), champion)
+            domains[name] = replace(made, regimes={k: v[0] for k, v in regimes_at(world, windows, name, index_W).items()})
     if not domains:
         raise NotYetAvailable(
             asked=f"forecast at {format_instant(from_seconds(issue_time))}",

@@ -6,7 +6,8 @@ import json
 from datetime import datetime
 
 from pipeline.api import PromoteRequest, Receipt
-from pipeline.contracts.forecasts import JOINT, Promotion
+from pipeline.contracts.forecasts import JOINT
+from pipeline.contracts.scores import Promotion
 from pipeline.contracts.times import format_instant
 from pipeline.contracts.world_files import load_world
 from pipeline.errors import ContractError, LookaheadError, NotYetAvailable

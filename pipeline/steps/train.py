@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 def run(request: TrainRequest, settings: Settings, progress: Progress) -> Receipt:
     """A candidate in the registry; `unchanged` where the same windows, configuration, seed and code made it before.
 
-    A training that was killed goes on from its last epoch where the store is a local folder.
+    A training that was killed goes on from its last epoch where the store is a local folder. Of several processes that
+    `torchrun` started, the first one writes.
 
     Raises:
         ConfigError: There is no such recipe or option.
@@ -60,11 +61,23 @@ def run(request: TrainRequest, settings: Settings, progress: Progress) -> Receip
     if known is not None:
         return _receipt(request, world, windows, model_id, known, "unchanged")
     with progress.stage("baselines", None):
-        baselines = fit_baselines(windows)
+        baselines = fit_baselines(windows, world.extra_baselines)
     checkpoint = _checkpoint(settings, world, model_id)
     earlier = None if initial is None else _fitted(initial)
-    joint = fit(windows, config, seed=request.seed, progress=progress, checkpoint=checkpoint, initial=earlier)
+    logs = settings.tensorboard / world.name / model_id if settings.tensorboard else None
+    joint = fit(
+        windows,
+        config,
+        seed=request.seed,
+        progress=progress,
+        checkpoint=checkpoint,
+        initial=earlier,
+        logs=logs,
+        memory=settings.memory,
+    )
     card = _card(request, world, windows, config, joint, baselines) | {"initial": None if initial is None else initial.model_id}
+    if not joint.first:
+        return _receipt(request, world, windows, model_id, card, "unchanged")
     files = {
         "joint.safetensors": joint.state,
         "joint.json": canonical_json(joint.meta),
@@ -116,6 +129,9 @@ def _card(request: TrainRequest, world: World, windows: WindowSet, config: Model
         "config_digest": config.digest,
         "seed": request.seed,
         "precision": joint.meta["precision"],
+        "device": joint.meta["device"],
+        "processes": joint.meta["processes"],
+        "memory": joint.meta["memory"],
         "libraries": joint.meta["libraries"],
         "windows": {
             name: {fold: len(domain.windows_of(fold)) for fold in ("train", "validation", "test")}

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from pipeline.errors import ContractError
 from pipeline.stores.cube_books import RegionBook, keep_books, write_present
 from pipeline.stores.cube_format import ArrayTemplate, GroupTemplate, check_aligned, revision_arrays, small_arrays, value_arrays
-from pipeline.stores.cubes import BRANCH, open_repository, storage_errors
-from pipeline.stores.fences import check as check_fence
+from pipeline.stores.repositories import BRANCH, commit, open_repository, storage_errors
 from pipeline.stores.turns import taking_turns
 
 
@@ -61,7 +60,8 @@ class CubeWriter:
     def __init__(self, root: str, world: str) -> None:
         self.url = f"{root.rstrip('/')}/cubes/{world}"
         with storage_errors(f"open {self.url}"), taking_turns(self.url):
-            self._session = open_repository(self.url, create=True).writable_session(BRANCH)
+            self._repository = open_repository(self.url, create=True)
+            self._session = self._repository.writable_session(BRANCH)
             self._fork = self._session.fork()
         self._templates: dict[str, GroupTemplate] = {}
 
@@ -112,8 +112,7 @@ class CubeWriter:
             StoreError: The storage refused; the old state stands.
         """
         with storage_errors(f"commit to {self.url}"), taking_turns(self.url):
-            check_fence()
-            return str(self._session.commit(message, metadata=dict(provenance)))
+            return commit(self._repository, self._session, self.url, message, provenance)
 
 
 def _codecs() -> Any:

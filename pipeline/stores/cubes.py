@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from pipeline.contracts.cubes import DomainCube
 from pipeline.contracts.nodes import NodeSet
 from pipeline.contracts.times import to_seconds
 from pipeline.cube.differences import DomainBook
-from pipeline.errors import ConfigError, ConflictError, NotYetAvailable, StoreError
+from pipeline.errors import NotYetAvailable
 from pipeline.stores.cube_books import read_nodes
 from pipeline.stores.cube_check import DomainCheck, check_domains
+from pipeline.stores.repositories import BRANCH, open_repository, storage_errors
 from pipeline.telemetry import Progress
-
-BRANCH = "main"
-_MEND_WRITING = "mend the storage (space, access, a damaged object); then run the same command again, the last snapshot is whole"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,61 +187,6 @@ class CubeStore:
             found = ", ".join(sorted(self._root)) or "nothing yet"
             raise NotYetAvailable(asked=f"domain {domain} of cube {self.url}", found=found, mend="run build-cube first")
         return self._root[domain]
-
-
-def open_repository(url: str, *, create: bool) -> Any:
-    """The Icechunk repository at a folder or an s3:// address; None where there is none and `create` is False."""
-    import icechunk
-
-    icechunk.set_logs_filter("error")
-    storage = _s3(url) if "://" in url else icechunk.local_filesystem_storage(url)
-    if not create and "://" not in url and not Path(url).is_dir():
-        return None
-    if icechunk.Repository.exists(storage):
-        return icechunk.Repository.open(storage)
-    return icechunk.Repository.create(storage) if create else None
-
-
-def _s3(url: str) -> Any:
-    import icechunk
-
-    if not url.startswith("s3://"):
-        raise ConfigError(asked=f"store '{url}'", found="neither a folder nor s3://", mend="set CUBECAST_STORE to s3://bucket/prefix")
-    import s3fs
-
-    # The same configuration as every other object of the store is reached by.
-    client = s3fs.S3FileSystem().s3.meta
-    endpoint, region = str(client.endpoint_url), str(client.region_name or "us-east-1")
-    bucket, _, prefix = url.removeprefix("s3://").partition("/")
-    custom = None if "amazonaws.com" in endpoint else endpoint
-    return icechunk.s3_storage(
-        bucket=bucket,
-        prefix=prefix,
-        from_env=True,
-        region=region,
-        endpoint_url=custom,
-        allow_http=endpoint.startswith("http://"),
-        force_path_style=custom is not None,
-    )
-
-
-@contextlib.contextmanager
-def storage_errors(asked: str, mend: str = _MEND_WRITING) -> Iterator[None]:
-    """Turn what the storage libraries raise into StoreError and ConflictError."""
-    import icechunk
-
-    try:
-        yield
-    except (icechunk.ConflictError, icechunk.RebaseFailedError) as error:
-        raise ConflictError(
-            asked=asked, found=f"another writer committed first ({error})", mend="run the same command again; nothing was written"
-        ) from error
-    except (icechunk.IcechunkError, OSError, ValueError, RuntimeError) as error:
-        raise StoreError(
-            asked=asked,
-            found=f"{type(error).__name__}: {' '.join(str(error).split())}",
-            mend=mend,
-        ) from error
 
 
 def _state(group: Any) -> DomainState:

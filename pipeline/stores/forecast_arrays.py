@@ -18,9 +18,8 @@ from pipeline.contracts.nodes import NodeSet
 from pipeline.contracts.provenance import canonical_json
 from pipeline.contracts.times import compact_instant, format_instant, from_seconds
 from pipeline.errors import NotYetAvailable
-from pipeline.stores.cubes import BRANCH, open_repository, storage_errors
-from pipeline.stores.fences import check as check_fence
 from pipeline.stores.forecast_format import DomainForm, Line, fixed_lines, row_lines
+from pipeline.stores.repositories import BRANCH, commit, open_repository, storage_errors
 from pipeline.stores.turns import taking_turns
 
 if TYPE_CHECKING:
@@ -72,8 +71,7 @@ class ForecastArrays:
                 _fill(root[name], rows, None)
             instant = format_instant(from_seconds(rows.forecast.issue_time))
             facts = {"issue_time": instant, "revision": rows.revision, "forecast": rows.digest, "domains": wanted}
-            check_fence()
-            return str(session.commit(f"forecast of {instant}, revision {rows.revision}", metadata=facts)), True
+            return commit(repository, session, self.url, f"forecast of {instant}, revision {rows.revision}", facts), True
 
     def open(self, domain: str, snapshot: str | None = None, *, decode: bool = True) -> xr.Dataset:
         """One domain's forecasts over all issue times, read when asked for; by default in the newest snapshot.

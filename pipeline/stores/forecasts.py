@@ -22,6 +22,8 @@ _ARRAYS = ("valid_time_L", "lead_time_L", "quantiles_LNVQ", "split_LNVP")
 _WORDS = ("domain", "variables", "units", "node_ids", "parts", "model_V")
 _HOW_MADE = ("snapshot", "code_version")
 """Keys of the provenance that tell how a forecast was made; they do not make another forecast of equal numbers."""
+_NAMED = ("rivals", "events", "regimes")
+"""Mappings of arrays; one that is empty leaves no trace but for the rivals."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,8 +134,9 @@ def _content(forecast: Forecast) -> tuple[bytes, dict[str, Any]]:
     domains = {}
     for name, domain in sorted(forecast.domains.items()):
         arrays |= {f"{name}/{field}": np.ascontiguousarray(getattr(domain, field)) for field in _ARRAYS}
-        arrays |= {f"{name}/rivals/{model}": np.ascontiguousarray(q) for model, q in sorted(domain.rivals.items())}
-        domains[name] = {word: getattr(domain, word) for word in _WORDS} | {"rivals": sorted(domain.rivals)}
+        named = {kind: sorted(getattr(domain, kind)) for kind in _NAMED if kind == "rivals" or getattr(domain, kind)}
+        arrays |= {f"{name}/{kind}/{key}": np.ascontiguousarray(getattr(domain, kind)[key]) for kind in named for key in named[kind]}
+        domains[name] = {word: getattr(domain, word) for word in _WORDS} | named
     content = {
         "format": FORMAT,
         "world": forecast.world,
@@ -152,6 +155,6 @@ def _forecast(content: dict[str, Any], data: bytes) -> Forecast:
     for name, words in content["domains"].items():
         fields: dict[str, Any] = {word: tuple(words[word]) if isinstance(words[word], list) else words[word] for word in _WORDS}
         fields |= {field: arrays[f"{name}/{field}"] for field in _ARRAYS}
-        rivals = {model: arrays[f"{name}/rivals/{model}"] for model in words["rivals"]}
-        domains[name] = DomainForecast(**fields, rivals=rivals)
+        fields |= {kind: {key: arrays[f"{name}/{kind}/{key}"] for key in words.get(kind, ())} for kind in _NAMED}
+        domains[name] = DomainForecast(**fields)
     return Forecast(world=content["world"], issue_time=content["issue_time"], domains=domains, provenance=content["provenance"])

@@ -165,7 +165,7 @@ class LandingStore:
         suffix = "".join(s for s in PurePosixPath(part.name).suffixes[-2:] if re.fullmatch(r"\.[A-Za-z0-9]{1,8}", s))
         sha = digest_bytes(data)
         key = f"{self.prefix}/files/{sha[:2]}/{sha}{suffix}"
-        if not self._objects.exists(key):
+        if not self._objects.refresh(key):
             self._objects.put_if_absent(key, data)
         return LandedPart(
             name=part.name,

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import posixpath
 import re
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pipeline.contracts.provenance import canonical_json, digest_bytes
+from pipeline.contracts.provenance import digest_bytes
 from pipeline.errors import ConfigError, ConflictError, NotYetAvailable, StoreError
+
+SEALS = "seals"
+"""Where the seals of views and the second copies of records lie, under the keys of those."""
 
 _KEY = re.compile(r"[A-Za-z0-9_=.:+-]+(/[A-Za-z0-9_=.:+-]+)*")
 
@@ -25,10 +28,20 @@ def _check(key: str) -> str:
     return key
 
 
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """An object as a listing shows it; `written` in seconds since 1970."""
+
+    key: str
+    bytes: int
+    written: float
+
+
 class ObjectStore:
     """Objects under one root, addressed by keys such as `landing/aarhus/traffic/ab12.csv.gz`.
 
-    An object is created whole or not at all, and never changes. `replace` is for views that can be derived again.
+    An object is created whole or not at all, and never changes. `replace` is for views that can be derived again; their digest is
+    kept apart, in `seals/`, so that damage to them is found too.
     """
 
     def __init__(self, root: str) -> None:
@@ -56,14 +69,41 @@ class ObjectStore:
         return created
 
     def put_addressed(self, prefix: str, data: bytes, suffix: str) -> str:
-        """Create an object named by the sha256 of its content; returns its key."""
+        """Create an object named by the sha256 of its content, or make the one that is there as good as new; returns its key."""
         key = f"{prefix}/{digest_bytes(data)}{suffix}"
-        if not self.exists(key):
+        if not self.refresh(key):
             self.put_if_absent(key, data)
         return key
 
+    def refresh(self, key: str) -> bool:
+        """Let an object count as written now, so that what is collected as garbage by age is not taken from under us; False: none there."""
+        with self._storage_errors(key, 0):
+            try:
+                if self._local:
+                    os.utime(self.url(key))
+                else:
+                    bucket, _, name = self.url(key).removeprefix("s3://").partition("/")
+                    source = {"Bucket": bucket, "Key": name}
+                    self._fs.call_s3("copy_object", Bucket=bucket, Key=name, CopySource=source, MetadataDirective="REPLACE")
+            except FileNotFoundError:
+                return False
+            return True
+
     def replace(self, key: str, data: bytes) -> None:
-        """Create an object or change all of it at once (only for views that can be derived again)."""
+        """Create a view, or change all of it at once; its seal holds the digest of the view, and of the one before while that changes."""
+        seal, new = f"{SEALS}/{key}.sha256", digest_bytes(data)
+        try:
+            before = self.get(seal).decode(errors="replace").split()[-1:]
+        except NotYetAvailable:
+            before = []
+        if before:
+            self.overwrite(seal, "\n".join([*before, new]).encode())
+        self.overwrite(key, data)
+        if not before:
+            self.overwrite(seal, new.encode())
+
+    def overwrite(self, key: str, data: bytes) -> None:
+        """Create an object or change all of it at once, without a seal."""
         with self._storage_errors(key, len(data)):
             if self._local:
                 path = Path(self.url(key))
@@ -72,6 +112,15 @@ class ObjectStore:
                 _sync_folder(path.parent)
             else:
                 self._fs.pipe_file(self.url(key), data)
+
+    def delete(self, key: str) -> None:
+        """Take an object away for good; nothing where there is none. Only what nothing refers to may go."""
+        with self._storage_errors(key, 0):
+            if self._local:
+                Path(self.url(key)).unlink(missing_ok=True)
+            else:
+                bucket, _, name = self.url(key).removeprefix("s3://").partition("/")
+                self._fs.call_s3("delete_object", Bucket=bucket, Key=name)
 
     def get(self, key: str) -> bytes:
         """All bytes of an object.
@@ -101,16 +150,31 @@ class ObjectStore:
             return sorted(posixpath.basename(path) for path in self._fs.ls(base, detail=False)) if self._fs.exists(base) else []
 
     def list(self, prefix: str) -> list[str]:
-        """Keys of all objects below a prefix (a folder), sorted."""
+        """Keys of all objects below a prefix (a folder; empty: everything), sorted."""
+        return [entry.key for entry in self.entries(prefix)]
+
+    def entries(self, prefix: str, *, staged: bool = False) -> list[Entry]:
+        """All objects below a prefix (a folder; empty: everything), sorted by key; files left by a kill only with `staged`."""
+        base = self.url(prefix) if prefix else self.root
+        with self._storage_errors(prefix, 0):
+            found = _local_entries(base, len(self.root) + 1) if self._local else self._s3_entries(base)
+        kept = (entry for entry in found if staged or not posixpath.basename(entry.key).startswith(".staged-"))
+        return sorted(kept, key=lambda entry: entry.key)
+
+    def _s3_entries(self, base: str) -> Iterator[Entry]:
+        self._fs.invalidate_cache()
+        start = len(self.root.split("://", 1)[1]) + 1
+        for path, state in self._fs.find(base, detail=True).items():
+            yield Entry(key=path[start:], bytes=int(state["size"]), written=float(state["LastModified"].timestamp()))
+
+    def bytes_below(self, prefix: str) -> int:
+        """Bytes of all objects below a prefix (a folder)."""
         base = self.url(prefix)
         with self._storage_errors(prefix, 0):
             if self._local:
-                root = Path(self.root)
-                found = [p.relative_to(root).as_posix() for p in Path(base).rglob("*") if p.is_file()]
-                return sorted(k for k in found if not posixpath.basename(k).startswith(".staged-"))
+                return sum(p.stat().st_size for p in Path(base).rglob("*") if p.is_file())
             self._fs.invalidate_cache()
-            start = len(self.root.split("://", 1)[1]) + 1
-            return sorted(path[start:] for path in self._fs.find(base))
+            return int(self._fs.du(base)) if self._fs.exists(base) else 0
 
     @cached_property
     def _fs(self) -> Any:
@@ -177,29 +241,23 @@ class ObjectStore:
             ) from error
 
 
+def _local_entries(folder: str, start: int) -> Iterator[Entry]:
+    try:
+        with os.scandir(folder) as listing:
+            for item in listing:
+                if item.is_dir(follow_symlinks=False):
+                    yield from _local_entries(item.path, start)
+                else:
+                    with contextlib.suppress(FileNotFoundError):
+                        state = item.stat()
+                        yield Entry(key=item.path[start:], bytes=state.st_size, written=state.st_mtime)
+    except FileNotFoundError:
+        return
+
+
 def _sync_folder(folder: Path) -> None:
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-class CommitLog:
-    """A numbered, append-only log of JSON records; a record appears whole, under the next number, once."""
-
-    def __init__(self, objects: ObjectStore, prefix: str) -> None:
-        self._objects, self._prefix = objects, prefix
-
-    def read(self) -> list[dict[str, Any]]:
-        """All records in order."""
-        return [json.loads(self._objects.get(key)) for key in self._objects.list(self._prefix)]
-
-    def append(self, record: dict[str, Any], *, expected: int) -> int:
-        """Append a record as number `expected` (the count of records the writer has read); returns the new count.
-
-        Raises:
-            ConflictError: Another writer took that number.
-        """
-        self._objects.put_if_absent(f"{self._prefix}/{expected:08d}.json", canonical_json(record))
-        return expected + 1

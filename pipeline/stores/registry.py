@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from pipeline.contracts.forecasts import Promotion, Scorecard
 from pipeline.contracts.provenance import canonical_json
+from pipeline.contracts.scores import Promotion, Scorecard
 from pipeline.contracts.times import format_instant, parse_instant
 from pipeline.errors import ConflictError, ContractError, NotYetAvailable
 from pipeline.stores.objects import ObjectStore

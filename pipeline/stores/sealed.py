@@ -1,4 +1,8 @@
-"""Sealed records: JSON that carries its own sha256, so that a flipped bit is found where it lies."""
+"""Sealed records: JSON that carries its own sha256, so that a flipped bit is found where it lies, each in two copies.
+
+The copy in `seals/` is written first and decides who takes a number; the record itself makes it visible. A copy without its record
+is a commit that a kill cut off, or a record that was lost: the next writer puts it in its place.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +10,9 @@ import json
 from typing import Any
 
 from pipeline.contracts.provenance import canonical_json, digest_bytes, digest_json
-from pipeline.errors import NotYetAvailable, StoreError
+from pipeline.errors import ConflictError, NotYetAvailable, StoreError
 from pipeline.stores.fences import check as check_fence
-from pipeline.stores.objects import CommitLog, ObjectStore
+from pipeline.stores.objects import SEALS, ObjectStore
 
 
 def read_blob(objects: ObjectStore, key: str, sha256: str) -> bytes:
@@ -27,22 +31,26 @@ def read_blob(objects: ObjectStore, key: str, sha256: str) -> bytes:
 
 
 class SealedLog:
-    """A CommitLog whose records are checked when they are read."""
+    """A numbered, append-only log of JSON records; a record appears whole, under the next number, once, and is checked when read."""
 
     def __init__(self, objects: ObjectStore, prefix: str) -> None:
-        self._objects, self._prefix, self._log = objects, prefix, CommitLog(objects, prefix)
+        self._objects, self._prefix = objects, prefix
 
-    def read(self) -> list[dict[str, Any]]:
-        """All records in order.
+    def read(self, since: int = 0) -> list[dict[str, Any]]:
+        """The records from number `since` on, in order.
 
         Raises:
             StoreError: A record is damaged, or one is missing in between.
         """
-        keys = self._objects.list(self._prefix)
-        for number, key in enumerate(keys):
-            if not key.endswith(f"/{number:08d}.json"):
-                raise _damaged(self._objects.url(key), f"record {number} is missing before it")
-        return [self._open(key) for key in keys]
+        return [self._open(key) for key in self._keys()[since:]]
+
+    def record(self, number: int) -> dict[str, Any]:
+        """One record by its number, without a look at the others.
+
+        Raises:
+            StoreError: It is damaged or missing.
+        """
+        return self._open(self._key(number))
 
     def newest(self) -> dict[str, Any] | None:
         """The last record, or None where there is none.
@@ -50,7 +58,7 @@ class SealedLog:
         Raises:
             StoreError: The record is damaged.
         """
-        keys = self._objects.list(self._prefix)
+        keys = self._keys()
         return self._open(keys[-1]) if keys else None
 
     def append(self, record: dict[str, Any], *, expected: int) -> None:
@@ -60,7 +68,13 @@ class SealedLog:
             ConflictError: Another writer took that number, or a later attempt took ours.
         """
         check_fence()
-        self._log.append({"record": record, "sha256": digest_json(record)}, expected=expected)
+        key, data = self._key(expected), canonical_json({"record": record, "sha256": digest_json(record)})
+        try:
+            self._objects.put_if_absent(f"{SEALS}/{key}", data)
+        except ConflictError:
+            self._objects.put_if_absent(key, self._objects.get(f"{SEALS}/{key}"))
+            raise
+        self._objects.put_if_absent(key, data)
 
     def extend(self, record: dict[str, Any]) -> tuple[int, bool]:
         """Append a record unless the newest equals it; its number, and whether it was appended.
@@ -68,17 +82,29 @@ class SealedLog:
         Raises:
             ConflictError: Another writer appended meanwhile.
         """
-        keys = self._objects.list(self._prefix)
+        keys = self._keys()
         if keys and canonical_json(self._open(keys[-1])) == canonical_json(record):
             return len(keys) - 1, False
         self.append(record, expected=len(keys))
         return len(keys), True
+
+    def _key(self, number: int) -> str:
+        return f"{self._prefix}/{number:08d}.json"
+
+    def _keys(self) -> list[str]:
+        keys = self._objects.list(self._prefix)
+        for number, key in enumerate(keys):
+            if not key.endswith(f"/{number:08d}.json"):
+                raise _damaged(self._objects.url(key), f"record {number} is missing before it")
+        return keys
 
     def _open(self, key: str) -> dict[str, Any]:
         try:
             content = json.loads(self._objects.get(key))
             record: dict[str, Any] = content["record"]
             whole = digest_json(record) == content["sha256"]
+        except NotYetAvailable as error:
+            raise _damaged(self._objects.url(key), "nothing there, though another record counts on it") from error
         except (ValueError, KeyError, TypeError) as error:
             raise _damaged(self._objects.url(key), f"no readable record ({type(error).__name__})") from error
         if not whole:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.contracts.forecasts import ScoreRow
+from pipeline.contracts.scores import ScoreRow
 from pipeline.verification.statistics import PINBALLS, STATISTICS, Statistics
 
 _AT = {name: i for i, name in enumerate(STATISTICS)}

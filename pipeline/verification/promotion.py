@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pipeline.contracts.forecasts import BASELINES, JOINT, Verdict
+from pipeline.contracts.forecasts import BASELINES, JOINT
+from pipeline.contracts.scores import Verdict
 from pipeline.verification.compare import Difference, mae_difference, skill
 from pipeline.verification.metrics import mean_absolute, mean_pinball
 from pipeline.verification.statistics import STATISTICS, Statistics

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-CODE = [p for folder in ("pipeline", "models", "dags", "benchmarks") for p in sorted((ROOT / folder).rglob("*.py"))]
+CODE = [p for folder in ("pipeline", "models", "dags", "plugins", "benchmarks") for p in sorted((ROOT / folder).rglob("*.py"))]
 
 PLANTS = {
     "dags/planted.py": ("from pipeline.steps import land\n", "DAG files know the door only"),
@@ -43,7 +43,7 @@ def _names_in(config: str) -> list[str]:
 
 
 def _copy(target: Path) -> Path:
-    for name in ("pipeline", "models", "dags"):
+    for name in ("pipeline", "models", "dags", "plugins"):
         shutil.copytree(ROOT / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", target)
     return target

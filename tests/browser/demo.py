@@ -9,8 +9,9 @@ import numpy as np
 
 from pipeline.contracts.cubes import NEVER, DomainCube, Revisions
 from pipeline.contracts.flags import Flag
-from pipeline.contracts.forecasts import DomainForecast, Forecast, Promotion, Scorecard
+from pipeline.contracts.forecasts import DomainForecast, Forecast
 from pipeline.contracts.nodes import NodeSet
+from pipeline.contracts.scores import Promotion, Scorecard
 from pipeline.contracts.world_files import parse_world
 from pipeline.contracts.worlds import World
 from pipeline.monitoring.freshness import freshness, inputs

@@ -39,7 +39,13 @@ def _count_writes(kill_at: int | None) -> list[int]:
 
         return counted
 
-    for owner, name in ((os, "link"), (os, "replace"), (icechunk.Session, "commit"), (zarr.Array, "__setitem__")):
+    for owner, name in (
+        (os, "link"),
+        (os, "replace"),
+        (icechunk.Session, "flush"),
+        (icechunk.Repository, "reset_branch"),
+        (zarr.Array, "__setitem__"),
+    ):
         setattr(owner, name, counting(getattr(owner, name)))
     return count
 

@@ -121,7 +121,7 @@ def tampered(built: Place, folder: Path, change) -> Place:
     """The cube after a commit with sound checksums that a build would never make."""
     import zarr
 
-    from pipeline.stores.cubes import open_repository
+    from pipeline.stores.repositories import open_repository
 
     place = copy_of(built, folder)
     session = open_repository(f"{place.settings.store}/cubes/little", create=False).writable_session("main")
@@ -279,3 +279,18 @@ def test_every_command_says_when_there_is_no_cube_yet(ask, tmp_path):
         code, _, err = ask(*words, place=place)
         assert code == 75
         assert "run build-cube first" in err
+
+
+def test_plan_states_sizes_and_memory_makes_nothing_and_refuses_what_does_not_fit(ask, built, monkeypatch):
+    before = CubeStore(built.settings.store, "little").snapshot
+    code, out, _ = ask("plan", "--as-of", format_instant(from_seconds(END + 86400)), "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert (found["tasks"], found["domains"]["traffic"]["regions"]) == (11, 6)
+    assert 0 < found["peak_bytes"] < found["allowed_bytes"]
+    monkeypatch.setenv("CUBECAST_MEMORY", "10MiB")
+    code, out, err = ask("plan", "--as-of", format_instant(from_seconds(END + 86400)))
+    assert (code, "at its peak" in out, "10 MiB are allowed" in err) == (78, True, True)
+    monkeypatch.setenv("CUBECAST_MEMORY", "much")
+    assert "CUBECAST_MEMORY = 'much'" in ask("plan")[2]
+    assert CubeStore(built.settings.store, "little").snapshot == before

@@ -98,6 +98,18 @@ def test_the_list_of_an_earlier_instant_knows_neither_later_models_nor_later_cha
     assert "cubecast train" in out
 
 
+def test_a_model_explains_how_it_mixes_and_the_champion_is_meant_by_default(desk: Desk) -> None:
+    found = desk.json("explain", "m2")
+    assert found["model_id"] == "m2"
+    assert found["domains"]["road"]["alpha"] == [0.5] * 5
+    text = " ".join(desk.say("explain", "m2")[1].split())
+    assert "alpha 0.5 (a) to 0.5 (e)" in text
+    assert "lead 4" in text
+    assert desk.say("explain")[0] == 75
+    desk.promote("m1", CUTOFF)
+    assert desk.json("explain")["model_id"] == "m1"
+
+
 def test_a_model_is_shown_with_its_scorecard_and_every_reason(desk: Desk) -> None:
     desk.evaluate("m3", joint=1.0, ridge=0.5)
     found = desk.json("show", "m3")

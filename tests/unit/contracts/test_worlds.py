@@ -116,3 +116,32 @@ def test_an_unknown_world_offers_the_nearest_and_a_file_must_be_named_as_its_wor
         load_world(str(tmp_path / "other.toml"))
     with pytest.raises(ConfigError, match="no valid name"):
         load_world("../etc/passwd")
+
+
+EVENT = '[domains.d.events.hot]\nvariable = "v"\nabove = 30.0\n'
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (EVENT.replace('"v"', '"w"'), "domains.d.events.hot.variable = 'w': no such target; allowed: v"),
+        (EVENT + "below = 1.0\n", "give either above or below"),
+        (EVENT.replace("above = 30.0", ""), "give either above or below"),
+        ('[domains.d.regimes.availability]\nvariable = "v"\nabove = 1.0\n', "give it another name"),
+        ('[domains.d.regimes.wet]\ndomain = "e"\nvariable = "v"\nabove = 1.0\n', "regimes.wet.domain = 'e': no such domain"),
+        ('[promotion]\napproval = "person"\n', "promotion.approval"),
+    ],
+)
+def test_an_event_a_regime_or_a_rule_that_cannot_be_judged_by_is_refused_with_its_key(more: str, said: str) -> None:
+    with pytest.raises(ConfigError) as found:
+        parse_world(GOOD + more, "w.toml")
+    assert said in str(found.value)
+
+
+def test_events_and_groups_are_read_and_change_nothing_that_is_learned() -> None:
+    plain = parse_world(GOOD, "w.toml")
+    more = parse_world(GOOD + EVENT + '[domains.d.groups]\nnorth = ["a", "n*"]\n[promotion]\nmargin = 0.5\n', "w.toml")
+    assert more.domains["d"].events["hot"].warn_at == 0.5
+    assert more.domains["d"].groups == {"north": ("a", "n*")}
+    assert more.promotion.margin == 0.5
+    assert more.digest == plain.digest

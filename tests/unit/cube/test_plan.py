@@ -50,8 +50,10 @@ def test_a_plan_above_the_memory_limit_is_refused_with_its_numbers() -> None:
     plan = DomainPlan(
         domain="d", axis_T=axis, edge=-1, nodes=nodes, variables=("a", "b"), chunk_steps=500, chunk_nodes=100, regions=regions
     )
-    size = measure_plan([plan], workers=2)
-    assert (size.tasks, size.cells, size.written_bytes) == (2, 200_000, 2_000_000)
+    size = measure_plan([plan], {regions[0]: 7, regions[1]: 5}, threads=2)
+    assert (size.tasks, size.cells, size.rows, size.written_bytes) == (2, 200_000, 12, 2_000_000)
+    assert size.peak_bytes > measure_plan([plan], {regions[0]: 7, regions[1]: 5}, threads=1).peak_bytes > 0
     check_plan(size, limit_bytes=size.peak_bytes)
-    with pytest.raises(ConfigError, match=r"2 regions, 200,000 cells, 2 MiB.*67 MiB at its peak, 10 MiB are allowed"):
+    said = r"2 regions, 200,000 cells from 12 rows, 2 MiB; at its peak \d+ MiB in a process that works on 2 at once: 10 MiB are allowed"
+    with pytest.raises(ConfigError, match=said):
         check_plan(size, limit_bytes=10 * 2**20)

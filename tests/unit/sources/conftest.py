@@ -1,4 +1,4 @@
-"""A real S3 server for the tests of sources."""
+"""What tests of sources share: a real S3 server, and hurried requests."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import contextlib
 from collections.abc import Iterator
 
 import pytest
+
+from pipeline.sources.web import Policy
 
 
 @pytest.fixture
@@ -29,3 +31,8 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     yield endpoint
     s3fs.S3FileSystem.clear_instance_cache()
     server.stop()
+
+
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.sources.web.POLICY", Policy(attempts=2, first_wait=0.01, longest_wait=0.1, read=2.0, spacing=0.0))

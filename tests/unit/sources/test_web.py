@@ -184,3 +184,16 @@ def test_landing_asks_for_changes_only_and_a_304_adds_nothing(tmp_path: Path) ->
 def test_a_world_file_with_a_host_it_does_not_allow_is_refused_at_once() -> None:
     with pytest.raises(ConfigError, match="allowed_hosts"):
         CsvAdapter().check(_source("https://example.org/x.csv", hosts=["example.com"]))
+
+
+def test_a_part_of_a_file_is_that_part_or_nothing() -> None:
+    whole = bytes(range(100))
+    part = Answer(status=206, body=whole[10:20], headers={"Content-Range": "bytes 10-19/100"})
+    with provider([part, Answer(status=206, body=whole[10:15]), Answer(body=whole)]) as p:
+        web = Web((p.host,), FAST)
+        assert web.window(p.url("/x"), 10, 20) == whole[10:20]
+        assert p.asked[0].headers["range"] == "bytes=10-19"
+        with pytest.raises(NotYetAvailable, match=r"bytes 10 \.\. 19: 5 bytes"):
+            web.window(p.url("/x"), 10, 20)
+        with pytest.raises(ConfigError, match="the whole file"):
+            web.window(p.url("/x"), 10, 20)

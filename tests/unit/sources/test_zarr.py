@@ -19,7 +19,6 @@ from pipeline.contracts.worlds import Source
 from pipeline.errors import ConfigError, ContractError, NotYetAvailable
 from pipeline.settings import Settings
 from pipeline.sources.adapter import Readings
-from pipeline.sources.web import Policy
 from pipeline.sources.zarr import ZarrAdapter
 from pipeline.stores.landing import LandingStore
 from pipeline.stores.objects import ObjectStore
@@ -167,8 +166,7 @@ def test_a_store_or_an_array_that_is_not_there_may_come_later(tmp_path: Path) ->
         landed(made(), tmp_path)
 
 
-def test_over_https_an_overload_stops_and_an_absent_chunk_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.sources.web.POLICY", Policy(attempts=2, first_wait=0.01, longest_wait=0.1, read=2.0, spacing=0.0))
+def test_over_https_an_overload_stops_and_an_absent_chunk_does_not(tmp_path: Path, hurried: None) -> None:
     objects = {k: v for k, v in zarr_store(2).items() if k != "t2m/1.0.0"}
     fault: list[Answer] = [Answer(status=503)]
 

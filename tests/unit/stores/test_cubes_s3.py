@@ -9,30 +9,15 @@ from pipeline.contracts.times import from_seconds
 from pipeline.errors import ConfigError
 from pipeline.stores.cubes import CubeStore
 from tests.feeds import START, build, make_place, observe, random_rows
+from tests.s3 import s3_store
 
 END = START + 6 * 3600
 
 
 @pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    import s3fs
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    for name, value in {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "key",
-        "AWS_SECRET_ACCESS_KEY": "secret",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }.items():
-        monkeypatch.setenv(name, value)
-    s3fs.S3FileSystem.clear_instance_cache()
-    s3fs.S3FileSystem().mkdir("cubes-of-tests")
-    yield "s3://cubes-of-tests/here"
-    s3fs.S3FileSystem.clear_instance_cache()
-    server.stop()
+def bucket() -> Iterator[str]:
+    with s3_store() as root:
+        yield root
 
 
 def test_a_cube_on_s3_holds_the_same_content_as_one_in_a_folder(bucket: str, tmp_path: Path) -> None:

@@ -161,7 +161,7 @@ def test_a_writer_that_dies_before_its_commit_leaves_what_was_there(arrays: Fore
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(icechunk.Session, "commit", die)
+        patch.setattr(icechunk.Session, "flush", die)
         with pytest.raises(Killed):
             arrays.put(rows_of(_at(1)))
     assert arrays.open("traffic").sizes["issue_time"] == 1

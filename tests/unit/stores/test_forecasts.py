@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pipeline.errors import NotYetAvailable, StoreError
@@ -35,6 +36,17 @@ def test_a_forecast_comes_back_bit_for_bit_with_its_provenance(objects: ObjectSt
     assert store.issue_times() == [ISSUE_TIME]
 
 
+def test_the_regimes_and_the_probabilities_of_events_come_back_and_make_another_forecast(objects: ObjectStore) -> None:
+    weather = FORECAST.domains["weather"]
+    more = {"events": {"frost": weather.quantiles_LNVQ[..., 0, 3]}, "regimes": {"availability": np.int8([1])}}
+    forecast = replace(FORECAST, domains={**FORECAST.domains, "weather": replace(weather, **more)})
+    assert forecast_digest(forecast) != forecast_digest(FORECAST)
+    ForecastStore(objects, "demo").add(forecast)
+    again = ForecastStore(objects, "demo").read(ISSUE_TIME).domains["weather"]
+    assert again.events["frost"].tobytes() == more["events"]["frost"].tobytes()
+    assert again.regimes["availability"].tolist() == [1]
+
+
 def test_the_same_forecast_is_unchanged_and_another_is_a_new_revision(objects: ObjectStore) -> None:
     store = ForecastStore(objects, "demo")
     store.add(FORECAST)
@@ -62,7 +74,7 @@ def test_a_forecast_never_issued_names_the_command_that_makes_it(objects: Object
 def test_a_flipped_bit_in_any_file_of_a_forecast_is_found(objects: ObjectStore) -> None:
     store = ForecastStore(objects, "demo")
     store.add(FORECAST)
-    files = [p for p in Path(objects.root).rglob("*") if p.is_file()]
+    files = [Path(objects.url(key)) for key in objects.list("forecasts")]
     assert len(files) == 3
     for path in files:
         whole = path.read_bytes()

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from pipeline.contracts.provenance import digest_bytes
 from pipeline.errors import ConfigError, ConflictError, NotYetAvailable, StoreError
-from pipeline.stores.objects import CommitLog, ObjectStore
+from pipeline.stores.objects import ObjectStore
+from pipeline.stores.sealed import SealedLog
 
 
 @pytest.fixture(scope="module")
@@ -79,13 +82,61 @@ def test_replace_changes_a_view_at_once(objects: ObjectStore) -> None:
     assert objects.get("v/latest") == b"2"
 
 
+def test_a_view_has_a_seal_that_covers_it_before_and_after_a_change(objects: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    objects.replace("v/latest", b"1")
+    assert objects.get("seals/v/latest.sha256").decode() == digest_bytes(b"1")
+    overwrite = ObjectStore.overwrite
+
+    def dies_at_the_view(self: ObjectStore, key: str, data: bytes) -> None:
+        if key == "v/latest":
+            raise StoreError(asked="", found="", mend="")
+        overwrite(self, key, data)
+
+    monkeypatch.setattr(ObjectStore, "overwrite", dies_at_the_view)
+    with pytest.raises(StoreError):
+        objects.replace("v/latest", b"2")
+    assert objects.get("seals/v/latest.sha256").decode().split() == [digest_bytes(b"1"), digest_bytes(b"2")]
+
+
+def test_everything_is_listed_with_sizes_and_ages_and_goes_when_deleted(objects: ObjectStore) -> None:
+    objects.put_if_absent("a/x", b"123")
+    [entry] = objects.entries("")
+    assert (entry.key, entry.bytes) == ("a/x", 3)
+    assert abs(entry.written - time.time()) < 60
+    objects.delete("a/x")
+    objects.delete("a/x")
+    assert objects.list("") == []
+
+
+def test_what_is_put_again_counts_as_written_now(tmp_path: Path) -> None:
+    objects = ObjectStore(str(tmp_path))
+    key = objects.put_addressed("p", b"x", ".txt")
+    os.utime(tmp_path / key, (0, 0))
+    assert objects.put_addressed("p", b"x", ".txt") == key
+    assert time.time() - objects.entries("p")[0].written < 60
+
+
 def test_a_log_takes_each_number_once(objects: ObjectStore) -> None:
-    log = CommitLog(objects, "log")
-    assert log.append({"n": 0}, expected=0) == 1
+    log = SealedLog(objects, "log")
+    log.append({"n": 0}, expected=0)
     with pytest.raises(ConflictError):
         log.append({"n": "other"}, expected=0)
     log.append({"n": 1}, expected=1)
     assert log.read() == [{"n": 0}, {"n": 1}]
+    assert (log.read(1), log.record(0), log.newest()) == ([{"n": 1}], {"n": 0}, {"n": 1})
+
+
+def test_a_commit_that_was_cut_off_is_finished_by_the_next_writer_whoever_it_is(objects: ObjectStore) -> None:
+    log = SealedLog(objects, "log")
+    log.append({"n": 0}, expected=0)
+    objects.delete("log/00000000.json")
+    assert log.newest() is None
+    log.append({"n": 0}, expected=0)
+    assert log.read() == [{"n": 0}]
+    objects.delete("log/00000000.json")
+    with pytest.raises(ConflictError):
+        log.append({"n": "other"}, expected=0)
+    assert log.read() == [{"n": 0}]
 
 
 @pytest.mark.parametrize("key", ["../x", "a/../b", "a b", "/a", "a/", "", "å"])

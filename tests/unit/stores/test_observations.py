@@ -12,9 +12,11 @@ from pipeline.contracts.nodes import NodeSet
 from pipeline.contracts.observations import REJECTION_SCHEMA, RowCounts
 from pipeline.contracts.world_files import load_world
 from pipeline.errors import ConflictError, StoreError
-from pipeline.stores import observations
+from pipeline.stores import observation_index, observation_tables
 from pipeline.stores.objects import ObjectStore
-from pipeline.stores.observations import DAY, ObservationStore, contract_digest, dictionary_column
+from pipeline.stores.observation_index import DAY
+from pipeline.stores.observation_tables import dictionary_column
+from pipeline.stores.observations import ObservationStore, contract_digest
 from tests.world import tiny_world
 
 COUNTS = RowCounts(raw=1, observations=1, duplicates=0, rejected=0)
@@ -84,11 +86,36 @@ def test_days_since_names_the_days_that_later_batches_touched(store: Observation
 def test_a_read_of_one_day_gives_that_day_whatever_the_row_groups(
     store: ObservationStore, monkeypatch: pytest.MonkeyPatch, rows_per_group: int
 ) -> None:
-    monkeypatch.setattr(observations, "GROUP_ROWS", rows_per_group)
+    monkeypatch.setattr(observation_tables, "GROUP_ROWS", rows_per_group)
     append(store, rows(*(("a", d * DAY + 1, d * DAY + 2, float(d)) for d in range(100))), 0)
     assert len(store.commits()[0].files) == 4
     assert store.read(50 * DAY, 51 * DAY)["price"].to_pylist() == [50.0]
     assert store.read(0, 100 * DAY).num_rows == 100
+
+
+def test_an_append_reads_and_writes_as_much_after_many_batches_as_after_few(
+    store: ObservationStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(observation_index, "_OPEN_FILES", 4)
+    touched: list[str] = []
+    for name in ("get", "put_if_absent"):
+        real = getattr(ObjectStore, name)
+        monkeypatch.setattr(ObjectStore, name, lambda self, key, *data, _real=real: (touched.append(key), _real(self, key, *data))[1])
+    costs = []
+    for number in range(60):
+        append(store, rows(("a", number * DAY + 1, number * DAY + 2, float(number))), number)
+        costs.append(len(touched))
+    steps = np.diff(costs)
+    assert max(steps[30:]) <= max(steps[:30])
+    assert store.read(0, 60 * DAY)["price"].to_pylist() == [float(n) for n in range(60)]
+    assert store.totals().counts.raw == 60
+    early = ObservationStore(store._objects, store_world(store), "prices", at=7)
+    assert early.read(0, 60 * DAY).num_rows == 7
+    assert [c.number for c in early.commits(5)] == [6, 7]
+
+
+def store_world(store: ObservationStore) -> object:
+    return load_world(str(tiny_world(Path(store._objects.root).parent)))
 
 
 def test_a_new_node_comes_last_and_places_follow_the_newest_table(store: ObservationStore) -> None:

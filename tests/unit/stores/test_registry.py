@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.contracts.forecasts import Promotion, Scorecard, Verdict
+from pipeline.contracts.scores import Promotion, Scorecard, Verdict
 from pipeline.errors import ConflictError, ContractError, NotYetAvailable, StoreError
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.registry import Registry
@@ -110,7 +110,7 @@ def test_a_flipped_bit_in_any_file_of_the_registry_is_found_and_named(tmp_path: 
     registry.add_candidate("m1", {"joint.safetensors": bytes(range(200))}, {"as_of": "2024-03-04T00:00:00Z"})
     registry.add_scorecard(_scorecard("m1"), {"statistics.json": b'{"a":1}'})
     registry.promote(_promotion("2024-03-08T00:00:00Z", "m1"))
-    files = [p for p in tmp_path.rglob("*") if p.is_file()]
+    files = [tmp_path / key for key in objects.list("registry")]
     assert len(files) == 5
     for path in files:
         whole = path.read_bytes()
@@ -137,6 +137,6 @@ def test_a_record_lost_in_the_middle_of_a_log_is_noticed(tmp_path: Path) -> None
     registry = Registry(ObjectStore(str(tmp_path)), "tiny")
     for day in (4, 5, 6):
         registry.promote(_promotion(f"2024-03-0{day}T00:00:00Z", f"m{day}"))
-    next(tmp_path.rglob("00000001.json")).unlink()
+    (tmp_path / "registry/tiny/champions/00000001.json").unlink()
     with pytest.raises(StoreError, match="record 1 is missing"):
         registry.champion(FRIDAY)

@@ -10,6 +10,8 @@ const LINES = {
   persistence: ["--b1", "6 4"],
   historical_average: ["--b2", "2 3"],
   ridge: ["--b3", "9 3 2 3"],
+  seasonal_persistence: ["--b1", "2 6"],
+  boosted_trees: ["--b3", "1 4"],
 };
 
 const $ = (id) => document.getElementById(id);

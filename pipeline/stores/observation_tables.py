@@ -1,0 +1,110 @@
+"""Tables of observations in memory: their order, their codes, their row groups; node tables as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipeline.contracts.nodes import NodeSet
+from pipeline.contracts.provenance import canonical_json
+
+GROUP_ROWS = 16384
+Span = tuple[int, int, int]
+"""A day (start, seconds UTC), its first row and its end row."""
+
+
+def dictionary_column(codes: NDArray[np.int32], ids: Iterable[str]) -> pa.DictionaryArray:
+    """A string column that is stored as codes."""
+    return pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32()), pa.array(list(ids), pa.string()))
+
+
+def dictionary_schema(schema: pa.Schema) -> pa.Schema:
+    """The same columns with strings as codes."""
+    coded = pa.dictionary(pa.int32(), pa.string())
+    return pa.schema([f.with_type(coded) if pa.types.is_string(f.type) else f for f in schema])
+
+
+def instants(table: pa.Table, name: str) -> NDArray[np.int64]:
+    """A column of instants as seconds UTC."""
+    found: NDArray[np.int64] = table[name].cast(pa.int64()).to_numpy()
+    return found
+
+
+def within(pieces: list[pa.Table], start: int, end: int) -> pa.Table:
+    """The rows with start < valid_time <= end of several tables as one."""
+    table = pa.concat_tables(pieces)
+    valid = instants(table, "valid_time")
+    inside = (valid > start) & (valid <= end)
+    return table if inside.all() else table.filter(pa.array(inside))
+
+
+def node_codes(table: pa.Table) -> tuple[NDArray[np.int32], list[str]]:
+    """The node column of a table as codes into sorted identities."""
+    column = table["node"].unify_dictionaries() if pa.types.is_dictionary(table["node"].type) else table["node"].dictionary_encode()
+    combined = column.combine_chunks()
+    if isinstance(combined, pa.ChunkedArray):
+        combined = combined.chunk(0) if combined.num_chunks else pa.array([], combined.type)
+    ids = combined.dictionary.to_pylist()
+    order = sorted(range(len(ids)), key=ids.__getitem__)
+    rank = np.empty(len(ids), np.int32)
+    rank[order] = np.arange(len(ids), dtype=np.int32)
+    codes = combined.indices.to_numpy(zero_copy_only=False)
+    return (rank[codes] if len(ids) else codes.astype(np.int32)), [ids[i] for i in order]
+
+
+def in_order(table: pa.Table) -> pa.Table:
+    """The table by valid_time, node, available_time."""
+    if table.num_rows < 2:
+        return table
+    codes, ids = node_codes(table)
+    valid = instants(table, "valid_time")
+    key = (valid - valid.min()) * np.int64(max(len(ids), 1)) + codes
+    step = np.diff(key)
+    if (step > 0).all():
+        return table
+    order = np.argsort(key, kind="stable")
+    if (np.diff(key[order]) == 0).any():
+        order = np.lexsort((instants(table, "available_time"), key))
+    return table.take(pa.array(order))
+
+
+def packed(spans: list[Span]) -> list[list[Span]]:
+    """Days (start, first row, end row) in row groups: one each, or several small ones together."""
+    groups: list[list[Span]] = []
+    for span in spans:
+        if groups and span[2] - groups[-1][0][1] <= GROUP_ROWS:
+            groups[-1].append(span)
+        else:
+            groups.append([span])
+    return groups
+
+
+def places_json(places: NodeSet) -> bytes:
+    """A node table as canonical JSON; an unknown coordinate is null."""
+    known = [[None if np.isnan(v) else float(v) for v in column] for column in (places.latitude, places.longitude)]
+    ends = None if places.ends is None else places.ends.tolist()
+    return canonical_json({"ids": places.ids, "latitude": known[0], "longitude": known[1], "shape": places.shape, "ends": ends})
+
+
+def places_from(content: dict[str, Any]) -> NodeSet:
+    """The node table that such JSON describes."""
+    return NodeSet(
+        ids=tuple(content["ids"]),
+        latitude=np.array(content["latitude"], np.float64),
+        longitude=np.array(content["longitude"], np.float64),
+        shape=None if content["shape"] is None else (int(content["shape"][0]), int(content["shape"][1])),
+        ends=None if content["ends"] is None else np.array(content["ends"], np.float64),
+    )
+
+
+def placed(ids: tuple[str, ...], table: NodeSet) -> NodeSet:
+    """The table's places for `ids`, NaN where it does not list one."""
+    where = {identity: i for i, identity in enumerate(table.ids)}
+    rows = np.array([where.get(identity, len(table)) for identity in ids], np.int64)
+    latitude, longitude = (np.append(column, np.nan)[rows] for column in (table.latitude, table.longitude))
+    ends = None if table.ends is None else np.vstack([table.ends, np.full((1, 4), np.nan)])[rows]
+    return NodeSet(ids=ids, latitude=latitude, longitude=longitude, ends=ends)

@@ -1,0 +1,176 @@
+"use strict";
+const STEPS = ["land", "observe", "build_cube", "train", "evaluate", "promote", "inputs", "predict", "publish", "verify", "replay", "retention"];
+const DAG = {land: "ingest", observe: "ingest", build_cube: "cube", train: "training", evaluate: "training", promote: "training",
+  inputs: "forecast", predict: "forecast", publish: "forecast", verify: "monitoring", replay: "replay", retention: "retention"};
+const OUTCOMES = {unchanged: "nothing to do", done: "done", degraded: "done, inputs missing", waiting: "waiting or to be retried",
+  running: "running", failed: "failed"};
+const COLUMNS = 120;
+const $ = (id) => document.getElementById(id);
+const state = {world: null, days: 30};
+
+function element(name, properties = {}, ...children) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(properties)) {
+    if (key in made) made[key] = value; else made.setAttribute(key, value);
+  }
+  made.append(...children);
+  return made;
+}
+
+async function ask(path) {
+  const answer = await fetch(`/cubecast/api/${path}`, {credentials: "same-origin"});
+  if (!answer.ok) throw new Error(`${answer.status}: ${await answer.text()}`);
+  return answer.json();
+}
+
+const utc = (seconds) => new Date(seconds * 1000).toISOString().slice(0, 16).replace("T", " ") + " UTC";
+const figure = (value) => value === null || value === undefined ? "–" : Number(value).toPrecision(4);
+const age = (seconds) => seconds === null || seconds === undefined ? "–" : seconds < 5400 ? `${Math.round(seconds / 60)} min`
+  : seconds < 172800 ? `${(seconds / 3600).toFixed(1)} h` : `${(seconds / 86400).toFixed(1)} d`;
+const bytes = (count) => count > 1e9 ? `${(count / 1e9).toFixed(2)} GB` : count > 1e6 ? `${(count / 1e6).toFixed(1)} MB` : `${(count / 1e3).toFixed(0)} kB`;
+
+function table(titles, rows, numeric = []) {
+  if (!rows.length) return element("p", {className: "quiet", textContent: "Nothing yet."});
+  const head = element("tr", {}, ...titles.map((t, k) => element("th", {textContent: t, scope: "col", className: numeric.includes(k) ? "num" : ""})));
+  const lines = rows.map((row) => element("tr", {}, ...row.map((cell, k) => {
+    const made = element("td", {className: numeric.includes(k) ? "num" : ""});
+    made.append(cell instanceof Node ? cell : String(cell));
+    return made;
+  })));
+  return element("div", {className: "wide"}, element("table", {}, element("thead", {}, head), element("tbody", {}, ...lines)));
+}
+
+function drawGrid(found) {
+  const count = Math.ceil((found.last - found.first) / found.width);
+  const rows = STEPS.filter((step) => found.steps[step] || DAG[step] !== "replay" && DAG[step] !== "retention" && step !== "inputs");
+  $("span").textContent = `${utc(found.first)} to ${utc(found.last)}; a column is ${age(found.width)}. Arrow keys move, Enter opens.`;
+  $("grid").replaceChildren(...rows.map((step) => {
+    const at = new Map((found.steps[step] || []).map((cell) => [cell.at, cell]));
+    const cells = element("div", {className: "cells", role: "row"});
+    cells.style.gridTemplateColumns = `repeat(${count}, minmax(0, 1fr))`;
+    for (let k = 0; k < count; k++) {
+      const moment = found.first + k * found.width, cell = at.get(moment);
+      const says = cell ? `${step} ${utc(cell.as_of)}: ${OUTCOMES[cell.outcome]}${cell.count > 1 ? `, the most urgent of ${cell.count}` : ""}` : `${step} ${utc(moment)}: nothing`;
+      const made = element("button", {className: cell ? cell.outcome : "", title: says, "aria-label": says, role: "gridcell", tabIndex: -1});
+      if (cell) made.addEventListener("click", () => openCell(step, cell));
+      cells.append(made);
+    }
+    return element("div", {className: "row"}, element("span", {textContent: step.replace("_", " ")}), cells);
+  }), element("div", {className: "row"}, element("span"), element("div", {className: "axis"},
+    element("span", {textContent: utc(found.first).slice(0, 10)}), element("span", {textContent: utc(found.last).slice(0, 10)}))));
+  const last = $("grid").querySelector(".cells:first-child button:last-child") || $("grid").querySelector("button");
+  if (last) last.tabIndex = 0;
+}
+
+function moveInGrid(event) {
+  const step = {ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0]}[event.key];
+  if (!step || !event.target.matches(".cells button")) return;
+  const rows = [...$("grid").querySelectorAll(".cells")].map((row) => [...row.children]);
+  const y = rows.findIndex((row) => row.includes(event.target)), x = rows[y].indexOf(event.target);
+  const next = rows[y + step[0]] && rows[y + step[0]][x + step[1]];
+  if (!next) return;
+  event.preventDefault();
+  event.target.tabIndex = -1;
+  next.tabIndex = 0;
+  next.focus();
+}
+
+function openCell(step, cell) {
+  const dag = `${state.world}__${DAG[step]}`, run = cell.run && (cell.link ? cell.run : cell.run.replace(/:\d+$/, ""));
+  const task = cell.source ? `${cell.source}.${step}` : step;
+  const link = cell.link || (run ? `/dags/${encodeURIComponent(dag)}/runs/${encodeURIComponent(run)}/tasks/${encodeURIComponent(task)}` : `/dags/${encodeURIComponent(dag)}`);
+  $("detail").replaceChildren(
+    element("strong", {textContent: `${step} ${cell.source || ""} as of ${utc(cell.as_of)}: ${OUTCOMES[cell.outcome]}`}), element("br"),
+    element("a", {href: link, target: "_top", textContent: run ? `Run ${run}: state and log` : `DAG ${dag} (done outside of Airflow)`}));
+}
+
+function drawPanels(found) {
+  $("title").textContent = found.title;
+  const world = encodeURIComponent(found.world);
+  $("actions").replaceChildren(...[["Trigger", `/dags/${world}__ingest`], ["Backfill", `/dags/${world}__replay/backfills`], ["Approve", "/required_actions"]]
+    .map(([text, href]) => element("a", {href, target: "_top", textContent: text})));
+  $("skill").replaceChildren(table(["target", "MAE", "best baseline", "its MAE", "skill", "80 % holds"], found.scores.map((row) => {
+    const [name, mae] = Object.entries(row.baselines).filter(([, v]) => v).sort((a, b) => a[1] - b[1])[0] || ["–", null];
+    return [`${row.domain} ${row.variable}`, figure(row.mae), name, figure(mae), mae ? `${(100 * (1 - row.mae / mae)).toFixed(1)} %` : "–",
+      row.coverage_80 === null || row.coverage_80 === undefined ? "–" : `${(100 * row.coverage_80).toFixed(0)} %`];
+  }), [1, 3, 4, 5]));
+  $("inputs").replaceChildren(table(["domain", "newest good value", "present"], Object.entries(found.inputs).map(([name, row]) =>
+    [name, age(row.age_seconds), row.share_present === undefined ? "–" : `${(100 * row.share_present).toFixed(1)} %`]), [1, 2]));
+  const champion = found.models.champion;
+  $("champion").replaceChildren(champion
+    ? element("div", {}, element("p", {className: "sub", textContent: `${champion.model_id}, from ${champion.as_of} (${champion.how}): ${champion.reason}`}),
+      table(["target", "published", "why"], champion.verdicts.map((v) => [`${v.domain} ${v.variable}`, v.published, reasons(v.reasons)])))
+    : element("p", {className: "quiet", textContent: "No champion yet."}));
+  $("candidates").replaceChildren(table(["trained as of", "model", "recipe", "epochs", "validation error by epoch"], found.models.candidates.map((c) =>
+    [c.as_of, c.model_id, c.recipe || "–", c.epochs ?? "–", curve(c.history || [])]), [3]));
+  $("verified").replaceChildren(table(["target", "published MAE", "joint model", "cells", "missing"], came((found.verified || {}).headline || []), [1, 2, 3, 4]));
+  $("notes").replaceChildren(table(["note"], found.notes.map((note) => [note])));
+  $("cost").replaceChildren(table(["day", "seconds", "most of it"], Object.entries(found.cost).reverse().slice(0, 14).map(([day, steps]) => {
+    const parts = Object.entries(steps).sort((a, b) => b[1] - a[1]);
+    return [day, parts.reduce((sum, [, s]) => sum + s, 0).toFixed(0), parts.slice(0, 3).map(([step, s]) => `${step} ${s.toFixed(0)}`).join(", ")];
+  }), [1]));
+  $("storage").replaceChildren(table(["area", "at rest"], Object.entries(found.storage).map(([area, size]) => [area, bytes(size)]), [1]));
+}
+
+function came(rows) {
+  const joint = new Map(rows.filter((r) => r.model === "joint").map((r) => [`${r.domain} ${r.variable}`, r.mae]));
+  return rows.filter((r) => r.model === "published").map((r) =>
+    [`${r.domain} ${r.variable}`, figure(r.mae), figure(joint.get(`${r.domain} ${r.variable}`)), r.n, r.missing]);
+}
+
+function reasons(found) {
+  if (found.length < 2) return found[0] || "–";
+  return element("details", {}, element("summary", {textContent: found.at(-1)}), element("ul", {}, ...found.map((text) => element("li", {textContent: text}))));
+}
+
+function curve(history) {
+  const domains = Object.keys((history[0] || {}).validation || {});
+  if (history.length < 2) return "–";
+  return element("div", {}, ...domains.map((domain) => element("div", {className: "curve"}, element("span", {textContent: domain}),
+    line(history.map((row) => (row.validation[domain] || {}).relative_to_anchor).filter((v) => typeof v === "number"), domain))));
+}
+
+function line(values, name) {
+  const low = Math.min(...values), span = Math.max(...values) - low || 1;
+  const points = values.map((v, k) => `${(k / Math.max(1, values.length - 1) * 100).toFixed(1)},${(22 - (v - low) / span * 20).toFixed(1)}`).join(" ");
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg"), drawn = document.createElementNS("http://www.w3.org/2000/svg", "polyline");
+  for (const [key, value] of Object.entries({viewBox: "0 0 100 24", preserveAspectRatio: "none", height: "24", role: "img",
+    "aria-label": `${name}: validation error relative to the anchor's, from ${figure(values[0])} to ${figure(values.at(-1))}`})) svg.setAttribute(key, value);
+  drawn.setAttribute("class", "line");
+  drawn.setAttribute("points", points);
+  drawn.setAttribute("vector-effect", "non-scaling-stroke");
+  svg.append(drawn);
+  return svg;
+}
+
+async function show() {
+  $("error").textContent = "";
+  try {
+    const world = encodeURIComponent(state.world);
+    const whole = await ask(`worlds/${world}/grid?columns=1`);
+    const first = whole.last - state.days * 86400;
+    drawGrid(await ask(`worlds/${world}/grid?first=${first}&last=${whole.last}&columns=${COLUMNS}`));
+    drawPanels(await ask(`worlds/${world}/panels`));
+  } catch (error) {
+    $("error").textContent = error.message;
+  }
+}
+
+async function begin() {
+  $("key").replaceChildren(...Object.entries(OUTCOMES).map(([name, text]) => element("span", {}, element("i", {className: name}), text)));
+  const worlds = await ask("worlds"), asked = new URLSearchParams(location.search).get("dag_id") || "";
+  if (!worlds.length) { $("error").textContent = "You may see no world's DAGs."; return; }
+  $("world").replaceChildren(...worlds.map((w) => element("option", {value: w.name, textContent: w.title})));
+  state.world = (worlds.find((w) => asked.startsWith(`${w.name}__`)) || worlds[0]).name;
+  $("world").value = state.world;
+  $("world").addEventListener("change", () => { state.world = $("world").value; show(); });
+  for (const button of document.querySelectorAll(".segments button")) button.addEventListener("click", () => {
+    document.querySelectorAll(".segments button").forEach((b) => b.setAttribute("aria-pressed", String(b === button)));
+    state.days = Number(button.dataset.days);
+    show();
+  });
+  $("grid").addEventListener("keydown", moveInGrid);
+  await show();
+  setInterval(show, 60000);
+}
+begin().catch((error) => { $("error").textContent = error.message; });

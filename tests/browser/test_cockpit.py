@@ -1,0 +1,118 @@
+"""The cockpit in a real Airflow, looked at with a real browser, behind Airflow's own login."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from datetime import timedelta
+
+import httpx
+import pytest
+
+from pipeline.api import load_world
+from pipeline.contracts.times import format_instant
+from pipeline.settings import project_folder
+from pipeline.stores.objects import ObjectStore
+from pipeline.stores.receipts import Receipts
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = [
+    pytest.mark.airflow,
+    pytest.mark.timeout(300),
+    pytest.mark.skipif(CHROMIUM is None, reason="no chromium"),
+]
+HOURS = 72
+
+
+def fill(store):
+    """Three days of hourly forecasts, one of them with inputs missing."""
+    receipts, last = Receipts(ObjectStore(str(store))), load_world("synthetic").recorded.as_of
+    for hour in range(HOURS):
+        as_of = last - timedelta(hours=hour)
+        details = {"inputs": {"roads": {"age_seconds": 900, "share_present": 0.4 if hour == 5 else 1.0}}}
+        for step in ("predict", "publish"):
+            receipt = {"step": step, "world": "synthetic", "as_of": format_instant(as_of), "outcome": "done", "details": details}
+            receipts.save(receipt, as_of=as_of, source=None, recorded_time=as_of, seconds=2.0, attempt=f"run {hour}:1")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """Address and token of a real Airflow whose store holds three days."""
+    store = tmp_path_factory.mktemp("store")
+    fill(store)
+    env = os.environ | {"CUBECAST_STORE": str(store), "CUBECAST_WORLDS": "synthetic"}
+    words = [sys.executable, "-m", "pipeline", "airflow", "ui", "--world", "synthetic"]
+    with (store / "said").open("w") as said:
+        process = subprocess.Popen(words, cwd=project_folder(), env=env, stdout=said, stderr=said, start_new_session=True)
+    try:
+        deadline = time.monotonic() + 150
+        while "password" not in (text := (store / "said").read_text()):
+            assert time.monotonic() < deadline, text
+            assert process.poll() is None, text
+            time.sleep(0.2)
+        address = text.split("Airflow is up at ")[1].split()[0]
+        password = json.loads((store / "airflow" / "passwords.json").read_text())["admin"]
+        body = json.dumps({"username": "admin", "password": password}).encode()
+        said = httpx.post(f"{address}/auth/token", content=body, headers={"Content-Type": "application/json"}, timeout=20)
+        yield address, said.json()["access_token"]
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(30)
+
+
+@pytest.fixture
+def page(place):
+    from playwright.sync_api import sync_playwright
+
+    address, token = place
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        context = browser.new_context(viewport={"width": 1300, "height": 1000})
+        context.add_cookies([{"name": "_token", "value": token, "url": address}])
+        tab = context.new_page()
+        said = []
+        tab.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
+        tab.on("pageerror", lambda error: said.append(str(error)))
+        tab.goto(f"{address}/cubecast/?dag_id=synthetic__forecast")
+        tab.wait_for_selector("#storage table")
+        yield tab
+        assert said == []
+        browser.close()
+
+
+def test_nothing_is_shown_without_airflows_login(place):
+    for path in ("", "static/cockpit.js", "api/worlds", "api/worlds/synthetic/grid", "api/worlds/synthetic/panels"):
+        assert httpx.get(f"{place[0]}/cubecast/{path}", timeout=20).status_code == 401, path
+
+
+def test_the_grid_shows_each_forecast_and_says_which_lacked_inputs(page):
+    cells = page.locator("#grid .row", has_text="predict").locator(".cells button")
+    assert cells.locator("xpath=self::*[contains(@class,'done') or contains(@class,'degraded')]").count() >= HOURS // 6
+    page.get_by_role("button", name="2 days").click()
+    page.wait_for_function("document.querySelectorAll('#grid .degraded').length === 2")
+    page.locator("#grid .row", has_text="predict").locator(".degraded").click()
+    assert "inputs missing" in page.locator("#detail").inner_text()
+    assert page.locator("#detail a").get_attribute("href") == "/dags/synthetic__forecast/runs/run%205/tasks/predict"
+
+
+def test_the_grid_can_be_walked_by_keyboard(page):
+    first = page.locator("#grid button[tabindex='0']")
+    assert first.count() == 1
+    first.focus()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowLeft")
+    assert page.evaluate("document.activeElement.getAttribute('aria-label')").startswith("observe")
+    assert page.locator("#grid button[tabindex='0']").count() == 1
+
+
+def test_buttons_lead_to_airflows_own_actions(page):
+    links = [link.get_attribute("href") for link in page.locator("#actions a").all()]
+    assert links == ["/dags/synthetic__ingest", "/dags/synthetic__replay/backfills", "/required_actions"]
+
+
+def test_it_is_a_view_of_airflow(place, page):
+    page.goto(f"{place[0]}/plugin/cubecast")
+    page.frame_locator("iframe").locator("#storage table").wait_for()

@@ -1,0 +1,75 @@
+"""The cube from a Dask scheduler with two workers, each a process of its own reached over tcp, is that of threads byte for byte."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.contracts.times import from_seconds
+from pipeline.errors import ConfigError, StoreError
+from pipeline.stores.cubes import CubeStore
+from tests.feeds import START, Place, build, make_place, observe, random_rows
+
+ROOT = Path(__file__).resolve().parents[2]
+END = START + 40 * 3600
+FOLLOW = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+
+
+def process(*words: str) -> subprocess.Popen:
+    return subprocess.Popen([sys.executable, "-m", *words], cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, **FOLLOW)
+
+
+@contextmanager
+def cluster(workers: int, memory: str = "1GiB") -> Iterator[str]:
+    """A scheduler's address, with so many workers."""
+    started = [process("distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--no-show")]
+    try:
+        address = next(m[0] for line in started[0].stderr if (m := re.search(r"tcp://127\.0\.0\.1:\d+", line)))
+        options = ("--nthreads", "1", "--memory-limit", memory, "--no-dashboard")
+        for _ in range(workers):
+            started.append(process("distributed.cli.dask_worker", address, *options))
+        for worker in started[1:]:
+            assert any("Registered to" in line for line in worker.stderr)
+        yield address
+    finally:
+        for child in reversed(started):
+            child.terminate()
+        for child in started:
+            child.communicate(timeout=30)
+
+
+def on(place: Place, dask: str | None, **more: object) -> Place:
+    return replace(place, settings=replace(place.settings, dask=dask, **more))
+
+
+def arrays(place: Place) -> dict[str, bytes]:
+    store = CubeStore(place.settings.store, "little")
+    cubes = {domain: store.open(from_seconds(END), domain) for domain in store.domains()}
+    return {f"{d} {n}": getattr(c, n).tobytes() for d, c in cubes.items() for n in ("values_TNV", "flags_TNV", "latency_TNV")}
+
+
+def test_two_workers_over_tcp_make_the_same_bytes_as_threads_and_are_held_to_their_memory(tmp_path: Path) -> None:
+    places = [make_place(tmp_path / name) for name in ("threads", "tcp")]
+    for place in places:
+        observe(place, "road", random_rows(np.random.default_rng(1), hours=40))
+    first = build(places[0], END)
+    with cluster(2) as address:
+        with pytest.raises(ConfigError, match="3 MiB are allowed"):
+            build(on(places[1], address, memory=3 * 2**20), END)
+        second = build(on(places[1], address), END)
+    assert {k: v for k, v in first.ids.items() if k != "snapshot"} == {k: v for k, v in second.ids.items() if k != "snapshot"}
+    assert arrays(places[0]) == arrays(places[1])
+
+
+def test_a_scheduler_without_workers_is_told_at_once(tmp_path: Path) -> None:
+    place = make_place(tmp_path)
+    observe(place, "road", random_rows(np.random.default_rng(1), hours=2))
+    with cluster(0) as address, pytest.raises(StoreError, match="start workers"):
+        build(on(place, address), END)
