@@ -14,7 +14,8 @@ from pipeline.publishing.words import label_text
 
 def part_text(part: str, titles: Mapping[str, str]) -> str:
     """A part of the split in words."""
-    names = {"anchor": "Anchor", "series": "Its own series", "space": "Neighbours in space"}
+    names = {"anchor": "Anchor", "series": "Its own series", "space": "Neighbours in space", "future": "Forecasts by others"}
+    names |= {"history": "Earlier seasons and long past"}
     return names.get(part, titles.get(part, label_text(part)))
 
 

@@ -23,6 +23,7 @@ from pipeline.monitoring.freshness import freshness, inputs
 from pipeline.publishing.tables import headline
 from pipeline.settings import Settings, code_version
 from pipeline.steps import reading
+from pipeline.steps.looking import looked_at
 from pipeline.stores.forecasts import ForecastStore
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.registry import Candidate, Registry
@@ -54,7 +55,7 @@ def run(request: PredictRequest, settings: Settings, progress: Progress) -> Rece
     issue_time = to_seconds(request.as_of)
     cubes = reading.open_cubes(world, settings, request.as_of, start=reading.needed_from(world, issue_time), absent_is_fine=True)
     with progress.stage("predict", len(cubes), "domains") as stage:
-        forecast = make_forecast(world, champion, candidate, reading.load_models(candidate), cubes, issue_time)
+        forecast = make_forecast(world, champion, candidate, reading.load_models(candidate), cubes, issue_time, look=True)
         stage.advance(len(cubes))
     issued, created = ForecastStore(objects, world.name).add(forecast)
     return Receipt(
@@ -86,6 +87,8 @@ def make_forecast(
     cubes: Mapping[str, DomainCube],
     issue_time: int,
     marks: Mapping[str, str] | None = None,
+    *,
+    look: bool = False,
 ) -> Forecast:
     """The forecast issued at an instant (seconds UTC), the same bits from cubes as of any later instant.
 
@@ -97,12 +100,14 @@ def make_forecast(
         cubes: Known at the issue time or later, at least from where `reading.needed_from` says.
         issue_time: What became available later is not seen.
         marks: More keys of the provenance.
+        look: Whether to ask the joint model what it looked at for the largest changes; it makes no other forecast.
 
     Raises:
         NotYetAvailable: No domain has a value in its context.
     """
     windows = reading.windows_of(world, candidate, cubes, as_of=issue_time, live=True)
     domains, absent = {}, [name for name in world.domains if name not in windows.domains]
+    explanation: dict[str, Any] = {}
     for name in windows.domains:
         index_W = _live(windows, name, issue_time)
         if index_W is None or not models.of(name):
@@ -110,6 +115,8 @@ def make_forecast(
         else:
             made = _domain(windows, name, index_W, models.of(name), champion)
             domains[name] = replace(made, regimes={k: v[0] for k, v in regimes_at(world, windows, name, index_W).items()})
+            if look and JOINT in models.of(name) and (found := looked_at(windows, index_W, made, models.of(name)[JOINT])):
+                explanation[name] = found
     if not domains:
         raise NotYetAvailable(
             asked=f"forecast at {format_instant(from_seconds(issue_time))}",
@@ -118,6 +125,7 @@ def make_forecast(
         )
     provenance = _provenance(world, candidate, champion, windows, issue_time, _inputs(world, cubes, issue_time), absent)
     provenance |= marks or {}
+    provenance |= {"explanation": explanation} if explanation else {}
     return Forecast(world=world.name, issue_time=issue_time, domains=domains, provenance=provenance)
 
 
