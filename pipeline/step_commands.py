@@ -26,7 +26,7 @@ from pipeline.telemetry import Progress, progress_on
 PANEL = "The nine steps"
 steps_app = typer.Typer()
 
-_BY_THE_CLOCK = (api.LandRequest, api.ObserveRequest, api.BuildCubeRequest, api.VerifyRequest)
+_BY_THE_CLOCK = (api.LandRequest, api.ObserveRequest, api.BuildCubeRequest, api.VerifyRequest, api.ReplayRequest)
 
 
 class Step(Protocol):

@@ -81,7 +81,7 @@ def load_models(candidate: Candidate) -> Models:
     return Models(predictors={JOINT: joint, **rivals}, domains=domains)
 
 
-def windows_of(world: World, candidate: Candidate, cubes: dict[str, DomainCube], *, as_of: int, live: bool) -> WindowSet:
+def windows_of(world: World, candidate: Candidate, cubes: Mapping[str, DomainCube], *, as_of: int, live: bool) -> WindowSet:
     """The windows of a world, scaled as the candidate was trained, of its domains only; a live set also of its nodes only."""
     from pipeline.windows.reader import build_windows
     from pipeline.windows.scaling import load_scalers

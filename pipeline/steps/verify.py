@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -48,8 +48,8 @@ def run(request: VerifyRequest, settings: Settings, progress: Progress) -> Recei
         cubes = reading.open_cubes(world, settings, request.as_of, start=dict.fromkeys(world.domains, min(due)), absent_is_fine=True)
         with progress.stage("verify", len(due), "issue times") as stage:
             for issue_time in due:
-                record = _verified(world, store.read(issue_time), cubes, now)
-                changed += _keep(scores, issue_time, record)
+                record = score_forecast(world, store.read(issue_time), cubes, now)
+                changed += keep_scores(scores, issue_time, record)
                 total, latest = total + Counts(**record["counts"]["all"]), record
                 stage.advance(note=format_instant(from_seconds(issue_time)))
     known = published.newest()
@@ -84,7 +84,7 @@ def _due(published: list[int], scores: ScoreStore, request: VerifyRequest, now: 
     return [t for t in published if t <= now and not ((record := scores.newest(t)) and record["final"])]
 
 
-def _keep(scores: ScoreStore, issue_time: int, record: dict[str, Any]) -> bool:
+def keep_scores(scores: ScoreStore, issue_time: int, record: dict[str, Any]) -> bool:
     """Keep a record unless only the instant of looking differs from the newest one."""
     known = scores.newest(issue_time)
     if known is not None and {**known, "as_of": None} == {**record, "as_of": None}:
@@ -92,7 +92,8 @@ def _keep(scores: ScoreStore, issue_time: int, record: dict[str, Any]) -> bool:
     return scores.add(issue_time, record)
 
 
-def _verified(world: World, forecast: Forecast, cubes: dict[str, DomainCube], now: int) -> dict[str, Any]:
+def score_forecast(world: World, forecast: Forecast, cubes: Mapping[str, DomainCube], now: int) -> dict[str, Any]:
+    """The record of a forecast's scores, as the cubes and the instant `now` (seconds UTC) give them."""
     statistics, counts, last = Statistics.zero(), {}, forecast.issue_time
     for name, domain in forecast.domains.items():
         outcome = pair(domain, cubes.get(name), now)

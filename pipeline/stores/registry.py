@@ -57,6 +57,11 @@ class Evidence:
     _objects: ObjectStore
     _files: Mapping[str, Mapping[str, str]]
 
+    @property
+    def file_names(self) -> tuple[str, ...]:
+        """The names of its files, sorted."""
+        return tuple(sorted(self._files))
+
     def read(self, name: str) -> bytes | None:
         """The bytes of one file, or None where the evaluation left none of that name."""
         return read_blob(self._objects, self._files[name]["key"], self._files[name]["sha256"]) if name in self._files else None
