@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.contracts.cubes import NEVER
 from pipeline.contracts.windows import DomainWindows, WindowSet
 
 
@@ -18,8 +19,8 @@ def without_cells(windows: WindowSet, domain: str, first: int, stop: int, nodes:
     """The windows without the values of a domain at the axis steps first .. stop - 1, of all nodes or of some."""
     view = windows.domains[domain]
     at_N = np.arange(len(view.node_ids)) if nodes is None else nodes
-    values, good = view.values_TNV.copy(), view.good_TNV.copy()
-    values[first:stop, at_N], good[first:stop, at_N] = 0, False
+    values, good, latency = view.values_TNV.copy(), view.good_TNV.copy(), view.latency_TNV.copy()
+    values[first:stop, at_N], good[first:stop, at_N], latency[first:stop, at_N] = 0, False, NEVER
     keep = ~((view.patch_step >= first) & (view.patch_step < stop) & np.isin(view.patch_node, at_N))
     step = view.patch_step[keep]
     return _with(
@@ -28,6 +29,7 @@ def without_cells(windows: WindowSet, domain: str, first: int, stop: int, nodes:
             view,
             values_TNV=values,
             good_TNV=good,
+            latency_TNV=latency,
             patch_start_T=np.searchsorted(step, np.arange(len(view.valid_time_T) + 1)).astype(view.patch_start_T.dtype),
             patch_step=step,
             **{

@@ -9,6 +9,7 @@ import pytest
 
 from pipeline.contracts.windows import DomainWindows, WindowSet
 from pipeline.windows.occlusion import blocks_of, regions_of, without_cells, without_history
+from pipeline.windows.regimes import known_at
 from tests.unit.models.conftest import road, shop, sky
 from tests.unit.models.planted import together
 
@@ -26,9 +27,13 @@ def _changed(one: DomainWindows, other: DomainWindows) -> set[str]:
 def test_hidden_cells_hold_no_value_and_all_others_are_as_before(city: WindowSet) -> None:
     hidden = without_cells(city, "road", 100, 104, np.array([1, 3]))
     before, after = city.domains["road"], hidden.domains["road"]
-    assert _changed(before, after) <= {"values_TNV", "good_TNV"}
+    assert _changed(before, after) <= {"values_TNV", "good_TNV", "latency_TNV"}
     assert not after.good_TNV[100:104, [1, 3]].any()
     assert (after.values_TNV[100:104, [1, 3]] == 0).all()
+    index = np.flatnonzero(before.end_W == 103)
+    seen = [np.isfinite(known_at(view, index).newest_WNV[0]) for view in (before, replace(after, context=4))]
+    assert seen[0].all()
+    assert seen[1].all(axis=1).tolist() == [True, False, True, False, True]
     mask = np.ones(before.good_TNV.shape, bool)
     mask[100:104, [1, 3]] = False
     assert (after.good_TNV[mask] == before.good_TNV[mask]).all()
