@@ -24,6 +24,7 @@ from pipeline.publishing.tables import headline
 from pipeline.settings import Settings, code_version
 from pipeline.steps import reading
 from pipeline.steps.incumbents import makers_of
+from pipeline.steps.looking import looked_at
 from pipeline.stores.forecasts import ForecastStore
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.registry import Candidate, Registry
@@ -56,7 +57,7 @@ def run(request: PredictRequest, settings: Settings, progress: Progress) -> Rece
     known = reading.open_inputs(world, settings, request.as_of, live=True)
     with progress.stage("predict", len(known.cubes), "domains") as stage:
         others = {m: (other := registry.candidate(m), reading.load_models(other)) for m in makers_of(champion) if m != candidate.model_id}
-        forecast = make_forecast(world, champion, candidate, reading.load_models(candidate), known, issue_time, others=others)
+        forecast = make_forecast(world, champion, candidate, reading.load_models(candidate), known, issue_time, others=others, look=True)
         stage.advance(len(known.cubes))
     issued, created = ForecastStore(objects, world.name).add(forecast)
     return Receipt(
@@ -90,6 +91,7 @@ def make_forecast(
     marks: Mapping[str, str] | None = None,
     *,
     others: Mapping[str, tuple[Candidate, reading.Models]] | None = None,
+    look: bool = False,
 ) -> Forecast:
     """The forecast issued at an instant (seconds UTC), the same bits from what was known at any later one.
 
@@ -102,12 +104,14 @@ def make_forecast(
         issue_time: What became available later is not seen.
         marks: More keys of the provenance.
         others: Earlier models that still publish some targets, by their id, loaded.
+        look: Whether to ask the joint model what it looked at for the largest changes; it makes no other forecast.
 
     Raises:
         NotYetAvailable: No domain has a value in its context.
     """
     windows = reading.windows_of(world, candidate, known, as_of=issue_time, live=True)
     domains, absent = {}, [name for name in world.domains if name not in windows.domains]
+    explanation: dict[str, Any] = {}
     for name in windows.domains:
         index_W = _live(windows, name, issue_time)
         if index_W is None or not models.of(name):
@@ -115,6 +119,8 @@ def make_forecast(
         else:
             made = _domain(windows, name, index_W, models.of(name), champion)
             domains[name] = replace(made, regimes={k: v[0] for k, v in regimes_at(world, windows, name, index_W).items()})
+            if look and JOINT in models.of(name) and (found := looked_at(windows, index_W, made, models.of(name)[JOINT])):
+                explanation[name] = found
     made_by = makers_of(champion)
     for model_id, (other, loaded) in sorted((others or {}).items()):
         theirs = reading.windows_of(world, other, known, as_of=issue_time, live=True)
@@ -133,6 +139,7 @@ def make_forecast(
     if others:
         provenance["made_by"] = {f"{d}.{v}": m for m in sorted(others) for d, v in sorted(made_by.get(m, {}))}
     provenance |= marks or {}
+    provenance |= {"explanation": explanation} if explanation else {}
     return Forecast(world=world.name, issue_time=issue_time, domains=domains, provenance=provenance)
 
 
