@@ -209,6 +209,8 @@ def test_two_rollbacks_go_back_two_champions_and_never_forth_again(desk: Desk) -
         (("promote", "m1", "--as-of", "2030-01-01T00:00Z", *REASON), 78, "later than it reaches"),
         (("promote", "m1", "--as-of", "yesterday", *REASON), 78, "Invalid isoformat"),
         (("rollback", *REASON), 75, "no promotion by then"),
+        (("approve", "m1", *REASON), 75, "waiting are: none"),
+        (("reject", "m9", *REASON), 75, "did you mean 'm"),
     ],
 )
 def test_what_cannot_be_done_is_said_with_the_mend_and_changes_nothing(desk: Desk, words: tuple[str, ...], code: int, found: str) -> None:
@@ -218,7 +220,26 @@ def test_what_cannot_be_done_is_said_with_the_mend_and_changes_nothing(desk: Des
     assert desk.registry.promotions() == []
 
 
-@pytest.mark.parametrize("command", ["list", "show", "compare", "promote", "rollback"])
+def test_a_proposal_is_listed_with_the_ways_on_and_approved_or_rejected_by_command(desk: Desk) -> None:
+    file = Path(desk.town.file)
+    file.write_text(file.read_text().replace("[promotion]", '[promotion]\napproval = "human"\ntime_out = "12h"'))
+    desk.promote("m1", CUTOFF)
+    found = desk.json("list")
+    assert found["champion"] is None
+    assert [(p["model_id"], p["takes"]) for p in found["proposals"]] == [("m1", {"road.flow": "joint", "road.speed": "joint"})]
+    assert "cubecast models approve|reject m1" in " ".join(desk.say("list")[1].split())
+    entry = desk.json("approve", "m1", *REASON)["promotion"]
+    assert (entry["model_id"], entry["how"], entry["as_of"]) == ("m1", "approval", format_instant(LATER))
+    assert desk.say("approve", "m1", *REASON)[0] == 75
+    desk.promote("m2", LATER)
+    assert desk.json("reject", "m2", *REASON)["decision"]["outcome"] == "rejected"
+    assert desk.json("list")["champion"] == "m1"
+    text = " ".join(desk.say("show", "m2")[1].split())
+    assert "rejected" in text
+    assert REASON[1] in text
+
+
+@pytest.mark.parametrize("command", ["list", "show", "compare", "promote", "rollback", "approve", "reject"])
 def test_the_help_has_an_example(capsys: pytest.CaptureFixture[str], command: str) -> None:
     assert cli.main(["models", command, "--help"]) == 0
     assert f"Example: cubecast models {command}" in " ".join(capsys.readouterr().out.split())
