@@ -18,7 +18,7 @@ from pipeline.stores.objects import SEALS, Entry, ObjectStore
 _ADDRESSED = re.compile(r"[0-9a-f]{64}(?![0-9a-f])")
 _RECORD = re.compile(r"\d{8}\.json")
 _REPOSITORY = re.compile(r"((?:cubes|forecasts)/.+?)/(?:snapshots|manifests|chunks|transactions|refs|seals)/.+")
-_NOT_KEPT = frozenset({"airflow", "fences", "replays", SEALS})
+_NOT_KEPT = frozenset({"airflow", "fences", SEALS})
 
 
 def address_of(key: str) -> str | None:
@@ -94,7 +94,7 @@ class Followed:
 def take_inventory(objects: ObjectStore, world: str) -> Inventory:
     """List everything that belongs to a world."""
     tops = [top for top in objects.children("") if top not in _NOT_KEPT]
-    listed = [entry for top in tops for entry in objects.entries(f"{top}/{world}", staged=True)]
+    listed = [entry for top in tops for entry in objects.entries(f"{top}/{world}", staged=True) if not _of_a_lane(entry.key)]
     sealed = [entry for top in objects.children(SEALS) for entry in objects.entries(f"{SEALS}/{top}/{world}")]
     within = {entry.key: found[1] for entry in listed if (found := _REPOSITORY.fullmatch(entry.key))}
     return Inventory(
@@ -123,6 +123,12 @@ def references(content: Any, world: str) -> Iterable[str]:
 
 def _without_totals(content: dict[str, Any]) -> dict[str, Any]:
     return {**content, "record": {k: v for k, v in content["record"].items() if k != "totals"}}
+
+
+def _of_a_lane(key: str) -> bool:
+    """Whether an object lies in the store of a lane of replay, which has an inventory of its own."""
+    parts = key.split("/")
+    return parts[0] == "replays" and parts[2] not in ("lanes", "scorecards") and parts[3] != "walk"
 
 
 def _staged(key: str) -> bool:

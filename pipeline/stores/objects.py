@@ -68,6 +68,12 @@ class ObjectStore:
             )
         return created
 
+    def put_once(self, key: str, data: bytes) -> bool:
+        """As `put_if_absent`, with a seal written first: for an object that neither is named by its content nor belongs to a log."""
+        if not self.exists(key):
+            self.overwrite(f"{SEALS}/{key}.sha256", digest_bytes(data).encode())
+        return self.put_if_absent(key, data)
+
     def put_addressed(self, prefix: str, data: bytes, suffix: str) -> str:
         """Create an object named by the sha256 of its content, or make the one that is there as good as new; returns its key."""
         key = f"{prefix}/{digest_bytes(data)}{suffix}"

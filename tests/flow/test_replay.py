@@ -61,7 +61,7 @@ def digests(root) -> dict[int, str]:
 
 
 def files(root, without="replays") -> dict[str, str]:
-    found = [p for p in Path(root).rglob("*") if p.is_file() and p.relative_to(root).parts[0] != without]
+    found = [p for p in Path(root).rglob("*") if p.is_file() and without not in p.relative_to(root).parts[:2]]
     return {str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest() for p in found}
 
 
