@@ -1,95 +1,46 @@
-"""The baselines: persistence, historical average, ridge on lags; behind the same Predictor as the joint model.
+"""The baselines, behind the same Predictor as the joint model.
 
 Each gives a point; its quantiles are the point plus quantiles of its own residuals in the training fold, per variable and lead.
-Shape suffixes: B window, L lead, N node, V variable, G target variable, S slot of the week, F feature, Q quantile.
+Shape suffixes: B window, L lead, N node, V variable, G target variable, Q quantile.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.gather import Batch, Gatherer, usual_values
+from models.boosting import BoostedTrees
+from models.gather import Gatherer, usual_values
+from models.points import CELLS, HistoricalAverage, Persistence, Point, SeasonalPersistence, batches, historical_average, longest_lag
 from models.prediction import Prediction, Predictor, bounded, physical
 from models.ridge import Ridge
 from models.shapes import DomainShape, check_same, shape_of
-from models.state import Fitted, common_meta, pack, read_shapes, shape_arrays, unpack
-from pipeline.contracts.forecasts import BASELINES, MEDIAN, QUANTILES
+from models.state import Fitted, below, common_meta, opened, pack, read_shapes, shape_arrays
+from pipeline.contracts.forecasts import BASELINES, EXTRA_BASELINES, MEDIAN, QUANTILES
 from pipeline.contracts.windows import DomainWindows, Scaler, WindowSet
-from pipeline.errors import ContractError
+from pipeline.errors import ConfigError, ContractError
 
 Array = NDArray[Any]
 
-_CELLS = 500_000
-"""Most residuals per variable and lead from which a quantile is taken."""
 _ROWS = 16384
 
 
-class Point(Protocol):
-    """A baseline's point forecast for one domain."""
+def fit_baselines(windows: WindowSet, extra: Sequence[str] = ()) -> Fitted:
+    """The baselines of every domain that has training windows, fitted on the training fold only.
 
-    def point(self, gatherer: Gatherer, batch: Batch, index_W: NDArray[np.int64]) -> Array:
-        """(B, L, N, V) scaled."""
+    Args:
+        windows: Everything they may see.
+        extra: Those of `EXTRA_BASELINES` that are wanted besides.
 
-    def arrays(self) -> dict[str, Array]:
-        """What was fitted, by name."""
-
-
-class Persistence:
-    """The newest value, at every lead."""
-
-    def point(self, gatherer: Gatherer, batch: Batch, index_W: NDArray[np.int64]) -> Array:
-        """(B, L, N, V) scaled."""
-        return np.broadcast_to(batch.base_BNV.numpy()[:, None], batch.y_BLNV.shape)
-
-    def arrays(self) -> dict[str, Array]:
-        """Nothing is fitted."""
-        return {}
-
-
-class HistoricalAverage:
-    """The mean of the same weekday and time of day in the training fold, per node.
-
-    An empty slot takes the node's mean of that time of day, then the node's mean. Relative variables, and domains
-    without seasons, have no such profile: theirs is the newest value plus the mean change of the training fold by lead.
-
-    Attributes:
-        profile_SNV: Scaled means, S = day of week * slots per day + slot.
-        count_SNV: Values behind each mean (0: a stand-in).
-        drift_LNV: Mean change in units of the batch, per lead.
+    Raises:
+        ConfigError: There is no such extra baseline, or its library is not installed.
     """
-
-    def __init__(self, profile_SNV: Array, count_SNV: Array, drift_LNV: Array) -> None:
-        self.profile_SNV, self.count_SNV, self.drift_LNV = profile_SNV, count_SNV, drift_LNV
-
-    def point(self, gatherer: Gatherer, batch: Batch, index_W: NDArray[np.int64]) -> Array:
-        """(B, L, N, V) scaled."""
-        base = batch.base_BNV.numpy()[:, None]
-        if not len(self.profile_SNV):
-            return np.asarray(base + self.drift_LNV * batch.unit_BNV.numpy()[:, None], np.float32)
-        usual = self.profile_SNV[_target_slots(gatherer.domain, index_W)]
-        drifting = gatherer.domain.scaler.relative_NV > 0
-        return np.where(drifting, base + self.drift_LNV * batch.unit_BNV.numpy()[:, None], usual).astype(np.float32)
-
-    def without_itself(self, point: Array, batch: Batch, domain: DomainWindows, index_W: NDArray[np.int64]) -> Array:
-        """The point with each training target left out of its own mean, so that residuals are honest."""
-        if not len(self.profile_SNV):
-            return point
-        n = self.count_SNV[_target_slots(domain, index_W)].astype(np.float32)
-        y, good = batch.y_BLNV.numpy(), batch.good_BLNV.numpy()
-        leave = good & (n > 1) & ~(domain.scaler.relative_NV > 0)
-        return np.where(leave, (point * n - y) / np.maximum(n - 1, 1), point).astype(np.float32)
-
-    def arrays(self) -> dict[str, Array]:
-        """What was fitted, by name."""
-        return {"profile_SNV": self.profile_SNV, "count_SNV": self.count_SNV, "drift_LNV": self.drift_LNV}
-
-
-def fit_baselines(windows: WindowSet) -> Fitted:
-    """All baselines of every domain that has training windows, fitted on the training fold only."""
+    for kind in extra:
+        if kind not in EXTRA_BASELINES:
+            raise ConfigError(asked=f"baseline '{kind}'", found="no such extra baseline", mend=f"there are: {', '.join(EXTRA_BASELINES)}")
     shapes: dict[str, DomainShape] = {}
     arrays: dict[str, Array] = {}
     notes: list[str] = []
@@ -101,10 +52,13 @@ def fit_baselines(windows: WindowSet) -> Fitted:
             continue
         shapes[name] = shape_of(domain, usual_values(domain))
         gatherer = Gatherer(domain, shapes[name].usual_NV)
-        for kind, model in _fit_points(gatherer, train).items():
+        for kind, model in _fit_points(gatherer, train, extra).items():
             own = model.arrays() | {"residual_LGQ": _residuals(model, gatherer, train)}
             arrays |= {f"{kind}/{name}/{key}": array for key, array in own.items()}
-    meta = common_meta("baselines", windows, shapes) | {"notes": notes}
+    meta = common_meta("baselines", windows, shapes, {}) | {
+        "kinds": [k for k in BASELINES if k not in EXTRA_BASELINES or k in extra],
+        "notes": notes,
+    }
     return Fitted(state=pack(shape_arrays(shapes) | arrays), meta=meta)
 
 
@@ -114,23 +68,20 @@ def load_baselines(state: bytes, meta: Mapping[str, Any]) -> dict[str, Predictor
     Raises:
         ContractError: State and meta are not those of baselines of this version.
     """
-    arrays = unpack(state)
-    shapes = read_shapes(meta, arrays, "baselines")
+    meta, arrays = opened(state, meta, "baselines")
+    shapes = read_shapes(meta, arrays)
     found: dict[str, Predictor] = {}
-    for kind in BASELINES:
-        own = {}
-        for domain in shapes:
-            prefix = f"{kind}/{domain}/"
-            own[domain] = {key.removeprefix(prefix): a for key, a in arrays.items() if key.startswith(prefix)}
-        found[kind] = BaselinePredictor(kind, shapes, own)
+    for kind in meta["kinds"]:
+        own = {domain: fitted for domain in shapes if (fitted := below(arrays, f"{kind}/{domain}/"))}
+        found[kind] = BaselinePredictor(kind, {domain: shapes[domain] for domain in own}, own, tuple(shapes))
     return found
 
 
 class BaselinePredictor:
     """A baseline's Predictor; its split has only the anchor filled."""
 
-    def __init__(self, kind: str, shapes: dict[str, DomainShape], arrays: dict[str, dict[str, Array]]) -> None:
-        self._kind, self._shapes = kind, shapes
+    def __init__(self, kind: str, shapes: dict[str, DomainShape], arrays: dict[str, dict[str, Array]], domains: tuple[str, ...]) -> None:
+        self._kind, self._shapes, self._domains = kind, shapes, domains
         self._points = {domain: _restore(kind, own) for domain, own in arrays.items()}
         self._residual = {domain: own["residual_LGQ"] for domain, own in arrays.items()}
         self._gatherer: tuple[DomainWindows, Gatherer] | None = None
@@ -155,7 +106,7 @@ class BaselinePredictor:
             check_same(self._shapes[domain], own)
             self._gatherer = own, Gatherer(own, self._shapes[domain].usual_NV)
         gatherer = self._gatherer[1]
-        others = tuple(k for k in sorted(self._shapes) if k != domain)
+        others = tuple(k for k in sorted(self._domains) if k != domain)
         size = max(1, _ROWS // len(own.node_ids))
         chunks = [self._chunk(own, gatherer, np.asarray(index_W[s : s + size])) for s in range(0, max(len(index_W), 1), size)]
         q = np.concatenate([c[0] for c in chunks])
@@ -179,68 +130,31 @@ class BaselinePredictor:
 
 def _restore(kind: str, own: dict[str, Array]) -> Point:
     fitted = {key: a for key, a in own.items() if key != "residual_LGQ"}
-    if kind == "persistence":
-        return Persistence()
-    return HistoricalAverage(**fitted) if kind == "historical_average" else Ridge(**fitted)
+    restored: dict[str, Callable[[], Point]] = {
+        "persistence": Persistence,
+        "seasonal_persistence": lambda: SeasonalPersistence(int(fitted["lag"][0])),
+        "historical_average": lambda: HistoricalAverage(**fitted),
+        "ridge": lambda: Ridge(**fitted),
+        "boosted_trees": lambda: BoostedTrees(fitted),
+    }
+    if kind not in restored:
+        raise ContractError(asked=f"baseline '{kind}'", found="none that this version knows", mend="read it with the version that wrote it")
+    return restored[kind]()
 
 
-def _fit_points(gatherer: Gatherer, train: NDArray[np.int64]) -> dict[str, Point]:
-    average = HistoricalAverage(*_profile(gatherer.domain, train), _drift(gatherer, train))
-    return {"persistence": Persistence(), "historical_average": average, "ridge": Ridge.fitted(gatherer, train)}
-
-
-def _target_slots(domain: DomainWindows, index_W: NDArray[np.int64]) -> NDArray[np.int64]:
-    step = domain.end_W[index_W][:, None].astype(np.int64) + np.arange(1, domain.horizon + 1)
-    step = np.minimum(step, len(domain.valid_time_T) - 1)
-    slot: NDArray[np.int64] = domain.day_of_week_T[step].astype(np.int64) * domain.slots_per_day + domain.time_of_day_T[step]
-    return slot
-
-
-def _profile(domain: DomainWindows, train: NDArray[np.int64]) -> tuple[Array, Array]:
-    if not domain.history_names:
-        empty = np.zeros((0, len(domain.node_ids), len(domain.variables)), np.float32)
-        return empty, empty.astype(np.int32)
-    stop = int(domain.end_W[train[-1]]) + domain.horizon + 1
-    slot = domain.day_of_week_T[:stop].astype(np.int64) * domain.slots_per_day + domain.time_of_day_T[:stop]
-    shape = (7 * domain.slots_per_day, len(domain.node_ids), len(domain.variables))
-    total, count = np.zeros(shape), np.zeros(shape, np.int32)
-    for s in range(shape[0]):
-        rows = np.flatnonzero(slot == s)
-        good = domain.good_TNV[rows]
-        count[s] = good.sum(0)
-        total[s] = np.where(good, domain.values_TNV[rows], 0).sum(0, dtype=np.float64)
-    per_day, per_count = (a.reshape(7, -1, *shape[1:]).sum(0) for a in (total, count))
-    of_day = np.tile(per_day / np.maximum(per_count, 1), (7, 1, 1))
-    known = np.tile(per_count, (7, 1, 1)) > 0
-    stand_in = np.where(known, of_day, usual_values(domain))
-    return np.where(count > 0, total / np.maximum(count, 1), stand_in).astype(np.float32), count
-
-
-def _batches(gatherer: Gatherer, train: NDArray[np.int64], cells: int) -> Iterator[tuple[NDArray[np.int64], Batch]]:
-    nodes = len(gatherer.domain.node_ids)
-    chosen = train[np.unique(np.linspace(0, len(train) - 1, max(1, min(len(train), cells // nodes))).astype(np.int64))]
-    size = max(1, _ROWS // nodes)
-    for start in range(0, len(chosen), size):
-        index = chosen[start : start + size]
-        yield index, gatherer.batch(index)
-
-
-def _drift(gatherer: Gatherer, train: NDArray[np.int64]) -> Array:
-    total = count = 0
-    for _, batch in _batches(gatherer, train, _CELLS):
-        unit = batch.unit_BNV.numpy()[:, None]
-        good = batch.good_BLNV.numpy() & (unit > 0)
-        change = (batch.y_BLNV.numpy() - batch.base_BNV.numpy()[:, None]) / np.maximum(unit, 1e-12)
-        total, count = total + np.where(good, change, 0).sum((0, 2), dtype=np.float64), count + good.sum((0, 2))
-    mean_LV = total / np.maximum(count, 1)
-    nodes = len(gatherer.domain.node_ids)
-    return np.repeat(mean_LV[:, None], nodes, axis=1).astype(np.float32)
+def _fit_points(gatherer: Gatherer, train: NDArray[np.int64], extra: Sequence[str]) -> dict[str, Point]:
+    found: dict[str, Point] = {"persistence": Persistence()}
+    lag = longest_lag(gatherer.domain.history_names)
+    if lag is not None:
+        found["seasonal_persistence"] = SeasonalPersistence(lag)
+    found |= {"historical_average": historical_average(gatherer, train), "ridge": Ridge.fitted(gatherer, train)}
+    return found | ({"boosted_trees": BoostedTrees.fitted(gatherer, train)} if "boosted_trees" in extra else {})
 
 
 def _residuals(model: Point, gatherer: Gatherer, train: NDArray[np.int64]) -> Array:
     v = list(gatherer.domain.targets)
     found = []
-    for index, batch in _batches(gatherer, train, _CELLS):
+    for index, batch in batches(gatherer, train, CELLS):
         point = model.point(gatherer, batch, index)
         if isinstance(model, HistoricalAverage):
             point = model.without_itself(point, batch, gatherer.domain, index)

@@ -13,6 +13,10 @@ from pipeline.errors import ConfigError
 
 Temporal = Literal["lstm", "gru", "rnn", "linear"]
 Precision = Literal["auto", "float32", "bfloat16"]
+Device = Literal["auto", "cpu", "cuda"]
+Memory = Literal["auto", "resident", "streamed"]
+TimeAttention = Literal["newest", "full"]
+SpaceAttention = Literal["hubs", "full"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,10 +27,20 @@ class ModelConfig:
         hidden: Width D of every node's representation.
         temporal: Kind of the temporal branch; `temporal_hidden` its width; one of its inputs is `patch`
             steps, or more where the context would make more than `patches` of them.
+        time_attention: `newest` lets the newest state ask all; `full` lets all ask all before.
+        attention: Over nodes, through `hubs` tokens or in `full`, each asking each, on at most `full_nodes` nodes.
+        heads: Of full attention.
+        spatial_transformer: Grids are looked at through a learned affine map.
+        mix_tokens: What other domains tell is mixed by self-attention across them before it is read.
         blocks, expansion: Residual blocks of the trunk, and their inner width in units of `hidden`.
         hubs, hops: Hub tokens and diffusion hops of the spatial branch on nodes; grids use `levels` of pooling.
         modalities: False fits the w_k = 0 control, in which no domain sees another.
+        blind: Names of modalities that are left out, with commas between: other domains, `future`, `text_STREAM`.
         summary_hidden, summary_tokens, summary_context: Width, tokens and newest steps of a domain's summary for others.
+        grid_tokens: Most cells of the coarsest map that a grid's summary adds; 0 adds none.
+        future_hidden: Width of one lead of what others forecast.
+        text_rows, text_width: Size of the table of hashed tokens; larger hash spaces fold onto it.
+        text_documents: Documents that a window sees at most, the newest.
         dropout, modality_dropout: Chance to drop a trunk unit, and a whole other domain, while training.
         epochs: Most epochs; the best one on the validation fold is kept per domain.
         patience: Epochs without gain after which a domain stops training.
@@ -38,6 +52,13 @@ class ModelConfig:
         ema: Decay, per step of a domain with `steps` steps, of the averaged weights that are validated and kept; 0 keeps the raw ones.
         validation_windows: Most windows of a domain in one validation, evenly spread.
         precision: Of training; `auto` takes bfloat16 where the processor has instructions for it. Prediction is float32.
+        members: Models of different seeds that are trained as one batched model, and forecast together.
+        device: Where to train; `auto` takes a GPU where there is one. Prediction is on the processor.
+        memory: `streamed` reads the windows' arrays chunk by chunk while training, `resident` takes them as they are; `auto`
+            streams arrays that are mapped from a file and too large to be held.
+        stream_chunks, stream_together: In how many chunks time is cut then, and how many are in memory at once.
+        graphs: On a GPU, record each domain's step as a CUDA graph; documents, whose number varies, keep a domain from it.
+        prefetch: Batches are gathered by a thread while the one before trains.
         threads: Threads of training; part of the result, since sums are split by them. Steps are short: on cores shared with
             other processes two threads are several times slower than one.
     """
@@ -48,15 +69,27 @@ class ModelConfig:
     temporal_hidden: int = 32
     patch: int = 3
     patches: int = 4
+    time_attention: TimeAttention = "newest"
+    attention: SpaceAttention = "hubs"
+    full_nodes: int = 1024
+    heads: int = 4
+    spatial_transformer: bool = False
+    mix_tokens: bool = False
     blocks: int = 3
     expansion: int = 2
     hubs: int = 16
     hops: int = 2
     levels: int = 2
     modalities: bool = True
+    blind: str = ""
     summary_hidden: int = 32
     summary_tokens: int = 4
     summary_context: int = 12
+    grid_tokens: int = 16
+    future_hidden: int = 8
+    text_rows: int = 4096
+    text_width: int = 16
+    text_documents: int = 512
     dropout: float = 0.0
     modality_dropout: float = 0.2
     epochs: int = 8
@@ -75,12 +108,24 @@ class ModelConfig:
     quantile_share: float = 0.125
     validation_windows: int = 256
     precision: Precision = "auto"
+    members: int = 1
+    device: Device = "auto"
+    memory: Memory = "auto"
+    stream_chunks: int = 64
+    stream_together: int = 8
+    graphs: bool = True
+    prefetch: bool = True
     threads: int = 1
 
     @cached_property
     def digest(self) -> str:
         """sha256 over every choice."""
         return digest_json(self.as_json())
+
+    @property
+    def blinded(self) -> tuple[str, ...]:
+        """The names in `blind`."""
+        return tuple(name.strip() for name in self.blind.split(",") if name.strip())
 
     def as_json(self) -> dict[str, Any]:
         """Every choice by name."""
@@ -105,13 +150,33 @@ def with_options(config: ModelConfig, options: Mapping[str, object]) -> ModelCon
             hint = f"did you mean '{close[0]}'? " if close else ""
             raise ConfigError(asked=f"model option '{key}'", found="no such option", mend=f"{hint}allowed: {', '.join(known)}")
         changes[key] = _parsed(key, value, hints[key])
-    return replace(config, **changes)
+    return _consistent(replace(config, **changes))
+
+
+def _consistent(config: ModelConfig) -> ModelConfig:
+    """Refuse widths that the heads of full attention do not divide."""
+    asking = {
+        "hidden": config.attention == "full",
+        "temporal_hidden": config.time_attention == "full",
+        "summary_hidden": config.mix_tokens,
+    }
+    for name, asked in asking.items():
+        width = getattr(config, name)
+        if asked and width % config.heads:
+            raise ConfigError(
+                asked=f"model option {name} = {width} with heads = {config.heads}",
+                found="heads that do not divide it",
+                mend=f"give a multiple of {config.heads}, such as {-(-width // config.heads) * config.heads}",
+            )
+    return config
 
 
 def _parsed(key: str, value: object, kind: Any) -> Any:
     if get_origin(kind) is Literal:
         return _allowed(key, value, value in get_args(kind), f"one of {', '.join(get_args(kind))}")
     text = str(value).strip()
+    if kind is str:
+        return text
     if kind is bool:
         _allowed(key, value, text.lower() in ("true", "false"), "true or false")
         return text.lower() == "true"
@@ -123,7 +188,7 @@ def _parsed(key: str, value: object, kind: Any) -> Any:
         return _allowed(
             key, number, 0 <= number < 1 or (number == 1 and key in ("quantile_share", "quantile_weight")), "at least 0, below 1"
         )
-    least = 0 if key in ("epochs", "blocks", "hops", "hubs", "levels") else 1 if kind is int else 0
+    least = 0 if key in ("epochs", "blocks", "hops", "hubs", "levels", "grid_tokens") else 1 if kind is int else 0
     return _allowed(
         key, number, least <= number < 1e9 and (kind is int or number > 0), f"{'above' if kind is float else 'at least'} {least}"
     )

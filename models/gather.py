@@ -1,12 +1,13 @@
 """Batches of windows, gathered from resident arrays into reused buffers.
 
-Shape suffixes: B window, C context step, L lead, J coarse mean, K history summary, N node, V variable.
+Shape suffixes: B window, C context step, L lead, J coarse mean, K history summary, N node, V variable, F forecast variable,
+X channel.
 """
 
 from __future__ import annotations
 
+import copy
 import warnings
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,60 +15,24 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.contracts.windows import DomainWindows
+from models.batch import OLDEST_RUN, Batch, Context, anchor_of, base_of, context_of, unit_of
+from models.documents import spans
+from pipeline.contracts.windows import DomainWindows, Future
 
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Context:
-    """The newest steps of a domain as known at each issue time; 0 where not seen.
-
-    Attributes:
-        x_BCNV, seen_BCNV: Scaled values and whether the window may see them.
-        last_BNV, has_BNV: Newest seen value (0 where there is none), and whether there is one.
-        age_BNV: Steps from that value to the issue time, at most the context's length + 1.
-    """
-
-    x_BCNV: Tensor
-    seen_BCNV: Tensor
-    last_BNV: Tensor
-    has_BNV: Tensor
-    age_BNV: Tensor
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Batch:
-    """Windows of the leading domain: what they see and what came. Valid until the next batch is gathered.
-
-    Attributes:
-        anchor_BLNV: What an untrained model says: newest seen value (else the newest coarse mean, else the node's usual
-            value), or a history summary where the variable is anchored there and has one.
-        unit_BNV: The size of a change of 1: 1, or |newest value| * relative for relative variables (0 where unknown).
-        time_of_day_B, day_of_week_B: Slots of the first target step.
-        y_BLNV, good_BLNV: Scaled targets (0 where not good) and their mask.
-    """
-
-    context: Context
-    history_BLNVK: Tensor
-    history_good_BLNVK: Tensor
-    coarse_BJNV: Tensor
-    coarse_good_BJNV: Tensor
-    base_BNV: Tensor
-    anchor_BLNV: Tensor
-    unit_BNV: Tensor
-    time_of_day_B: Tensor
-    day_of_week_B: Tensor
-    issue_time_B: Tensor
-    y_BLNV: Tensor
-    good_BLNV: Tensor
+CPU = torch.device("cpu")
+_STEPS = 4096
 
 
 def usual_values(domain: DomainWindows) -> NDArray[np.float32]:
     """(N, V) scaled mean of each node over the training fold's context; the variable's mean where a node has none."""
     train = domain.windows_of("train")
     stop = int(domain.end_W[train[-1]]) + 1 if len(train) else 0
-    good = domain.good_TNV[:stop]
-    count = good.sum(0)
-    total = np.where(good, domain.values_TNV[:stop], 0).sum(0, dtype=np.float64)
+    shape = domain.values_TNV.shape[1:]
+    count, total = np.zeros(shape, np.int64), np.zeros(shape)
+    for start in range(0, stop, _STEPS):
+        good = domain.good_TNV[start : min(start + _STEPS, stop)]
+        count += good.sum(0)
+        total += np.where(good, domain.values_TNV[start : min(start + _STEPS, stop)], 0).sum(0, dtype=np.float64)
     overall = total.sum(0) / np.maximum(count.sum(0), 1)
     usual: NDArray[np.float32] = np.where(count > 0, total / np.maximum(count, 1), overall).astype(np.float32)
     return usual
@@ -86,26 +51,43 @@ class Gatherer:
     Args:
         domain: The domain's arrays.
         usual_NV: Scaled values for nodes of which a window sees nothing at all.
+        device: Where the arrays lie and the batches are made.
     """
 
-    def __init__(self, domain: DomainWindows, usual_NV: NDArray[np.float32]) -> None:
-        self.domain = domain
+    def __init__(self, domain: DomainWindows, usual_NV: NDArray[np.float32], device: torch.device = CPU) -> None:
+        self.domain, self.device = domain, device
         self._n, self._v = len(domain.node_ids), len(domain.variables)
-        self._usual_NV = tensor(usual_NV)
-        self._relative_NV = tensor(domain.scaler.relative_NV)
-        self._valid_time = tensor(domain.valid_time_T)
-        self._flat = {
-            "value": tensor(domain.values_TNV).flatten(1),
-            "good": tensor(domain.good_TNV).flatten(1),
-            "latency": tensor(domain.latency_TNV).flatten(1),
-            "history": tensor(domain.history_TNVK).flatten(1),
-            "history_good": tensor(domain.history_good_TNVK).flatten(1),
-            "coarse": tensor(domain.coarse_TNV).flatten(1),
-            "coarse_good": tensor(domain.coarse_good_TNV).flatten(1),
+        self._usual_NV, self.usual_NV = self._put(usual_NV), usual_NV
+        self._relative_NV = self._put(domain.scaler.relative_NV)
+        self._valid_time = self._put(domain.valid_time_T)
+        arrays = {
+            "value": domain.values_TNV,
+            "good": domain.good_TNV,
+            "latency": domain.latency_TNV,
+            "history": domain.history_TNVK,
+            "history_good": domain.history_good_TNVK,
+            "coarse": domain.coarse_TNV,
+            "coarse_good": domain.coarse_good_TNV,
         }
-        self._end, self._issue = tensor(domain.end_W).long(), tensor(domain.issue_time_W)
-        self._time_of_day, self._day_of_week = tensor(domain.time_of_day_T).long(), tensor(domain.day_of_week_T).long()
+        self._flat = {name: self._put(array).flatten(1) for name, array in arrays.items()}
+        if domain.future is not None:
+            f = domain.future
+            self._flat |= {
+                "ahead": self._put(f.values_IHNF).flatten(0, 1).flatten(1),
+                "ahead_good": self._put(f.good_IHNF).flatten(0, 1).flatten(1),
+            }
+        self._end, self._issue = self._put(domain.end_W).long(), self._put(domain.issue_time_W)
+        self._time_of_day, self._day_of_week = self._put(domain.time_of_day_T).long(), self._put(domain.day_of_week_T).long()
         self._buffers: dict[str, Tensor] = {}
+
+    def twin(self) -> Gatherer:
+        """A gatherer of the same arrays with buffers of its own, so that two batches are valid at once."""
+        other = copy.copy(self)
+        other._buffers = {}
+        return other
+
+    def _put(self, array: NDArray[Any]) -> Tensor:
+        return tensor(array).to(self.device)
 
     def context_at(self, issue_time_B: Tensor, steps: int) -> Context:
         """The newest `steps` steps at or before each issue time, as another domain sees them."""
@@ -114,13 +96,14 @@ class Gatherer:
 
     def batch(self, index_W: NDArray[np.int64]) -> Batch:
         """The windows of these indices."""
-        index = tensor(np.asarray(index_W, np.int64))
+        index_W = np.asarray(index_W, np.int64)
+        index = self._put(index_W)
         end, issue = self._end[index], self._issue[index]
         d = self.domain
         context = self._context(end, issue, d.context, "own")
-        target = (end[:, None] + torch.arange(1, d.horizon + 1)).clamp(max=len(self._valid_time) - 1)
+        target = (end[:, None] + self._count(1, d.horizon + 1)).clamp(max=len(self._valid_time) - 1)
         shape = (len(index), d.horizon, self._n, self._v)
-        past = end[:, None] - d.coarse_steps * torch.arange(d.coarse_count)
+        past = end[:, None] - d.coarse_steps * self._count(0, d.coarse_count)
         inside = (past >= 0)[:, :, None, None]
         coarse_shape = (len(index), d.coarse_count, self._n, self._v)
         coarse_good = self._take("coarse_good", past.clamp(min=0), "own").view(coarse_shape) & inside
@@ -128,7 +111,8 @@ class Gatherer:
         good = self._take("good", target, "own").view(shape)
         coarse = self._take("coarse", past.clamp(min=0), "own").view(coarse_shape).masked_fill_(~coarse_good, 0)
         history = self._take("history", target, "own").view(*shape, -1).masked_fill_(~history_good, 0)
-        base = self._base(context, coarse, coarse_good)
+        base = base_of(context, coarse, coarse_good, self._usual_NV)
+        ahead, ahead_B = (None, None) if d.future is None else self._ahead(d.future, index_W, end, issue)
         return Batch(
             context=context,
             history_BLNVK=history,
@@ -136,17 +120,39 @@ class Gatherer:
             coarse_BJNV=coarse,
             coarse_good_BJNV=coarse_good,
             base_BNV=base,
-            anchor_BLNV=self._anchor(base, history, history_good),
-            unit_BNV=torch.where(self._relative_NV > 0, base.abs() * self._relative_NV, 1.0),
+            anchor_BLNV=anchor_of(base, history, history_good, d.anchor_V.tolist()),
+            unit_BNV=unit_of(base, self._relative_NV),
             time_of_day_B=self._time_of_day[target[:, 0]],
             day_of_week_B=self._day_of_week[target[:, 0]],
             issue_time_B=issue,
             y_BLNV=self._take("value", target, "target").view(shape).masked_fill_(~good, 0),
             good_BLNV=good,
+            ahead_BNLX=ahead,
+            ahead_B=ahead_B,
         )
 
+    def _count(self, start: int, stop: int) -> Tensor:
+        return torch.arange(start, stop, device=self.device)
+
+    def _ahead(self, future: Future, index_W: NDArray[np.int64], end: Tensor, issue: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, N, L, X), and (B,) whether any of it is there; a run that was not known at the issue time counts as absent."""
+        runs, length = future.values_IHNF.shape[:2]
+        b, leads, f = len(end), self.domain.horizon, len(future.variables)
+        run = future.run_W[index_W].astype(np.int64)
+        if not runs * length:
+            return self._usual_NV.new_zeros(b, self._n, leads, 2 * f + 1), torch.zeros(b, dtype=torch.bool, device=self.device)
+        known = self._put((run >= 0) & (future.available_time_I[run] <= self.domain.issue_time_W[index_W]))
+        lead = end[:, None] + self._count(1, leads + 1) - self._put(future.first_step_I[run].astype(np.int64))[:, None]
+        inside = known[:, None] & (lead >= 0) & (lead < length)
+        place = self._put(run.clip(0))[:, None] * length + lead.clamp(0, length - 1)
+        good = self._take("ahead_good", place, "own").view(b, leads, self._n, f) & inside[:, :, None, None]
+        x = self._take("ahead", place, "own").view(b, leads, self._n, f).masked_fill_(~good, 0)
+        age = (issue - self._put(future.init_time_I[run])).float() / (self.domain.step_seconds * leads)
+        age = torch.where(known, age.clamp(0, OLDEST_RUN), OLDEST_RUN)[:, None, None, None].expand(b, leads, self._n, 1)
+        return torch.cat([x, good.float(), age], -1).transpose(1, 2), good.flatten(1).any(1)
+
     def _context(self, end: Tensor, issue: Tensor, steps: int, use: str) -> Context:
-        step = end[:, None] + torch.arange(1 - steps, 1)
+        step = end[:, None] + self._count(1 - steps, 1)
         shape = (len(end), steps, self._n, self._v)
         inside = step.clamp(min=0)
         room = torch.where(step >= 0, issue[:, None] - self._valid_time[inside], -1).clamp(max=2**31 - 2).int()
@@ -154,59 +160,29 @@ class Gatherer:
         x = self._take("value", inside, use).view(shape)
         self._patch(issue, step[:, 0], x, seen)
         x.masked_fill_(~seen, 0)
-        newest = (seen * torch.arange(1, steps + 1, dtype=torch.int16)[:, None, None]).amax(1).long()
-        has = newest > 0
-        place = (newest - 1).clamp(min=0)
-        last = x.gather(1, place[:, None])[:, 0]
-        seconds = issue[:, None] - self._valid_time[inside]
-        age = seconds.gather(1, place.flatten(1)).view_as(place).float() / self.domain.step_seconds
-        return Context(
-            x_BCNV=x,
-            seen_BCNV=seen,
-            last_BNV=last,
-            has_BNV=has,
-            age_BNV=torch.where(has, age, float(steps + 1)).clamp(max=float(steps + 1)),
-        )
+        return context_of(x, seen, issue[:, None] - self._valid_time[inside], self.domain.step_seconds)
 
     def _patch(self, issue: Tensor, first: Tensor, x: Tensor, seen: Tensor) -> None:
         """Show each window what it saw of cells that were revised after its issue time."""
         d = self.domain
         if not len(d.patch_step):
             return
-        low = first.numpy()
-        start, stop = (d.patch_start_T[np.maximum(s, 0)] for s in (low, low + x.shape[1]))
-        window = np.repeat(np.arange(len(low)), stop - start)
-        record = np.arange(len(window)) + np.repeat(start - np.cumsum(stop - start) + (stop - start), stop - start)
-        asked = issue.numpy()[window]
+        low = first.cpu().numpy()
+        window, record = spans(*(d.patch_start_T[np.maximum(s, 0)] for s in (low, low + x.shape[1])))
+        asked = issue.cpu().numpy()[window]
         shown = (d.patch_known_time[record] <= asked) & (asked < d.patch_gone_time[record])
         record, window = record[shown], window[shown]
         place = d.patch_step[record] - low[window]
-        where = tuple(torch.from_numpy(a.astype(np.int64)) for a in (window, place, d.patch_node[record], d.patch_variable[record]))
-        x[where] = torch.from_numpy(d.patch_value[record])
+        where = tuple(self._put(a.astype(np.int64)) for a in (window, place, d.patch_node[record], d.patch_variable[record]))
+        x[where] = self._put(d.patch_value[record])
         seen[where] = True
-
-    def _base(self, context: Context, coarse: Tensor, coarse_good: Tensor) -> Tensor:
-        base = self._usual_NV.expand_as(context.last_BNV)
-        for j in reversed(range(coarse.shape[1])):
-            base = torch.where(coarse_good[:, j], coarse[:, j], base)
-        return torch.where(context.has_BNV, context.last_BNV, base)
-
-    def _anchor(self, base: Tensor, history: Tensor, history_good: Tensor) -> Tensor:
-        anchor = base[:, None].expand(-1, self.domain.horizon, -1, -1)
-        if (self.domain.anchor_V < 0).all():
-            return anchor
-        anchor = anchor.clone()
-        for v, k in enumerate(self.domain.anchor_V):
-            if k >= 0:
-                anchor[..., v] = torch.where(history_good[..., v, k], history[..., v, k], anchor[..., v])
-        return anchor
 
     def _take(self, name: str, step: Tensor, use: str) -> Tensor:
         source, key = self._flat[name], f"{use} {name}"
         rows, width = step.numel(), source.shape[1]
         buffer = self._buffers.get(key)
         if buffer is None or buffer.numel() < rows * width:
-            buffer = self._buffers[key] = torch.empty(rows * width, dtype=source.dtype)
+            buffer = self._buffers[key] = torch.empty(rows * width, dtype=source.dtype, device=self.device)
         taken = buffer[: rows * width].view(rows, width)
         torch.index_select(source, 0, step.flatten(), out=taken)
         return taken

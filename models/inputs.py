@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from models.gather import Batch, Context
+from models.batch import Batch, Context
 
 _LARGEST = 30.0
 """Scaled inputs beyond this are cut: no single reading may carry a forecast away."""
@@ -66,11 +66,12 @@ def feature_count(context: int, horizon: int, variables: int, coarse: int, histo
 
 def joined(parts: Sequence[Tensor], dim: int) -> Tensor:
     """Inputs put together in the precision of the matrix products that will read them, in one copy."""
-    low = torch.is_autocast_enabled("cpu")
+    device = parts[0].device
+    low = torch.is_autocast_enabled(device.type)
     sizes = [p.shape[dim] for p in parts]
     shape = list(parts[0].shape)
     shape[dim] = sum(sizes)
-    whole = torch.empty(shape, dtype=torch.get_autocast_dtype("cpu") if low else torch.float32)
+    whole = torch.empty(shape, dtype=torch.get_autocast_dtype(device.type) if low else torch.float32, device=device)
     for part, place in zip(parts, torch.split(whole, sizes, dim), strict=True):
         place.copy_(part)
     return whole

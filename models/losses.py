@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from models.joint import Change, quantiles
-from pipeline.contracts.forecasts import QUANTILES
 
 
 def target_change(y: Tensor, good: Tensor, anchor: Tensor, unit_BNV: Tensor) -> tuple[Tensor, Tensor]:
@@ -18,25 +17,30 @@ def target_change(y: Tensor, good: Tensor, anchor: Tensor, unit_BNV: Tensor) -> 
     return ((y - anchor) / unit_BNV[:, None].clamp(min=1e-12)).masked_fill(~usable, 0), usable
 
 
-def masked_mean(error_BLNV: Tensor, usable_BLNV: Tensor, weight_V: Tensor) -> Tensor:
-    """Weighted mean over variables of each one's mean over its usable cells; 0 where there is none."""
-    mask = usable_BLNV.to(error_BLNV.dtype)
-    per_V = (error_BLNV * mask).sum((0, 1, 2)) / mask.sum((0, 1, 2)).clamp(min=1)
+def masked_mean(error_BLNV: Tensor, usable_BLNV: Tensor, cells_V: Tensor, weight_V: Tensor) -> Tensor:
+    """Weighted mean over variables of each one's mean over its usable cells; 0 where there is none.
+
+    Args:
+        error_BLNV: Errors of these windows.
+        usable_BLNV: Which of them count.
+        cells_V: How many count, in these windows and in those of other processes.
+        weight_V: Of the variables.
+    """
+    per_V = (error_BLNV * usable_BLNV.to(error_BLNV.dtype)).sum((0, 1, 2)) / cells_V.clamp(min=1)
     return (per_V * weight_V).sum() / weight_V.sum().clamp(min=1e-12)
 
 
-def absolute(change: Change, came: Tensor, usable: Tensor, weight_V: Tensor) -> Tensor:
+def absolute(change: Change, came: Tensor, usable: Tensor, cells_V: Tensor, weight_V: Tensor) -> Tensor:
     """Mean absolute error of the median."""
-    return masked_mean((change.median_BLNV - came).abs(), usable, weight_V)
+    return masked_mean((change.median_BLNV - came).abs(), usable, cells_V, weight_V)
 
 
-def pinball(change: Change, came: Tensor, usable: Tensor, weight_V: Tensor) -> Tensor:
+def pinball(change: Change, came: Tensor, usable: Tensor, cells_V: Tensor, weight_V: Tensor, level_Q: Tensor) -> Tensor:
     """Mean pinball loss of all quantiles around the median, which it leaves alone, on the windows that have a spread."""
     if change.spread_BLNVQ is None:
         return came.new_zeros(())
     count = len(change.spread_BLNVQ)
     q = quantiles(change.median_BLNV[:count].detach(), change.spread_BLNVQ)
-    level = torch.tensor(QUANTILES)
     error = came[:count, ..., None] - q
-    loss = torch.maximum(level * error, (level - 1) * error).mean(-1)
-    return masked_mean(loss, usable[:count], weight_V)
+    loss = torch.maximum(level_Q * error, (level_Q - 1) * error).mean(-1)
+    return masked_mean(loss, usable[:count], cells_V, weight_V)

@@ -23,7 +23,7 @@ class Prediction:
         quantiles_BLNVQ: float32, non-decreasing along Q, within the variable's bounds, no NaN.
         split_BLNVP: float32; along P they add up to the median before clipping to the bounds. P is 0 long where the
             split was not asked for.
-        parts: Names of P: anchor, series, space, then one per other domain.
+        parts: Names of P: anchor, series, space, then one per modality: `future`, other domains, `text_STREAM`.
     """
 
     quantiles_BLNVQ: NDArray[np.float32]

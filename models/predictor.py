@@ -5,99 +5,170 @@ Shape suffixes: B window, L lead, N node, V target variable, Q quantile, P part.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from models.config import ModelConfig
-from models.gather import Gatherer
-from models.joint import JointModel, quantiles
+from models.feeds import Feeds
+from models.joint import Change, JointModel
+from models.look import Look, attention, patch_ends, watching
 from models.prediction import Prediction, bounded, physical
-from models.shapes import DomainShape, check_same
-from models.training.loop import gathered, reproducible
+from models.shapes import DomainShape, TextShape, check_same, check_same_texts
+from models.training.runtime import reproducible
+from pipeline.contracts.forecasts import MEDIAN, PARTS
 from pipeline.contracts.windows import Scaler, WindowSet
 from pipeline.errors import ContractError
 
 _ROWS = 16384
 
 
-class JointPredictor:
-    """The joint model's Predictor: float32, one model per domain at its best epoch."""
+def mean_of(tensors: list[Tensor]) -> Tensor:
+    """The mean of equal shapes; the tensor itself where it is alone."""
+    return tensors[0] if len(tensors) == 1 else torch.stack(tensors).mean(0)
 
-    def __init__(self, models: dict[str, JointModel], shapes: dict[str, DomainShape], config: ModelConfig) -> None:
-        self._models, self._shapes, self._config = models, shapes, config
-        self._windows: WindowSet | None = None
-        self._gatherers: dict[str, Gatherer] = {}
+
+def together(changes: list[Change]) -> Change:
+    """The mean change of several members: the mean of each quantile and of each part, which still add up."""
+    if len(changes) == 1:
+        return changes[0]
+    spreads = [c.spread_BLNVQ for c in changes if c.spread_BLNVQ is not None]
+    return Change(
+        median_BLNV=mean_of([c.median_BLNV for c in changes]),
+        parts=[
+            mean_of([torch.broadcast_to(p, c.median_BLNV.shape) for p, c in zip(part, changes, strict=True)])
+            for part in zip(*(c.parts for c in changes), strict=True)
+        ],
+        spread_BLNVQ=mean_of(spreads) if spreads else None,
+    )
+
+
+class JointPredictor:
+    """The joint model's Predictor: float32, one model per domain and member at the domain's best epoch.
+
+    What several members forecast is the mean of theirs, quantile by quantile and part by part.
+    """
+
+    def __init__(
+        self, models: dict[str, list[JointModel]], shapes: dict[str, DomainShape], texts: dict[str, TextShape], config: ModelConfig
+    ) -> None:
+        self._models, self._shapes, self._texts, self._config = models, shapes, texts, config
+        self._feeds: Feeds | None = None
 
     @property
     def scalers(self) -> dict[str, Scaler]:
         """Per domain the scale of training."""
         return {domain: shape.scaler for domain, shape in self._shapes.items()}
 
-    def predict(self, windows: WindowSet, domain: str, index_W: NDArray[np.int64], *, split: bool = True) -> Prediction:
+    def modalities(self, domain: str) -> tuple[str, ...]:
+        """What a domain's forecasts are told beside its own series and space, in the order of its parts."""
+        return self._models[domain][0].modalities(domain)
+
+    def predict(
+        self, windows: WindowSet, domain: str, index_W: NDArray[np.int64], *, split: bool = True, without: Collection[str] = ()
+    ) -> Prediction:
         """Forecasts of these windows of one domain; see `Predictor`. One window alone gives the same bits on any number of cores.
 
+        Args:
+            windows: The arrays.
+            domain: The domain.
+            index_W: Its windows.
+            split: Whether to split the median.
+            without: Modalities that are switched off, as in an outage.
+
         Raises:
-            ContractError: The model does not forecast that domain, or the windows are not those it was trained for.
+            ContractError: The model does not forecast that domain or has no such modality, or the windows are not those
+                it was trained for.
         """
         if domain not in self._models:
             raise ContractError(
                 asked=f"forecast of domain '{domain}'", found=f"a model of {sorted(self._models)}", mend="train again with that domain"
             )
-        model, gatherers = self._models[domain], self._gatherers_of(windows)
+        members, feeds = self._models[domain], self._feeds_of(windows)
+        for name in without:
+            if name not in self.modalities(domain):
+                known = ", ".join(self.modalities(domain)) or "none"
+                raise ContractError(
+                    asked=f"forecast without modality '{name}'", found=f"a model that is told: {known}", mend="name one of them"
+                )
         size = max(1, _ROWS // len(self._shapes[domain].node_ids))
         chunks = []
         with torch.inference_mode(), reproducible(1 if len(index_W) == 1 else torch.get_num_threads()):
             for start in range(0, max(len(index_W), 1), size):
-                chunks.append(self._chunk(model, gatherers, windows, domain, np.asarray(index_W[start : start + size], np.int64), split))
+                chunks.append(self._chunk(members, feeds, domain, np.asarray(index_W[start : start + size], np.int64), split, without))
         return Prediction(
             quantiles_BLNVQ=np.concatenate([c.quantiles_BLNVQ for c in chunks]),
             split_BLNVP=np.concatenate([c.split_BLNVP for c in chunks]),
             parts=chunks[0].parts,
         )
 
+    def look(self, windows: WindowSet, domain: str, index_W: NDArray[np.int64]) -> Look:
+        """What the forecasts of a few windows rest on: attention (of the first member), and what each absence would change.
+
+        Raises:
+            ContractError: As `predict`.
+        """
+        told = self.modalities(domain) if domain in self._models else ()
+        median = self.predict(windows, domain, index_W, split=False).quantiles_BLNVQ[..., MEDIAN]
+        occlusion = {
+            k: self.predict(windows, domain, index_W, split=False, without=(k,)).quantiles_BLNVQ[..., MEDIAN] - median for k in told
+        }
+        model, index = self._models[domain][0], np.asarray(index_W, np.int64)
+        with torch.inference_mode(), watching(model, domain) as found:
+            batch, around = self._feeds_of(windows).batch(model, domain, index)
+            model(domain, batch, around, {}, parts=False, spread_windows=0)
+            fields = attention(found, model, domain, len(index), len(self._shapes[domain].node_ids))
+        return Look(occlusion=occlusion, step_seconds_P=patch_ends(model, domain), **fields)
+
     def explain(self) -> dict[str, Any]:
-        """Per domain: alpha per node, beta per node and lead, w of x_fuse per other domain, w of y per other domain and lead."""
+        """Per domain: alpha per node, beta per node and lead, w of x_fuse per modality, w of y per modality and lead."""
         found = {}
-        for domain, model in self._models.items():
-            fusion, others = model.fusion(domain), model.others(domain)
+        for domain, members in self._models.items():
+            fusions, modalities = [model.net(domain).fusion for model in members], self.modalities(domain)
+            w_x, w_y = (mean_of([getattr(f, name).detach() for f in fusions]).tolist() for name in ("w_x", "w_y"))
             found[domain] = {
                 "node_ids": list(self._shapes[domain].node_ids),
-                "alpha": fusion.alpha_logit.sigmoid().tolist(),
-                "beta": fusion.beta_logit.sigmoid().tolist(),
-                "w_x": dict(zip(others, fusion.w_x.tolist(), strict=True)),
-                "w_y": dict(zip(others, fusion.w_y.tolist(), strict=True)),
+                "step_seconds": self._shapes[domain].step_seconds,
+                "alpha": mean_of([f.alpha_logit.detach().sigmoid() for f in fusions]).tolist(),
+                "beta": mean_of([f.beta_logit.detach().sigmoid() for f in fusions]).tolist(),
+                "w_x": dict(zip(modalities, w_x, strict=True)),
+                "w_y": dict(zip(modalities, w_y, strict=True)),
             }
         return found
 
-    def _gatherers_of(self, windows: WindowSet) -> dict[str, Gatherer]:
-        if self._windows is not windows:
+    def _feeds_of(self, windows: WindowSet) -> Feeds:
+        if self._feeds is None or self._feeds.windows is not windows:
             for name, shape in self._shapes.items():
                 if name in windows.domains:
                     check_same(shape, windows.domains[name])
-            present = [n for n in self._shapes if n in windows.domains]
-            self._gatherers = {n: Gatherer(windows.domains[n], self._shapes[n].usual_NV) for n in present}
-            self._windows = windows
-        return self._gatherers
+            for name, texts in self._texts.items():
+                if name in windows.texts:
+                    check_same_texts(name, texts, windows.texts[name])
+            self._feeds = Feeds(windows, self._shapes, self._texts, self._config)
+        return self._feeds
 
     def _chunk(
-        self, model: JointModel, gatherers: dict[str, Gatherer], windows: WindowSet, domain: str, index_W: NDArray[np.int64], split: bool
+        self, members: list[JointModel], feeds: Feeds, domain: str, index_W: NDArray[np.int64], split: bool, without: Collection[str]
     ) -> Prediction:
-        batch, contexts = gathered(model, gatherers, domain, index_W)
-        change = model(domain, batch, contexts, {}, parts=split, spread_windows=len(index_W))
+        windows = feeds.windows.domains[domain]
+        batch, around = feeds.batch(members[0], domain, index_W)
+        off = {k: torch.zeros(len(index_W), dtype=torch.bool) for k in without}
+        change = together([m(domain, batch, around, off, parts=split, spread_windows=len(index_W)) for m in members])
         v = list(self._shapes[domain].targets)
         unit = batch.unit_BNV[:, None][..., v]
-        anchor = physical(windows.domains[domain], batch.anchor_BLNV[..., v, None].numpy(), True)
+        anchor = physical(windows, batch.anchor_BLNV[..., v, None].numpy(), True)
         parts = [(p * unit).numpy() for p in (change.parts if split else [change.median_BLNV])]
-        changes = physical(windows.domains[domain], np.stack([np.broadcast_to(p, anchor.shape[:-1]) for p in parts], -1), False)
+        changes = physical(windows, np.stack([np.broadcast_to(p, anchor.shape[:-1]) for p in parts], -1), False)
         terms = np.concatenate([anchor, changes], -1)
         median = terms.sum(-1, dtype=np.float64).astype(np.float32)
-        away = quantiles(torch.zeros_like(change.median_BLNV), change.spread_BLNVQ) * unit[..., None]
-        q = median[..., None] + physical(windows.domains[domain], away.numpy(), False)
+        away = change.away() * unit[..., None]
+        q = median[..., None] + physical(windows, away.numpy(), False)
         return Prediction(
-            quantiles_BLNVQ=bounded(windows.domains[domain], q),
+            quantiles_BLNVQ=bounded(windows, q),
             split_BLNVP=terms if split else np.zeros((*median.shape, 0), np.float32),
-            parts=("anchor", "series", "space", *model.others(domain)) if split else (),
+            parts=(*PARTS, *members[0].modalities(domain)) if split else (),
         )

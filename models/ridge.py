@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.gather import Batch, Gatherer
+from models.batch import Batch
+from models.gather import Gatherer
+from models.points import batches
 
 Array = NDArray[Any]
 
 _CELLS = 600_000
-_ROWS = 16384
 _RIDGE = 1e-3
 
 
@@ -36,20 +37,17 @@ class Ridge:
     def fitted(gatherer: Gatherer, train: NDArray[np.int64]) -> Ridge:
         """The regression on the training fold: float64 normal equations, summed batch by batch."""
         domain = gatherer.domain
-        nodes, leads, variables = len(domain.node_ids), domain.horizon, len(domain.variables)
+        leads, variables = domain.horizon, len(domain.variables)
         size = 2 + domain.context + domain.coarse_count + len(domain.history_names)
         gram, right = np.zeros((leads, variables, size, size)), np.zeros((leads, variables, size))
-        chosen = train[np.unique(np.linspace(0, len(train) - 1, max(1, min(len(train), _CELLS // nodes))).astype(np.int64))]
-        step = max(1, _ROWS // nodes)
-        for start in range(0, len(chosen), step):
-            batch = gatherer.batch(chosen[start : start + step])
+        for _, batch in batches(gatherer, train, _CELLS):
             unit = np.maximum(batch.unit_BNV.numpy(), 1e-12)
             good = batch.good_BLNV.numpy() & (batch.unit_BNV.numpy() > 0)[:, None]
             change = np.where(good, (batch.y_BLNV.numpy() - batch.base_BNV.numpy()[:, None]) / unit[:, None], 0)
             for v in range(variables):
-                still = _still(gatherer, batch, v)
+                still = still_features(gatherer, batch, v)
                 for lead in range(leads):
-                    x = np.concatenate([still, _moving(batch, v, lead)], -1)[good[:, lead, :, v]].astype(np.float64)
+                    x = np.concatenate([still, moving_features(batch, v, lead)], -1)[good[:, lead, :, v]].astype(np.float64)
                     gram[lead, v] += x.T @ x
                     right[lead, v] += x.T @ change[:, lead, :, v][good[:, lead, :, v]]
         scale = np.einsum("lvff->lvf", gram)
@@ -61,11 +59,11 @@ class Ridge:
         result = np.empty(tuple(batch.y_BLNV.shape), np.float32)
         base, unit = batch.base_BNV.numpy(), batch.unit_BNV.numpy()
         for v in range(result.shape[-1]):
-            still = _still(gatherer, batch, v)
+            still = still_features(gatherer, batch, v)
             split = still.shape[-1]
             for lead in range(result.shape[1]):
                 weight = self.weight_LVF[lead, v]
-                change = still @ weight[:split] + _moving(batch, v, lead) @ weight[split:]
+                change = still @ weight[:split] + moving_features(batch, v, lead) @ weight[split:]
                 result[:, lead, :, v] = base[..., v] + change * unit[..., v]
         return result
 
@@ -74,7 +72,7 @@ class Ridge:
         return {"weight_LVF": self.weight_LVF}
 
 
-def _still(gatherer: Gatherer, batch: Batch, v: int) -> Array:
+def still_features(gatherer: Gatherer, batch: Batch, v: int) -> Array:
     """(B, N, F) features that are the same at every lead."""
     base, unit = batch.base_BNV.numpy()[..., v], np.maximum(batch.unit_BNV.numpy()[..., v], 1e-12)
     level = np.where(gatherer.domain.scaler.relative_NV[:, v] > 0, 0, base)
@@ -83,7 +81,7 @@ def _still(gatherer: Gatherer, batch: Batch, v: int) -> Array:
     return np.concatenate([np.ones_like(base)[..., None], level[..., None], context, coarse], -1)
 
 
-def _moving(batch: Batch, v: int, lead: int) -> Array:
+def moving_features(batch: Batch, v: int, lead: int) -> Array:
     """(B, N, K) features of one lead."""
     base, unit = batch.base_BNV.numpy()[..., v], np.maximum(batch.unit_BNV.numpy()[..., v], 1e-12)
     history, good = batch.history_BLNVK.numpy()[:, lead, :, v], batch.history_good_BLNVK.numpy()[:, lead, :, v]

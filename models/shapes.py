@@ -1,23 +1,28 @@
-"""DomainShape: what a model must know of a domain before it sees a window, and how it is kept and compared."""
+"""What a model must know of a domain, or of a stream of documents, before it sees a window; how it is kept and compared."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.contracts.windows import DomainWindows, Scaler
+from pipeline.contracts.windows import DomainWindows, Scaler, Texts
 from pipeline.errors import ContractError
 
-_ARRAYS = ("edges_2E", "edge_weight_E", "center_NV", "scale_NV", "relative_NV", "usual_NV")
+_ARRAYS = ("edges_2E", "edge_weight_E", "center_NV", "scale_NV", "relative_NV", "usual_NV", "position_N2", "future_2F")
+_LISTS = ("node_ids", "variables", "targets", "history_names", "anchor", "future")
 _PLAIN = ("context", "horizon", "step_seconds", "slots_per_day", "coarse_steps", "coarse_count")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class DomainShape:
-    """Sizes, names, scale and graph of one domain; `usual_NV` is each node's scaled mean on the training fold."""
+    """Sizes, names, scale and graph of one domain.
+
+    `usual_NV` is each node's scaled mean on the training fold; `future` are the variables that others forecast for it, and
+    `future_2F` their centers and scales.
+    """
 
     domain: str
     context: int
@@ -31,6 +36,7 @@ class DomainShape:
     targets: tuple[int, ...]
     history_names: tuple[str, ...]
     anchor: tuple[int, ...]
+    future: tuple[str, ...]
     grid_shape: tuple[int, int] | None
     edges_2E: NDArray[np.int32]
     edge_weight_E: NDArray[np.float32]
@@ -38,6 +44,8 @@ class DomainShape:
     scale_NV: NDArray[np.float32]
     relative_NV: NDArray[np.float32]
     usual_NV: NDArray[np.float32]
+    position_N2: NDArray[np.float32]
+    future_2F: NDArray[np.float32]
 
     @property
     def scaler(self) -> Scaler:
@@ -56,7 +64,7 @@ class DomainShape:
 
     def as_json(self) -> dict[str, Any]:
         """All but the arrays."""
-        plain = {name: getattr(self, name) for name in (*_PLAIN, "node_ids", "variables", "targets", "history_names", "anchor")}
+        plain = {name: getattr(self, name) for name in (*_PLAIN, *_LISTS)}
         return {k: list(v) if isinstance(v, tuple) else v for k, v in plain.items()} | {
             "grid_shape": None if self.grid_shape is None else list(self.grid_shape)
         }
@@ -76,6 +84,7 @@ def shape_of(domain: DomainWindows, usual_NV: NDArray[np.float32]) -> DomainShap
         targets=tuple(int(v) for v in domain.targets),
         history_names=tuple(domain.history_names),
         anchor=tuple(int(k) for k in domain.anchor_V),
+        future=() if domain.future is None else tuple(domain.future.variables),
         grid_shape=domain.grid_shape,
         edges_2E=domain.edges_2E,
         edge_weight_E=domain.edge_weight_E,
@@ -83,14 +92,20 @@ def shape_of(domain: DomainWindows, usual_NV: NDArray[np.float32]) -> DomainShap
         scale_NV=domain.scaler.scale_NV,
         relative_NV=domain.scaler.relative_NV,
         usual_NV=usual_NV,
+        position_N2=domain.position_N2,
+        future_2F=np.zeros((2, 0), np.float32) if domain.future is None else _scales(domain.future.scaler),
     )
+
+
+def _scales(scaler: Scaler) -> NDArray[np.float32]:
+    return np.concatenate([scaler.center_NV, scaler.scale_NV]).astype(np.float32)
 
 
 def shape_from(name: str, plain: dict[str, Any], arrays: dict[str, Any]) -> DomainShape:
     """The shape that was kept as JSON and arrays."""
     grid = plain["grid_shape"]
     sizes: dict[str, Any] = {key: plain[key] for key in _PLAIN}
-    lists: dict[str, Any] = {key: tuple(plain[key]) for key in ("node_ids", "variables", "targets", "history_names", "anchor")}
+    lists: dict[str, Any] = {key: tuple(plain[key]) for key in _LISTS}
     return DomainShape(
         domain=name,
         **sizes,
@@ -101,13 +116,15 @@ def shape_from(name: str, plain: dict[str, Any], arrays: dict[str, Any]) -> Doma
 
 
 def check_same(trained: DomainShape, windows: DomainWindows) -> None:
-    """Refuse windows that the model was not trained for.
+    """Refuse windows that the model was not trained for; forecasts by others may be absent.
 
     Raises:
         ContractError: They differ in a size, a name, a node or a scale.
     """
     given = shape_of(windows, trained.usual_NV)
     was, now = trained.as_json(), given.as_json()
+    if windows.future is None:
+        now["future"] = was["future"]
     for key, value in was.items():
         if now[key] != value:
             found = (
@@ -118,10 +135,41 @@ def check_same(trained: DomainShape, windows: DomainWindows) -> None:
                 found=f"windows with {key} = {found}",
                 mend="train again on this world, or give the world that the model was trained on",
             )
-    for part in ("center_NV", "scale_NV", "relative_NV"):
+    for part in ("center_NV", "scale_NV", "relative_NV", *(("future_2F",) if windows.future is not None else ())):
         if not np.array_equal(getattr(trained, part), getattr(given, part)):
             raise ContractError(
                 asked=f"forecast of domain '{trained.domain}'",
                 found=f"windows scaled with another {part}",
                 mend="build the windows with the scalers of the model (its `scalers`)",
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextShape:
+    """What a model knows of a stream of documents; its places may become more."""
+
+    reach: int
+    buckets: int
+
+    def as_json(self) -> dict[str, Any]:
+        """The shape by name."""
+        return asdict(self)
+
+
+def text_shape_of(texts: Texts) -> TextShape:
+    """The shape of a stream."""
+    return TextShape(reach=texts.reach, buckets=texts.buckets)
+
+
+def check_same_texts(name: str, trained: TextShape, given: Texts) -> None:
+    """Refuse documents that the model was not trained for.
+
+    Raises:
+        ContractError: They differ in reach or hash space.
+    """
+    if text_shape_of(given) != trained:
+        raise ContractError(
+            asked=f"forecast with the documents of '{name}'",
+            found=f"{text_shape_of(given)}, trained with {trained}",
+            mend="train again on this world, or give the world that the model was trained on",
+        )

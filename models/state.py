@@ -12,20 +12,22 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
-from models.shapes import DomainShape, shape_from
+from models.migration import SCHEMA, upgraded
+from models.shapes import DomainShape, TextShape, shape_from
 from pipeline.contracts.windows import WindowSet
 from pipeline.errors import ContractError
-
-SCHEMA = 1
-"""Version of the state and of its meta data."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Fitted:
-    """A fitted model: `state` is a safetensors file, `meta` is JSON-able; both together make a Predictor again."""
+    """A fitted model: `state` is a safetensors file, `meta` is JSON-able; both together make a Predictor again.
+
+    Of several processes that trained it together only the `first` should write it.
+    """
 
     state: bytes
     meta: dict[str, Any]
+    first: bool = True
 
 
 def pack(arrays: Mapping[str, NDArray[Any]]) -> bytes:
@@ -45,7 +47,7 @@ def unpack(state: bytes) -> dict[str, NDArray[Any]]:
         raise ContractError(asked="model state", found=f"no safetensors file: {error}", mend="fetch it again, or train again") from error
 
 
-def common_meta(kind: str, windows: WindowSet, shapes: Mapping[str, DomainShape]) -> dict[str, Any]:
+def common_meta(kind: str, windows: WindowSet, shapes: Mapping[str, DomainShape], texts: Mapping[str, TextShape]) -> dict[str, Any]:
     """What every fitted model says about itself."""
     return {
         "schema": SCHEMA,
@@ -55,6 +57,7 @@ def common_meta(kind: str, windows: WindowSet, shapes: Mapping[str, DomainShape]
         "snapshot": windows.snapshot,
         "window_digest": windows.digest,
         "domains": {name: shape.as_json() for name, shape in sorted(shapes.items())},
+        "texts": {name: shape.as_json() for name, shape in sorted(texts.items())},
     }
 
 
@@ -63,23 +66,39 @@ def shape_arrays(shapes: Mapping[str, DomainShape]) -> dict[str, NDArray[Any]]:
     return {f"shape/{name}/{key}": array for name, shape in shapes.items() for key, array in shape.arrays().items()}
 
 
-def read_shapes(meta: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], kind: str) -> dict[str, DomainShape]:
+def opened(state: bytes, meta: Mapping[str, Any], kind: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Meta data and arrays of a fitted model, as this version writes them.
+
+    Raises:
+        ContractError: It is of another kind, of a schema that this version does not know, or no state at all.
+    """
+    if meta.get("kind") != kind:
+        raise ContractError(
+            asked=f"model state of kind '{kind}'", found=f"kind '{meta.get('kind')}'", mend="give the files of the model that is meant"
+        )
+    return upgraded(meta, unpack(state))
+
+
+def read_shapes(meta: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> dict[str, DomainShape]:
     """The shapes of a fitted model.
 
     Raises:
-        ContractError: It is of another kind or schema, or something is missing.
+        ContractError: Something is missing.
     """
-    if meta.get("kind") != kind or meta.get("schema") != SCHEMA:
-        raise ContractError(
-            asked=f"model state of kind '{kind}', schema {SCHEMA}",
-            found=f"kind '{meta.get('kind')}', schema {meta.get('schema')}",
-            mend="train again with this version",
-        )
     found = {}
     for name, plain in meta["domains"].items():
-        prefix = f"shape/{name}/"
-        own = {key.removeprefix(prefix): array for key, array in arrays.items() if key.startswith(prefix)}
+        own = below(arrays, f"shape/{name}/")
         if not own:
             raise ContractError(asked=f"model state of domain '{name}'", found="incomplete", mend="fetch it again, or train again")
         found[name] = shape_from(name, plain, own)
     return found
+
+
+def read_texts(meta: Mapping[str, Any]) -> dict[str, TextShape]:
+    """The streams of documents that a fitted model knows."""
+    return {name: TextShape(**plain) for name, plain in meta["texts"].items()}
+
+
+def below(named: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """What has names with this prefix, by the rest of its name."""
+    return {name.removeprefix(prefix): value for name, value in named.items() if name.startswith(prefix)}

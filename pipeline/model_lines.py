@@ -25,7 +25,11 @@ def list_lines(content: Content) -> str:
     champion = content["champion"] or f"none yet; try: cubecast promote --world {world}"
     parts = [f"{world} as of {content['as_of']}: champion {champion}", models]
     if content["published"]:
-        parts.append(_table(("target", "published"), [(f"{v['domain']} {v['variable']}", v["published"]) for v in content["published"]]))
+        rows = [(f"{v['domain']} {v['variable']}", v["published"], v["model_id"]) for v in content["published"]]
+        parts.append(_table(("target", "published", "of model"), rows))
+    for proposal in content["proposals"]:
+        ways = f"cubecast models approve|reject {proposal['model_id']} --world {world} --reason TEXT"
+        parts.append(f"waiting until {proposal['expires']}: {proposal['model_id']}: {proposal['reason']}; {ways}")
     return "\n\n".join(parts + _history(content))
 
 
@@ -44,7 +48,34 @@ def show_lines(content: Content) -> str:
     for verdict in content["verdicts"]:
         reasons = "".join(f"\n  - {reason}" for reason in verdict["reasons"])
         parts.append(f"{verdict['domain']} {verdict['variable']}: {verdict['published']} is published{reasons}")
+    if content["decisions"]:
+        rows = [(d["as_of"], d["outcome"], d["champion"] or "-", d["decided"] or "-", d["reason"]) for d in content["decisions"]]
+        parts.append(_table(("decided as of", "outcome", "champion", "by a person", "reason"), rows))
     return "\n\n".join(parts + _history(content))
+
+
+def explain_lines(content: Content) -> str:
+    """Per domain the mixing weights: alpha's range over nodes, beta and w lead by lead."""
+    parts = [
+        f"model {content['model_id']} of {content['world']}",
+        "x_fuse = alpha x_seq + (1 - alpha) x_space + sum of w x_mod; y = beta y_seq + (1 - beta) y_space + sum of w y_mod",
+    ]
+    for name, found in content["domains"].items():
+        alpha = sorted(zip(found["alpha"], found["node_ids"], strict=True))
+        (low, lowest), (high, highest) = alpha[0], alpha[-1]
+        middle = alpha[len(alpha) // 2][0]
+        beta_by_lead = [sum(row) / len(row) for row in zip(*found["beta"], strict=True)]
+        shown = _some_leads(len(beta_by_lead))
+        titles = ("", "w of x", *(f"lead {lead + 1}" for lead in shown))
+        rows = [("beta, mean of nodes", "", *(_figure(beta_by_lead[lead]) for lead in shown))]
+        rows += [(f"w of {k}", _figure(found["w_x"][k]), *(_figure(w[lead]) for lead in shown)) for k, w in found["w_y"].items()]
+        parts.append(f"{name}: alpha {low:.3g} ({lowest}) to {high:.3g} ({highest}), median {middle:.3g}\n" + _table(titles, rows))
+    return "\n\n".join(parts)
+
+
+def _some_leads(count: int, most: int = 8) -> list[int]:
+    """All leads, or some of them evenly from the first to the last."""
+    return list(range(count)) if count <= most else [round(k * (count - 1) / (most - 1)) for k in range(most)]
 
 
 def compare_lines(content: Content) -> str:
@@ -62,6 +93,13 @@ def change_lines(content: Content) -> str:
     before = f" after {entry['previous']}" if entry["previous"] else ""
     done = "is the champion" if content["outcome"] == "done" else "is the champion already, nothing changed:"
     return f"{entry['model_id']} {done} from {entry['as_of']} on{before}, published for {joint} of {len(entry['verdicts'])} targets: {entry['reason']}"
+
+
+def rejection_lines(content: Content) -> str:
+    """What became of a proposal."""
+    decision = content["decision"]
+    stays = f"champion {decision['champion']} stays" if decision["champion"] else "there is no champion yet"
+    return f"{decision['model_id']}, proposed as of {decision['as_of']}, is rejected: {decision['reason']}; {stays}"
 
 
 def _history(content: Content) -> list[str]:

@@ -30,6 +30,7 @@ class Settings:
             on S3, unless CUBECAST_AIRFLOW_HOME names another.
         worlds: The worlds that Airflow schedules; empty for all there are.
         otlp: Address of an OpenTelemetry collector (OTLP over HTTP) that hears of each step, or None.
+        tensorboard: Folder for the curves of trainings, or None.
         tokens: What `cubecast serve` accepts; never shown.
         attempt: Which attempt of a scheduler's run this process is, `<run>:<number>`; None outside of one.
     """
@@ -42,13 +43,14 @@ class Settings:
     airflow_home: Path = Path(".airflow")
     worlds: tuple[str, ...] = ()
     otlp: str | None = None
+    tensorboard: Path | None = None
     tokens: tuple[str, ...] = field(default=(), repr=False)
     attempt: str | None = None
 
 
 def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """The settings that the environment gives: CUBECAST_STORE, CUBECAST_DATA, CUBECAST_DASK, CUBECAST_MEMORY, CUBECAST_WORLDS,
-    CUBECAST_AIRFLOW_HOME, OTEL_EXPORTER_OTLP_ENDPOINT, CUBECAST_TOKENS, CUBECAST_ATTEMPT.
+    CUBECAST_AIRFLOW_HOME, OTEL_EXPORTER_OTLP_ENDPOINT, CUBECAST_TENSORBOARD, CUBECAST_TOKENS, CUBECAST_ATTEMPT.
 
     Raises:
         ConfigError: CUBECAST_MEMORY is no size.
@@ -66,6 +68,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         airflow_home=Path(env.get("CUBECAST_AIRFLOW_HOME") or (f"{store}/airflow" if local else ".airflow")).resolve(),
         worlds=tuple(name for name in env.get("CUBECAST_WORLDS", "").replace(" ", "").split(",") if name),
         otlp=env.get("OTEL_EXPORTER_OTLP_ENDPOINT") or None,
+        tensorboard=Path(env["CUBECAST_TENSORBOARD"]).resolve() if env.get("CUBECAST_TENSORBOARD") else None,
         tokens=tuple(token for token in env.get("CUBECAST_TOKENS", "").replace(" ", "").split(",") if token),
         attempt=env.get("CUBECAST_ATTEMPT") or None,
     )
@@ -145,6 +148,12 @@ def share_processors() -> None:
     Must come before torch is imported. Threads that spin cost nothing on an idle machine, and a factor of twenty on a busy one.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def one_thread() -> None:
+    """Let this process calculate on one thread. Must come before numerical libraries are imported."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = "1"
 
 
 def project_folder() -> Path:

@@ -28,7 +28,7 @@ def usual_steps(gatherer: Gatherer, shape: DomainShape, train_W: NDArray[np.int6
     for start in range(0, len(chosen), size):
         batch = gatherer.batch(chosen[start : start + size])
         came, usable = target_change(batch.y_BLNV[..., v], batch.good_BLNV[..., v], batch.anchor_BLNV[..., v], batch.unit_BNV[..., v])
-        changes.append(came.masked_fill(~usable, torch.nan).numpy())
+        changes.append(came.masked_fill(~usable, torch.nan).cpu().numpy())
     change_BLNV = np.concatenate(changes)
     steps = np.full((shape.horizon, len(shape.targets), len(QUANTILES) - 1), 0.3, np.float32)
     for lead in range(steps.shape[0]):

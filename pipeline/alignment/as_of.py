@@ -42,7 +42,8 @@ def earlier(cube: DomainCube, as_of: int, *, first: int = 0, stop: int | None = 
     if heard is not None and len(heard) == len(cube.nodes):
         heard = None
     axis = cube.valid_time[part]
-    values, flags, latency = (a[part] if heard is None else a[part][:, heard] for a in (cube.values_TNV, cube.flags_TNV, cube.latency_TNV))
+    mine = slice(None) if heard is None else heard
+    values, flags, latency = cube.values_TNV[part][:, mine], cube.flags_TNV[part][:, mine], cube.latency_TNV[part][:, mine]
     records = _records(cube.revisions, part, heard, len(cube.nodes))
     if _later(axis, latency, as_of).any():
         values, flags, latency = values.copy(), flags.copy(), latency.copy()

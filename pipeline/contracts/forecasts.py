@@ -20,10 +20,23 @@ MEDIAN = QUANTILES.index(0.5)
 JOINT = "joint"
 """Name of the joint model beside the baselines."""
 
+PARTS: tuple[str, ...] = ("anchor", "series", "space")
+"""The parts that every split begins with; after them comes one per modality, in the order of the model's `parts`."""
+
+FUTURE = "future"
+"""Name of the part that what others had forecast makes."""
+
+TEXT_PREFIX = "text_"
+"""Before a stream's name, the part that its documents make."""
+
+BASELINES: tuple[str, ...] = ("persistence", "seasonal_persistence", "historical_average", "ridge", "boosted_trees")
+"""Every baseline there is, the plainest first; a domain has those that suit it: without a season no seasonal one."""
+
+EXTRA_BASELINES: tuple[str, ...] = ("boosted_trees",)
+"""Those that are fitted only where a world asks for them."""
+
 CHAMPION = "champion"
 """Name under which what the champion publishes is scored beside a candidate, on the same windows."""
-
-BASELINES: tuple[str, ...] = ("persistence", "historical_average", "ridge")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -35,7 +48,8 @@ class DomainForecast:
         lead_time_L: int64 seconds, valid_time - issue_time.
         quantiles_LNVQ: float32, non-decreasing along Q, no NaN.
         split_LNVP: float32; along P they add up to the median before clipping to the variable's bounds.
-        parts: Names of P: anchor, series, space, then one per other domain; a baseline has only anchor filled.
+        parts: Names of P: anchor, series, space, then one per modality: `future` (what others had forecast), the other
+            domains by name, `text_STREAM`; a baseline has only anchor filled.
         model_V: Which model made each variable: `joint` or the name of a baseline.
         rivals: Quantiles (L, N, V, Q) of every model that was run, `joint` and the baselines, whether published or not,
             so that all of them can be verified on the same cells.

@@ -250,6 +250,7 @@ class World(Table):
     folds: Folds = Folds()
     recipe: str = "small"
     recipe_options: dict[str, Any] = Field(default_factory=dict)
+    extra_baselines: Annotated[tuple[Literal["boosted_trees"], ...], Field(exclude_if=lambda names: not names)] = ()
     promotion: Annotated[PromotionRules, Field(exclude=True)] = PromotionRules()
     sources: dict[Name, Source]
     texts: Annotated[dict[Name, TextStream], Field(exclude_if=lambda streams: not streams, default_factory=dict)]

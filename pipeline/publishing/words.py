@@ -10,8 +10,10 @@ from pipeline.contracts.times import from_seconds
 MODEL_NAMES = {
     "joint": "Joint model",
     "persistence": "Persistence",
+    "seasonal_persistence": "Seasonal persistence",
     "historical_average": "Historical average",
     "ridge": "Ridge on lags",
+    "boosted_trees": "Boosted trees on lags",
     "published": "As published",
 }
 _UNITS = {"degC": "°C", "degF": "°F", "percent": "%", "m s-1": "m/s", "m/s": "m/s", "count": "", "1": "", "USD": "USD", "degree": "°"}

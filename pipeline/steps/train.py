@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 def run(request: TrainRequest, settings: Settings, progress: Progress) -> Receipt:
     """A candidate in the registry; `unchanged` where the same windows, configuration, seed and code made it before.
 
-    A training that was killed goes on from its last epoch where the store is a local folder.
+    A training that was killed goes on from its last epoch where the store is a local folder. Of several processes that
+    `torchrun` started, the first one writes.
 
     Raises:
         ConfigError: There is no such recipe or option.
@@ -45,32 +46,46 @@ def run(request: TrainRequest, settings: Settings, progress: Progress) -> Receip
     config = resolve_config(request.recipe or world.recipe, _options(request, world))
     config = config if initial is None else continued(config)
     with progress.stage("windows", None):
-        cubes = reading.open_cubes(world, settings, request.as_of, absent_is_fine=True)
-        if not cubes:
+        inputs = reading.open_inputs(world, settings, request.as_of)
+        if not inputs.cubes:
             raise NotYetAvailable(
                 asked=f"train on world {world.name} as of {format_instant(request.as_of)}",
                 found="no cube",
                 mend=f"cubecast build-cube --world {world.name} --as-of {format_instant(request.as_of)}",
             )
-        windows = build_windows(world, cubes, as_of=to_seconds(request.as_of), scalers=None, live=False)
-        del cubes
+        windows = build_windows(
+            world, inputs.cubes, as_of=to_seconds(request.as_of), scalers=None, live=False, runs=inputs.runs, texts=inputs.texts
+        )
+        del inputs
     origin = [] if initial is None else [initial.model_id]
     model_id = digest_json([windows.digest, config.digest, request.seed, code_version(), *origin])[:16]
     known = _known(registry, model_id)
     if known is not None:
         return _receipt(request, world, windows, model_id, known, "unchanged")
     with progress.stage("baselines", None):
-        baselines = fit_baselines(windows)
+        baselines = fit_baselines(windows, world.extra_baselines)
     checkpoint = _checkpoint(settings, world, model_id)
     earlier = None if initial is None else _fitted(initial)
-    joint = fit(windows, config, seed=request.seed, progress=progress, checkpoint=checkpoint, initial=earlier)
+    logs = settings.tensorboard / world.name / model_id if settings.tensorboard else None
+    joint = fit(
+        windows,
+        config,
+        seed=request.seed,
+        progress=progress,
+        checkpoint=checkpoint,
+        initial=earlier,
+        logs=logs,
+        memory=settings.memory,
+    )
     card = _card(request, world, windows, config, joint, baselines) | {"initial": None if initial is None else initial.model_id}
+    if not joint.first:
+        return _receipt(request, world, windows, model_id, card, "unchanged")
     files = {
         "joint.safetensors": joint.state,
         "joint.json": canonical_json(joint.meta),
         "baselines.safetensors": baselines.state,
         "baselines.json": canonical_json(baselines.meta),
-        "scalers.safetensors": dump_scalers({name: domain.scaler for name, domain in windows.domains.items()}),
+        "scalers.safetensors": dump_scalers(reading.scalers_of(windows)),
     }
     created = registry.add_candidate(model_id, files, card)
     if checkpoint is not None:
@@ -116,6 +131,9 @@ def _card(request: TrainRequest, world: World, windows: WindowSet, config: Model
         "config_digest": config.digest,
         "seed": request.seed,
         "precision": joint.meta["precision"],
+        "device": joint.meta["device"],
+        "processes": joint.meta["processes"],
+        "memory": joint.meta["memory"],
         "libraries": joint.meta["libraries"],
         "windows": {
             name: {fold: len(domain.windows_of(fold)) for fold in ("train", "validation", "test")}

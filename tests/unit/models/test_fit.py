@@ -49,7 +49,7 @@ def test_the_same_windows_config_and_seed_give_the_same_bytes(city: WindowSet) -
 
 
 def test_bfloat16_training_is_reproducible_as_well(city: WindowSet) -> None:
-    config = replace(QUICK, precision="bfloat16", epochs=1, threads=2, steps=4)
+    config = replace(QUICK, precision="bfloat16", epochs=1, steps=4)
     assert api.fit(city, config, seed=5, progress=QUIET).state == api.fit(city, config, seed=5, progress=QUIET).state
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.api import EvaluateRequest, PredictRequest, PromoteRequest, PublishRequest, Receipt, VerifyRequest
+from pipeline.contracts.forecasts import BASELINES
 from pipeline.contracts.times import to_seconds
 from pipeline.errors import LookaheadError, NotYetAvailable
 from pipeline.steps import evaluate, predict, promote, publish, verify
@@ -106,7 +107,7 @@ def test_verification_scores_what_is_due_and_finishes_what_was_pending(town: Tow
     assert late.outcome == "done"
     record = ScoreStore(ObjectStore(town.settings.store), "tiny").newest(to_seconds(ISSUE))
     assert record is not None
-    assert {r["model"] for r in record["headline"]} == {"published", "joint", "persistence", "historical_average", "ridge"}
+    assert {r["model"] for r in record["headline"]} == {"published", "joint", *BASELINES}
 
 
 def test_the_page_shows_the_verdict_what_came_and_escapes_the_title(town: Town) -> None:

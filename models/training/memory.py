@@ -1,0 +1,139 @@
+"""How much memory a training needs, planned before it starts; what does not fit is refused with the sizes named."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from models.config import ModelConfig
+from models.inputs import feature_count
+from models.joint import JointModel
+from models.shapes import DomainShape, TextShape
+from models.training.order import step_plan
+from pipeline.contracts.forecasts import QUANTILES
+from pipeline.contracts.windows import WindowSet
+from pipeline.errors import ConfigError
+
+_GIB = 2**30
+_TWINS = 3
+_STATES = 6
+"""Copies of every parameter: itself, its gradient, two moments, its average, and the best epoch's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryPlan:
+    """Bytes that a training needs beside what is in memory already, by what for; and what is free."""
+
+    needs: Mapping[str, int]
+    free: int | None
+    place: str
+
+    @property
+    def total(self) -> int:
+        """Bytes of all needs."""
+        return sum(self.needs.values())
+
+    def as_json(self) -> dict[str, Any]:
+        """The plan without what is free, which differs from day to day."""
+        return {**self.needs, "place": self.place}
+
+    def check(self, task: str) -> None:
+        """Refuse what does not fit.
+
+        Raises:
+            ConfigError: Naming every size.
+        """
+        if self.free is None or self.total <= self.free:
+            return
+        sizes = ", ".join(f"{name} {bytes_ / _GIB:.2f}" for name, bytes_ in self.needs.items())
+        raise ConfigError(
+            asked=task,
+            found=f"it needs {self.total / _GIB:.2f} GiB of {self.place} ({sizes}), {self.free / _GIB:.2f} GiB may be used",
+            mend="lower rows, hidden or members, or raise CUBECAST_MEMORY; give memory=streamed for windows mapped from a file; or use a larger machine",
+        )
+
+
+def plan_memory(
+    windows: WindowSet,
+    shapes: Mapping[str, DomainShape],
+    texts: Mapping[str, TextShape],
+    leading: tuple[str, ...],
+    config: ModelConfig,
+    device: torch.device,
+    streamed: bool,
+    most: int | None = None,
+) -> MemoryPlan:
+    """What one process needs to train, and what is free for it: at most so many bytes of a processor's memory."""
+    with torch.random.fork_rng(devices=[]):
+        parameters = sum(p.numel() for p in JointModel(shapes, texts, leading, config).parameters())
+    plans = {d: step_plan(len(windows.domains[d].windows_of("train")), len(shapes[d].node_ids), config) for d in leading}
+    rows = {d: plan.size * len(shapes[d].node_ids) for d, plan in plans.items()}
+    held = array_bytes(windows)
+    arrays = 2 * held * config.stream_together // config.stream_chunks if streamed else held if device.type == "cuda" else 0
+    needs = {
+        "arrays": arrays,
+        "parameters": 4 * parameters * config.members * _STATES,
+        "batches": _TWINS * max(rows[d] * _row_bytes(shapes[d]) for d in leading),
+        "activations": config.members * max(rows[d] * _activation_bytes(shapes[d], config) for d in leading),
+    }
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else min(filter(None, (most, free_memory())), default=None)
+    return MemoryPlan(needs=needs, free=free, place="GPU memory" if device.type == "cuda" else "memory")
+
+
+def array_bytes(windows: WindowSet) -> int:
+    """Bytes of all arrays."""
+    return sum(_bytes(domain) for domain in windows.domains.values()) + sum(_bytes(texts) for texts in windows.texts.values())
+
+
+def is_mapped(windows: WindowSet) -> bool:
+    """Whether the largest arrays lie in a file and are read when they are used."""
+    return any(isinstance(domain.values_TNV, np.memmap) for domain in windows.domains.values())
+
+
+def free_memory() -> int | None:
+    """Bytes that this process can still use: of the machine, or of the container where that allows less. None: unknown."""
+    found = []
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        found += [1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
+    except OSError:
+        return None
+    for most, used in (
+        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+        ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+    ):
+        try:
+            found.append(int(Path(most).read_text(encoding="ascii")) - int(Path(used).read_text(encoding="ascii")))
+        except (OSError, ValueError):
+            continue
+    return max(0, min(found)) if found else None
+
+
+def _bytes(content: object) -> int:
+    if isinstance(content, np.ndarray):
+        return int(content.nbytes)
+    if is_dataclass(content):
+        return sum(_bytes(getattr(content, f.name)) for f in fields(content))
+    return 0
+
+
+def _row_bytes(shape: DomainShape) -> int:
+    """A gathered window of one node."""
+    v, k = len(shape.variables), shape.history_count
+    steps = shape.context * 10 + shape.coarse_count * 5 + shape.horizon * (10 + 5 * k)
+    return v * steps + shape.horizon * 5 * len(shape.future)
+
+
+def _activation_bytes(shape: DomainShape, config: ModelConfig) -> int:
+    """What one window of one node leaves for the way back, measured on recipes `tiny` and `small`, about."""
+    v, targets = len(shape.variables), len(shape.targets)
+    features = feature_count(shape.context, shape.horizon, v, shape.coarse_count, shape.history_count)
+    trunk = config.hidden * (config.blocks * (4 + 4 * config.expansion) + 24)
+    series = config.patches * config.temporal_hidden * 12
+    heads = shape.horizon * targets * (12 + 4 * len(QUANTILES) * config.quantile_share)
+    return int(4 * (2 * features + trunk + series + heads))
