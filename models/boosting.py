@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.gather import Batch, Gatherer
+from models.batch import Batch
+from models.gather import Gatherer
 from models.points import batches
 from models.ridge import moving_features, still_features
 from pipeline.errors import ConfigError

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from models.batch import Around, Batch
 from models.config import ModelConfig
 from models.documents import DocumentGatherer
-from models.gather import CPU, Around, Batch, Gatherer
+from models.gather import CPU, Gatherer
 from models.joint import JointModel
 from models.shapes import DomainShape, TextShape
 from pipeline.contracts.windows import WindowSet

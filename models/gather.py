@@ -8,77 +8,19 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, is_dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.documents import Documents, spans
+from models.batch import OLDEST_RUN, Batch, Context, anchor_of, base_of, context_of, unit_of
+from models.documents import spans
 from pipeline.contracts.windows import DomainWindows, Future
 
 CPU = torch.device("cpu")
-_OLDEST = 8.0
 _STEPS = 4096
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Context:
-    """The newest steps of a domain as known at each issue time; 0 where not seen.
-
-    Attributes:
-        x_BCNV, seen_BCNV: Scaled values and whether the window may see them.
-        last_BNV, has_BNV: Newest seen value (0 where there is none), and whether there is one.
-        age_BNV: Steps from that value to the issue time, at most the context's length + 1.
-    """
-
-    x_BCNV: Tensor
-    seen_BCNV: Tensor
-    last_BNV: Tensor
-    has_BNV: Tensor
-    age_BNV: Tensor
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Batch:
-    """Windows of the leading domain: what they see and what came. Valid until the next batch is gathered.
-
-    Attributes:
-        anchor_BLNV: What an untrained model says: newest seen value (else the newest coarse mean, else the node's usual
-            value), or a history summary where the variable is anchored there and has one.
-        unit_BNV: The size of a change of 1: 1, or |newest value| * relative for relative variables (0 where unknown).
-        time_of_day_B, day_of_week_B: Slots of the first target step.
-        y_BLNV, good_BLNV: Scaled targets (0 where not good) and their mask.
-        ahead_BNLX: What others had forecast for the targets: values (0 where absent), masks, and the age of the run in
-            horizons; None where the domain has none. `ahead_B` is whether anything of it is there.
-    """
-
-    context: Context
-    history_BLNVK: Tensor
-    history_good_BLNVK: Tensor
-    coarse_BJNV: Tensor
-    coarse_good_BJNV: Tensor
-    base_BNV: Tensor
-    anchor_BLNV: Tensor
-    unit_BNV: Tensor
-    time_of_day_B: Tensor
-    day_of_week_B: Tensor
-    issue_time_B: Tensor
-    y_BLNV: Tensor
-    good_BLNV: Tensor
-    ahead_BNLX: Tensor | None = None
-    ahead_B: Tensor | None = None
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Around:
-    """What the windows of a batch see beside their own domain: the newest steps of other domains, and documents."""
-
-    contexts: Mapping[str, Context]
-    documents: Mapping[str, Documents]
 
 
 def usual_values(domain: DomainWindows) -> NDArray[np.float32]:
@@ -101,22 +43,6 @@ def tensor(array: NDArray[Any]) -> Tensor:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         return torch.from_numpy(np.ascontiguousarray(array))
-
-
-T = TypeVar("T")
-
-
-def mapped(content: T, change: Callable[[Tensor], Tensor]) -> T:
-    """A batch, or what is around it, with every tensor changed."""
-    found: Any = content
-    if isinstance(content, Tensor):
-        found = change(content)
-    elif isinstance(content, Mapping):
-        found = {name: mapped(value, change) for name, value in content.items()}
-    elif is_dataclass(content):
-        made: Any = type(content)
-        found = made(**{f.name: mapped(getattr(content, f.name), change) for f in fields(content)})
-    return found  # type: ignore[no-any-return]
 
 
 class Gatherer:
@@ -185,7 +111,7 @@ class Gatherer:
         good = self._take("good", target, "own").view(shape)
         coarse = self._take("coarse", past.clamp(min=0), "own").view(coarse_shape).masked_fill_(~coarse_good, 0)
         history = self._take("history", target, "own").view(*shape, -1).masked_fill_(~history_good, 0)
-        base = self._base(context, coarse, coarse_good)
+        base = base_of(context, coarse, coarse_good, self._usual_NV)
         ahead, ahead_B = (None, None) if d.future is None else self._ahead(d.future, index_W, end, issue)
         return Batch(
             context=context,
@@ -194,8 +120,8 @@ class Gatherer:
             coarse_BJNV=coarse,
             coarse_good_BJNV=coarse_good,
             base_BNV=base,
-            anchor_BLNV=self._anchor(base, history, history_good),
-            unit_BNV=torch.where(self._relative_NV > 0, base.abs() * self._relative_NV, 1.0),
+            anchor_BLNV=anchor_of(base, history, history_good, d.anchor_V.tolist()),
+            unit_BNV=unit_of(base, self._relative_NV),
             time_of_day_B=self._time_of_day[target[:, 0]],
             day_of_week_B=self._day_of_week[target[:, 0]],
             issue_time_B=issue,
@@ -222,7 +148,7 @@ class Gatherer:
         good = self._take("ahead_good", place, "own").view(b, leads, self._n, f) & inside[:, :, None, None]
         x = self._take("ahead", place, "own").view(b, leads, self._n, f).masked_fill_(~good, 0)
         age = (issue - self._put(future.init_time_I[run])).float() / (self.domain.step_seconds * leads)
-        age = torch.where(known, age.clamp(0, _OLDEST), _OLDEST)[:, None, None, None].expand(b, leads, self._n, 1)
+        age = torch.where(known, age.clamp(0, OLDEST_RUN), OLDEST_RUN)[:, None, None, None].expand(b, leads, self._n, 1)
         return torch.cat([x, good.float(), age], -1).transpose(1, 2), good.flatten(1).any(1)
 
     def _context(self, end: Tensor, issue: Tensor, steps: int, use: str) -> Context:
@@ -234,19 +160,7 @@ class Gatherer:
         x = self._take("value", inside, use).view(shape)
         self._patch(issue, step[:, 0], x, seen)
         x.masked_fill_(~seen, 0)
-        newest = (seen * self._count(1, steps + 1).to(torch.int16)[:, None, None]).amax(1).long()
-        has = newest > 0
-        place = (newest - 1).clamp(min=0)
-        last = x.gather(1, place[:, None])[:, 0]
-        seconds = issue[:, None] - self._valid_time[inside]
-        age = seconds.gather(1, place.flatten(1)).view_as(place).float() / self.domain.step_seconds
-        return Context(
-            x_BCNV=x,
-            seen_BCNV=seen,
-            last_BNV=last,
-            has_BNV=has,
-            age_BNV=torch.where(has, age, float(steps + 1)).clamp(max=float(steps + 1)),
-        )
+        return context_of(x, seen, issue[:, None] - self._valid_time[inside], self.domain.step_seconds)
 
     def _patch(self, issue: Tensor, first: Tensor, x: Tensor, seen: Tensor) -> None:
         """Show each window what it saw of cells that were revised after its issue time."""
@@ -262,22 +176,6 @@ class Gatherer:
         where = tuple(self._put(a.astype(np.int64)) for a in (window, place, d.patch_node[record], d.patch_variable[record]))
         x[where] = self._put(d.patch_value[record])
         seen[where] = True
-
-    def _base(self, context: Context, coarse: Tensor, coarse_good: Tensor) -> Tensor:
-        base = self._usual_NV.expand_as(context.last_BNV)
-        for j in reversed(range(coarse.shape[1])):
-            base = torch.where(coarse_good[:, j], coarse[:, j], base)
-        return torch.where(context.has_BNV, context.last_BNV, base)
-
-    def _anchor(self, base: Tensor, history: Tensor, history_good: Tensor) -> Tensor:
-        anchor = base[:, None].expand(-1, self.domain.horizon, -1, -1)
-        if (self.domain.anchor_V < 0).all():
-            return anchor
-        anchor = anchor.clone()
-        for v, k in enumerate(self.domain.anchor_V):
-            if k >= 0:
-                anchor[..., v] = torch.where(history_good[..., v, k], history[..., v, k], anchor[..., v])
-        return anchor
 
     def _take(self, name: str, step: Tensor, use: str) -> Tensor:
         source, key = self._flat[name], f"{use} {name}"

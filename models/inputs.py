@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from models.gather import Batch, Context
+from models.batch import Batch, Context
 
 _LARGEST = 30.0
 """Scaled inputs beyond this are cut: no single reading may carry a forecast away."""

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from models.batch import Around, Batch
 from models.config import ModelConfig
-from models.gather import Around, Batch
 from models.inputs import context_channels, feature_count, flat_features, joined
 from models.layers.attention import SelfAttention, TokenReader
 from models.layers.fusion import Fusion, split

@@ -11,7 +11,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from models.gather import Batch, Gatherer, usual_values
+from models.batch import Batch
+from models.gather import Gatherer, usual_values
 from pipeline.contracts.times import parse_duration
 from pipeline.contracts.windows import DomainWindows
 

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.gather import Batch, Gatherer
+from models.batch import Batch
+from models.gather import Gatherer
 from models.points import batches
 
 Array = NDArray[Any]

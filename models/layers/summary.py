@@ -8,8 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from models.batch import Context
 from models.config import ModelConfig
-from models.gather import Context
 from models.inputs import context_channels, joined
 from models.shapes import DomainShape
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.gather import Around, Batch, mapped
+from models.batch import Around, Batch, mapped
 from models.training.learner import Learner
 from models.training.optimiser import Optimiser
 

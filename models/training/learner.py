@@ -10,8 +10,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from models.batch import Around, Batch
 from models.config import ModelConfig
-from models.gather import Around, Batch
 from models.joint import Change, JointModel
 from models.losses import absolute, pinball, target_change
 from models.shapes import DomainShape, TextShape

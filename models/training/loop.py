@@ -15,9 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models.batch import Around, Batch, mapped
 from models.config import ModelConfig
 from models.feeds import Feeds
-from models.gather import Around, Batch, mapped
 from models.progress import Progress
 from models.shapes import DomainShape, TextShape
 from models.state import Fitted, below

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pipeline.contracts.cubes import NEVER, DomainCube, Revisions
 from pipeline.contracts.flags import Flag
-from pipeline.contracts.nodes import NodeSet
+from pipeline.contracts.nodes import NodeSet, links_among
 from pipeline.contracts.times import format_instant, from_seconds
 from pipeline.errors import ContractError
 
@@ -102,6 +102,7 @@ def take_nodes(nodes: NodeSet, index: NDArray[np.int64]) -> NodeSet:
         latitude=nodes.latitude[index],
         longitude=nodes.longitude[index],
         ends=None if nodes.ends is None else nodes.ends[index],
+        links=links_among(nodes.links, [nodes.ids[i] for i in index]),
     )
 
 

@@ -42,7 +42,8 @@ class RawVariable(Table):
 class NodeTable(Table):
     """Where the places of a source's nodes are listed: a CSV file, or the rows themselves. Without `id` a node is named by its place.
 
-    `area` (south, west, north, east) is where they all lie.
+    `matrix` is a CSV file of how much the nodes tell about each other: a row per node in the order of the table, in it a weight for
+    each node as its source; or with their identities as header and first column. `area` (south, west, north, east) is where they all lie.
     """
 
     location: str | None = None
@@ -53,6 +54,7 @@ class NodeTable(Table):
     latitude_end: str | None = None
     longitude_end: str | None = None
     rows: tuple[tuple[str, float, float], ...] = ()
+    matrix: Annotated[str | None, Field(exclude_if=lambda location: location is None)] = None
     area: Annotated[tuple[float, float, float, float] | None, Field(exclude_if=lambda area: area is None)] = None
 
 
@@ -116,9 +118,12 @@ class Clock(Table):
 
 
 class Graph(Table):
-    """Which nodes are neighbours: by distance, or because their segments share an end."""
+    """Which nodes are neighbours: by distance, because their segments share an end, or by the matrix of a source's nodes.
 
-    kind: Literal["none", "distance", "shared_ends"] = "distance"
+    Each node has at most this many `neighbours`: the nearest, or those of the greatest weight.
+    """
+
+    kind: Literal["none", "distance", "shared_ends", "matrix"] = "distance"
     neighbours: int = 8
 
 
@@ -294,6 +299,9 @@ class World(Table):
             yield from self._unknown(domain.future.source, domain.future.variables, where)
             if domain.future.source in self.sources and self.sources[domain.future.source].runs is None:
                 yield f"{where}.source = '{domain.future.source}': its readings are of no run{hint('', self._sources_with('runs'))}"
+        used = [self.sources[v.source].nodes for v in domain.variables.values() if v.source in self.sources]
+        if domain.graph.kind == "matrix" and not any(nodes is not None and nodes.matrix for nodes in used):
+            yield f"domains.{domain_name}.graph.kind = 'matrix': none of its sources has one; nodes = {{ location = …, matrix = … }}"
         yield from self._unknown_states(domain_name, domain)
 
     def _unknown(self, source_name: str, variables: Iterable[str], where: str) -> Iterator[str]:

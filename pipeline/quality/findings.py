@@ -25,14 +25,19 @@ def findings(
     delivered: Mapping[str, NDArray[np.float64]],
     node: NDArray[np.int32],
     ids: tuple[str, ...],
+    *,
+    recorded: bool = False,
 ) -> Iterator[str]:
-    """Lines about what looks like a mistake of the provider or of the world file."""
+    """Lines about what looks like a mistake of the provider or of the world file.
+
+    In a recorded world, whose files go on where its clock has stopped, stamps in the future are none.
+    """
     for name, found in screened.items():
         yield from _units(name, found, variables[name].unit, node, ids)
         codes = (found.flags & Flag.FILL_CODE > 0) & ~np.isin(delivered[name], np.array(variables[name].missing, np.float64))
         for value, count in zip(*np.unique(delivered[name][codes], return_counts=True), strict=True):
             yield f"{name}: {count:,} readings of {value:g}, out of bounds and a usual code for none: list it in missing"
-    for flag, words in _TOLD.items():
+    for flag, words in ((f, w) for f, w in _TOLD.items() if not (recorded and f is Flag.FUTURE)):
         where = np.any([found.flags & flag > 0 for found in screened.values()], axis=0) if screened else np.zeros(0, np.bool_)
         if where.any():
             yield f"{int(where.sum()):,} readings {words}, the first of node {ids[int(node[np.argmax(where)])]}"

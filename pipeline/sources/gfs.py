@@ -158,9 +158,9 @@ class GfsAdapter(FileAdapter):
         Raises:
             ContractError: The file as a whole cannot be read.
         """
-        [(file, data)] = parts.items()
         if source.nodes is not None:
-            return parse_places(source, file, data)
+            return parse_places(source, parts)
+        [(file, data)] = parts.items()
         return grid_cells(decoded_apart(data, file, [], read_options(GfsOptions, source)))
 
 

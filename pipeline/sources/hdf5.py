@@ -131,9 +131,9 @@ class Hdf5Adapter(FileAdapter):
         Raises:
             ContractError: The file as a whole cannot be read.
         """
-        [(file, data)] = parts.items()
         if source.nodes is not None:
-            return parse_places(source, file, data)
+            return parse_places(source, parts)
+        [(file, data)] = parts.items()
         options = read_options(Hdf5Options, source)
         with opened_hdf5(unpacked(data, file), file) as opened:
             cells = _cells(opened, options, file)

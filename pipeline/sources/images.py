@@ -127,9 +127,9 @@ class ImagesAdapter(FileAdapter):
         Raises:
             ContractError: The file as a whole cannot be read.
         """
-        [(file, data)] = parts.items()
         if source.nodes is not None:
-            return parse_places(source, file, data)
+            return parse_places(source, parts)
+        [(file, data)] = parts.items()
         with opened_image(unpacked(data, file), file) as image:
             return _cells(image, read_options(ImageOptions, source), file).nodes
 

@@ -105,10 +105,10 @@ class NetcdfAdapter(FileAdapter):
         Raises:
             ContractError: The file as a whole cannot be read.
         """
-        [(file, data)] = parts.items()
         options = read_options(NetcdfOptions, source)
         if source.nodes is not None or options.layout != "grid":
-            return parse_places(source, file, data)
+            return parse_places(source, parts)
+        [(file, data)] = parts.items()
         return _grid(_opened(data, file, []), options, file).nodes
 
 

@@ -136,8 +136,7 @@ class ZarrAdapter(FileAdapter):
             ContractError: The store as a whole cannot be read.
         """
         if source.nodes is not None:
-            [(file, data)] = parts.items()
-            return parse_places(source, file, data)
+            return parse_places(source, parts)
         options = read_options(ZarrOptions, source)
         store, files = unpacked_store(parts)
         layouts = {name: layout_of(name, files, store) for name in (options.latitude, options.longitude)}

@@ -32,7 +32,8 @@ STAMP = pa.timestamp("s", tz="UTC")
 class Work:
     """A source whose deliveries are taken in; those numbered in `replaced` have a newer one of the same name.
 
-    `first_received` is when this store began to receive the source, int64 seconds UTC; `places` are its nodes where a table or a grid says.
+    `first_received` is when this store began to receive the source, int64 seconds UTC; `places` are its nodes where a table or a grid says;
+    `recorded` tells that its clock has stopped.
     """
 
     source: Source
@@ -41,6 +42,7 @@ class Work:
     first_received: int
     replaced: frozenset[int]
     places: NodeSet | None
+    recorded: bool
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -100,7 +102,7 @@ def take_in(work: Work, landed: Landed) -> Taken | None:
         available = settled(available, series, readings.valid_time, punctual)
     keep = unrepeated(series, readings.valid_time, available, value_bits([s.values for s in screened.values()]))
     taken = _taken(landed, readings, available, declared, screened, keep, _further(readings, horizon))
-    notes = tuple(findings(screened, work.source.variables, readings.values, readings.node, readings.node_ids))
+    notes = tuple(findings(screened, work.source.variables, readings.values, readings.node, readings.node_ids, recorded=work.recorded))
     return replace(taken, notes=notes, key=taken.key if key is None else key[keep])
 
 

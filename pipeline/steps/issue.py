@@ -130,7 +130,7 @@ def _forecast(chunk: Chunk, world: World, champion: Promotion, cubes: Mapping[st
             found=f"champion {candidate.model_id} trained on data until {format_instant(candidate.as_of)}",
             mend="look at the lane's registry; --mode reforecast applies a later model to the past on purpose",
         )
-    return make_forecast(world, champion, candidate, models, cubes, issue_time, marks)
+    return make_forecast(world, champion, candidate, models, reading.Inputs(cubes=dict(cubes), runs={}, texts={}), issue_time, marks)
 
 
 def _publish(published: PublishedStore, forecast: Forecast, issued: Issued) -> None:

@@ -28,8 +28,8 @@ from pipeline.telemetry import Progress, Stage
 
 BATCH_BYTES = 256 * 2**20
 _GZIP_GROWS = 7
-MOST_NOTES = 50
-"""Of one receipt."""
+MOST_NOTES = 20
+"""About one source, in a receipt."""
 NO_ROWS = RowCounts(raw=0, observations=0, duplicates=0, rejected=0)
 
 
@@ -87,11 +87,14 @@ def _observe_source(objects: ObjectStore, world: World, name: str, progress: Pro
         first_received=min((d.received_time for d in manifest), default=0),
         replaced=frozenset(d.number for d in pending if newest[d.name] != d.number),
         places=known if places is None else places,
+        recorded=world.recorded is not None,
     )
     batches = list(_batches(pending)) or [[]]
+    found: list[str] = []
     with progress.stage(f"observe {name}", len(pending), "deliveries") as stage:
         for number, batch in enumerate(batches):
-            _observe_batch(work, store, batch, places if number == 0 else None, totals.commits + number, stage, notes)
+            _observe_batch(work, store, batch, places if number == 0 else None, totals.commits + number, stage, found)
+    notes += found[:MOST_NOTES] + ([f"source {name}: {len(found) - MOST_NOTES} more findings"] if len(found) > MOST_NOTES else [])
     return store, len(batches)
 
 
@@ -137,7 +140,7 @@ def _observe_batch(
                 notes.append(f"{landed.name} (delivery {landed.number}) is unreadable; a newer one took its place")
             else:
                 taken.append(found)
-                notes += [f"{landed.source}, {landed.name}: {line}" for line in found.notes][: max(0, MOST_NOTES - len(notes))]
+                notes += [f"{landed.source}, {landed.name}: {line}" for line in found.notes]
                 rows += found.counts.raw
             stage.advance(1, f"{rows:,} rows")
     counts = sum((t.counts for t in taken), NO_ROWS)

@@ -46,15 +46,17 @@ def run(request: TrainRequest, settings: Settings, progress: Progress) -> Receip
     config = resolve_config(request.recipe or world.recipe, _options(request, world))
     config = config if initial is None else continued(config)
     with progress.stage("windows", None):
-        cubes = reading.open_cubes(world, settings, request.as_of, absent_is_fine=True)
-        if not cubes:
+        inputs = reading.open_inputs(world, settings, request.as_of)
+        if not inputs.cubes:
             raise NotYetAvailable(
                 asked=f"train on world {world.name} as of {format_instant(request.as_of)}",
                 found="no cube",
                 mend=f"cubecast build-cube --world {world.name} --as-of {format_instant(request.as_of)}",
             )
-        windows = build_windows(world, cubes, as_of=to_seconds(request.as_of), scalers=None, live=False)
-        del cubes
+        windows = build_windows(
+            world, inputs.cubes, as_of=to_seconds(request.as_of), scalers=None, live=False, runs=inputs.runs, texts=inputs.texts
+        )
+        del inputs
     origin = [] if initial is None else [initial.model_id]
     model_id = digest_json([windows.digest, config.digest, request.seed, code_version(), *origin])[:16]
     known = _known(registry, model_id)
@@ -83,7 +85,7 @@ def run(request: TrainRequest, settings: Settings, progress: Progress) -> Receip
         "joint.json": canonical_json(joint.meta),
         "baselines.safetensors": baselines.state,
         "baselines.json": canonical_json(baselines.meta),
-        "scalers.safetensors": dump_scalers({name: domain.scaler for name, domain in windows.domains.items()}),
+        "scalers.safetensors": dump_scalers(reading.scalers_of(windows)),
     }
     created = registry.add_candidate(model_id, files, card)
     if checkpoint is not None:

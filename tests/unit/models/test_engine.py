@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from models import api
-from models.gather import mapped
+from models.batch import mapped
 from models.training import memory
 from models.training.graphs import tensors_in
 from models.training.runtime import training_device
