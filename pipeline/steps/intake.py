@@ -19,6 +19,7 @@ from pipeline.quality.availability import available_times, settled
 from pipeline.quality.screen import Screened, screen
 from pipeline.quality.versions import unrepeated, value_bits
 from pipeline.sources.adapter import Adapter, Readings
+from pipeline.sources.slabs import slab_times
 from pipeline.steps.accepting import accepted
 from pipeline.stores.landing import Landed, LandingStore
 from pipeline.stores.observation_tables import dictionary_column
@@ -67,7 +68,7 @@ def take_in(work: Work, landed: Landed) -> Taken | None:
     """A delivery's readings; None where it is unreadable and replaced by a newer one."""
     parts = work.landing.read(landed)
     try:
-        readings = work.adapter.parse(work.source, parts)
+        readings = slab_times(work.adapter, work.source, parts) if work.source.slabs else work.adapter.parse(work.source, parts)
     except ContractError as error:
         if landed.number in work.replaced:
             return None
@@ -84,10 +85,11 @@ def take_in(work: Work, landed: Landed) -> Taken | None:
     series = readings.node if key is None else series_codes(readings.node, key)
     if any(v.spike or v.stuck_after for v in work.source.variables.values()):
         available = settled(available, series, readings.valid_time, punctual)
-    screened = screen(
-        readings.values, work.source.variables, node=series, valid_time=readings.valid_time, punctual=punctual, received_time=horizon
-    )
-    keep = unrepeated(series, readings.valid_time, available, value_bits([s.values for s in screened.values()]))
+    variables = {} if work.source.slabs else work.source.variables
+    screened = screen(readings.values, variables, node=series, valid_time=readings.valid_time, punctual=punctual, received_time=horizon)
+    bits = value_bits([s.values for s in screened.values()])
+    bits += [] if readings.content is None else [readings.content]
+    keep = unrepeated(series, readings.valid_time, available, bits)
     taken = _taken(landed, readings, available, declared, screened, keep, _further(readings, horizon))
     return taken if key is None else replace(taken, key=key[keep])
 
@@ -98,13 +100,15 @@ def _keys(readings: Readings) -> NDArray[np.int64] | None:
 
 
 def _further(readings: Readings, horizon: int) -> dict[str, pa.Array]:
-    """The columns that forecasts and documents have beside their variables."""
+    """The columns that forecasts, documents and whole grids have beside their variables."""
     columns: dict[str, pa.Array] = {}
     if readings.init_time is not None:
         columns["init_time"] = pa.array(readings.init_time, pa.int64()).cast(STAMP)
     if readings.text is not None:
         ahead = rules.future(readings.valid_time, horizon)
         columns |= {"text": readings.text, "text_flag": pa.array(np.where(ahead, np.uint16(Flag.FUTURE), np.uint16(0)))}
+    if readings.content is not None:
+        columns |= {"content": pa.array(readings.content), "cells": pa.array(np.full(len(readings), readings.cells, np.int64))}
     return columns
 
 

@@ -72,7 +72,7 @@ def _observe_source(objects: ObjectStore, world: World, name: str, progress: Pro
     totals = store.totals()
     pending = [d for d in manifest if d.role == "readings" and d.number >= totals.through]
     newest = {d.name: d.number for d in manifest if d.role == "readings"}
-    places = _new_places(store, totals, source, landing, manifest)
+    places = None if source.slabs and not _cells_are_nodes(world, name) else _new_places(store, totals, source, landing, manifest)
     if not manifest:
         notes.append(f"source {name}: nothing has landed yet")
     if not pending and places is None:
@@ -89,6 +89,11 @@ def _observe_source(objects: ObjectStore, world: World, name: str, progress: Pro
         for number, batch in enumerate(batches):
             _observe_batch(work, store, batch, places if number == 0 else None, totals.commits + number, stage, notes)
     return store, len(batches)
+
+
+def _cells_are_nodes(world: World, source: str) -> bool:
+    """Whether a domain has the cells of a source's grid as they come."""
+    return any(d.kind == "grid" and d.grid is None and source in {v.source for v in d.variables.values()} for d in world.domains.values())
 
 
 def _new_places(store: ObservationStore, totals: Totals, source: Source, landing: LandingStore, manifest: list[Landed]) -> NodeSet | None:
