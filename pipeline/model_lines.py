@@ -12,7 +12,7 @@ from typing import Any
 from pipeline.contracts.forecasts import JOINT
 
 Content = Mapping[str, Any]
-_NUMERIC = {"MAE", "RMSE", "bias", "pinball", "80 %", "90 %", "n", "missing", "A", "B", "A - B", "days", "left out"}
+_NUMERIC = {"bytes", "MAE", "RMSE", "bias", "pinball", "80 %", "90 %", "n", "missing", "A", "B", "A - B", "days", "left out"}
 _WIDTH = 180
 
 
@@ -69,6 +69,12 @@ def explain_lines(content: Content) -> str:
 def _some_leads(count: int, most: int = 8) -> list[int]:
     """All leads, or some of them evenly from the first to the last."""
     return list(range(count)) if count <= most else [round(k * (count - 1) / (most - 1)) for k in range(most)]
+
+
+def export_lines(content: Content) -> str:
+    """What was written where."""
+    rows = [(name, f"{made['bytes']:,}", ", ".join(made["files"])) for name, made in content["domains"].items()]
+    return f"model {content['model_id']} of {content['world']} in {content['folder']}\n\n" + _table(("domain", "bytes", "files"), rows)
 
 
 def compare_lines(content: Content) -> str:
