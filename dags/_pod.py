@@ -11,10 +11,10 @@ from airflow.sdk.exceptions import AirflowException
 from kubernetes.client import models as k8s
 
 from dags._child import attempt_of
-from pipeline.api import EvaluateRequest, Launch, PredictRequest, Request, TrainRequest, child_environment, command
+from pipeline.api import EvaluateRequest, Launch, PredictRequest, ReplayRequest, Request, TrainRequest, child_environment, command
 
 USER = 10001
-MODELS = (TrainRequest, EvaluateRequest, PredictRequest)
+MODELS = (TrainRequest, EvaluateRequest, PredictRequest, ReplayRequest)
 """Requests that need torch."""
 SIZES = {"train": ("2", "8Gi"), "build_cube": ("1", "6Gi")}
 """Processors and memory asked for; one processor and 2 GiB elsewhere."""

@@ -19,6 +19,7 @@ from pipeline.errors import ConfigError, CubecastError, StoreError
 from pipeline.forecast_commands import forecasts_app
 from pipeline.metric_commands import metrics_app, state_of
 from pipeline.model_commands import models_app
+from pipeline.replay_commands import lanes_app, replay_app
 from pipeline.serve_commands import serve_app
 from pipeline.settings import read_settings, share_processors
 from pipeline.step_commands import perform, steps_app
@@ -40,6 +41,8 @@ app.add_typer(worlds_app, name="worlds", rich_help_panel="Look")
 app.add_typer(sources_app, name="sources", rich_help_panel="Look")
 app.add_typer(models_app, name="models", rich_help_panel="Look")
 app.add_typer(models_app, name="model", hidden=True)
+app.add_typer(replay_app)
+app.add_typer(lanes_app, name="lanes", rich_help_panel="Look")
 app.add_typer(cube_app, name="cube", rich_help_panel="Look")
 app.add_typer(forecasts_app, name="forecasts", rich_help_panel="Look")
 app.add_typer(metrics_app, name="metrics", rich_help_panel="Look")

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from pipeline.errors import ConfigError, StoreError
-from pipeline.settings import Settings
+from pipeline.process_tree import die_with_parent
+from pipeline.settings import Settings, one_thread
 from pipeline.telemetry import Progress, Stage
 
 Task = TypeVar("Task")
@@ -72,7 +75,7 @@ def crew(settings: Settings) -> Iterator[Crew]:
         StoreError: The scheduler is out of reach, or has no worker.
     """
     if settings.dask is None:
-        yield Crew(workers=1, threads=len(os.sched_getaffinity(0)), memory=settings.memory or machine_bytes() // 2, isolated=False)
+        yield Crew(workers=1, threads=worker_count(), memory=settings.memory or machine_bytes() // 2, isolated=False)
         return
     with _client(settings) as client:
         found = _workers(client)
@@ -93,6 +96,72 @@ def machine_bytes() -> int:
     except OSError:
         return physical
     return min(physical, int(said)) if said.isdigit() else physical
+
+
+def worker_count() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+@contextmanager
+def call_elsewhere(settings: Settings, workers: int) -> Iterator[Executor]:
+    """Where calls run beside this process: on the cluster where there is one, else in `workers` processes of our own.
+
+    One worker is this process itself. Processes of our own calculate on one thread and end with this one.
+
+    Raises:
+        StoreError: A process was killed.
+    """
+    if settings.dask is not None:
+        with _client(settings) as client:
+            yield client.get_executor()
+    elif workers == 1:
+        yield _Here()
+    else:
+        with _processes(workers) as pool:
+            yield pool
+
+
+@contextmanager
+def _processes(workers: int) -> Iterator[Executor]:
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+    from concurrent.futures.process import BrokenProcessPool
+
+    others = set(multiprocessing.active_children())
+    spawn = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, mp_context=spawn, initializer=_begin, initargs=(os.getpid(),))
+    try:
+        yield pool
+        pool.shutdown()
+    except BaseException as error:
+        for process in set(multiprocessing.active_children()) - others:
+            process.terminate()
+        pool.shutdown(cancel_futures=True)
+        if isinstance(error, BrokenProcessPool):
+            raise StoreError(
+                asked=f"work in {workers} processes",
+                found="one of them was killed",
+                mend="look whether memory ran out; then run the same command again, it goes on",
+            ) from error
+        raise
+
+
+def _begin(parent: int) -> None:
+    """What a process of our own does first: a Ctrl-C is for its parent, with which it ends."""
+    die_with_parent(parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    one_thread()
+
+
+class _Here(Executor):
+    """Runs a call at once, in this process."""
+
+    def submit(self, fn: Callable[..., Result], /, *args: Any, **kwargs: Any) -> Future[Result]:
+        """The result of a call, or what it raised."""
+        done: Future[Result] = Future()
+        done.set_result(fn(*args, **kwargs))
+        return done
 
 
 def _on_threads(function: Callable[[Task], Result], tasks: Sequence[Task], stage: Stage, threads: int) -> list[Result]:

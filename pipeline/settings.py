@@ -150,6 +150,12 @@ def share_processors() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
+def one_thread() -> None:
+    """Let this process calculate on one thread. Must come before numerical libraries are imported."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = "1"
+
+
 def project_folder() -> Path:
     """The folder of the checkout, with `dags/` and `worlds/`."""
     return _PROJECT

@@ -26,7 +26,7 @@ from pipeline.telemetry import Progress, progress_on
 PANEL = "The nine steps"
 steps_app = typer.Typer()
 
-_BY_THE_CLOCK = (api.LandRequest, api.ObserveRequest, api.BuildCubeRequest, api.VerifyRequest)
+_BY_THE_CLOCK = (api.LandRequest, api.ObserveRequest, api.BuildCubeRequest, api.VerifyRequest, api.ReplayRequest)
 
 
 class Step(Protocol):
@@ -84,7 +84,7 @@ def perform(request: api.Request, *, as_json: bool, parent: int | None = None) -
         attempt=settings.attempt,
     )
     if request.step == api.VerifyRequest.step:
-        receipts.close_months(request.world, clock.now())
+        receipts.close_months(receipt.world, clock.now())
     if settings.otlp:
         _push(request.world, settings)
     if as_json:
@@ -100,7 +100,7 @@ def _fence(request: api.Request, settings: Settings) -> Fence | None:
     if settings.attempt is None:
         return None
     run, number = read_attempt(settings.attempt)
-    work = (request.world, request.step, getattr(request, "source", None) or "", format_instant(request.as_of))
+    work = (api.load_world(request.world).name, request.step, getattr(request, "source", None) or "", format_instant(request.as_of))
     return Fence(objects=ObjectStore(settings.store), work=work, run=run, number=number)
 
 
@@ -109,7 +109,8 @@ def _push(world: str, settings: Settings) -> None:
     from pipeline.metrics import push, samples
     from pipeline.status import collect
 
-    push(samples(collect(api.load_world(world), settings.store, Receipts(ObjectStore(settings.store)).newest(world))), settings.otlp or "")
+    loaded = api.load_world(world)
+    push(samples(collect(loaded, settings.store, Receipts(ObjectStore(settings.store)).newest(loaded.name))), settings.otlp or "")
 
 
 def ask(kind: Callable[..., api.Request], **fields: Any) -> api.Request:

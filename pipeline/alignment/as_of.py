@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pipeline.contracts.cubes import NEVER, DomainCube, Revisions
 from pipeline.contracts.flags import Flag
-from pipeline.contracts.nodes import NodeSet
+from pipeline.contracts.nodes import NodeSet, links_among
 from pipeline.contracts.times import format_instant, from_seconds
 from pipeline.errors import ContractError
 
@@ -42,7 +42,8 @@ def earlier(cube: DomainCube, as_of: int, *, first: int = 0, stop: int | None = 
     if heard is not None and len(heard) == len(cube.nodes):
         heard = None
     axis = cube.valid_time[part]
-    values, flags, latency = (a[part] if heard is None else a[part][:, heard] for a in (cube.values_TNV, cube.flags_TNV, cube.latency_TNV))
+    mine = slice(None) if heard is None else heard
+    values, flags, latency = cube.values_TNV[part][:, mine], cube.flags_TNV[part][:, mine], cube.latency_TNV[part][:, mine]
     records = _records(cube.revisions, part, heard, len(cube.nodes))
     if _later(axis, latency, as_of).any():
         values, flags, latency = values.copy(), flags.copy(), latency.copy()
@@ -101,6 +102,7 @@ def take_nodes(nodes: NodeSet, index: NDArray[np.int64]) -> NodeSet:
         latitude=nodes.latitude[index],
         longitude=nodes.longitude[index],
         ends=None if nodes.ends is None else nodes.ends[index],
+        links=links_among(nodes.links, [nodes.ids[i] for i in index]),
     )
 
 

@@ -21,8 +21,11 @@ def edges(nodes: NodeSet, graph: Graph) -> tuple[NDArray[np.int32], NDArray[np.f
     """Edges (2, edge) from source to target and weights in (0, 1], sorted by target, then nearness; no self edges.
 
     Each node with a known place has its `neighbours` nearest as sources, weighted by a Gaussian of the distance whose
-    width is the mean distance. With `shared_ends` those that share an end come first, with weight 1.
+    width is the mean distance. With `shared_ends` those that share an end come first, with weight 1. With `matrix` the sources
+    are those with the greatest weights that it gives, which are scaled where one is above 1.
     """
+    if graph.kind == "matrix":
+        return _given(nodes, graph.neighbours)
     placed = np.flatnonzero(~np.isnan(nodes.latitude) & ~np.isnan(nodes.longitude))
     count = min(graph.neighbours, len(placed) - 1)
     if graph.kind == "none" or count < 1:
@@ -34,6 +37,19 @@ def edges(nodes: NodeSet, graph: Graph) -> tuple[NDArray[np.int32], NDArray[np.f
     if graph.kind == "shared_ends" and nodes.ends is not None:
         source, target, weight = _prefer(_shared(nodes.ends[placed]), source, target, weight, count)
     return np.stack([placed[source], placed[target]]).astype(np.int32), weight.astype(np.float32)
+
+
+def _given(nodes: NodeSet, count: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    place = {name: k for k, name in enumerate(nodes.ids)}
+    known = [(place[s], place[t], w) for s, t, w in nodes.links if s != t and s in place and t in place and w > 0]
+    if not known:
+        return np.zeros((2, 0), np.int32), np.zeros(0, np.float32)
+    columns = np.array(known, np.float64)
+    source, target, weight = columns[:, 0].astype(np.int64), columns[:, 1].astype(np.int64), columns[:, 2]
+    order = np.lexsort((source, -weight, target))
+    source, target, weight = source[order], target[order], weight[order] / max(float(weight.max()), 1.0)
+    keep = np.arange(len(target)) - np.searchsorted(target, target, side="left") < count
+    return np.stack([source[keep], target[keep]]).astype(np.int32), np.maximum(weight[keep], 1e-6).astype(np.float32)
 
 
 def _unit_vectors(latitude: NDArray[np.float64], longitude: NDArray[np.float64]) -> NDArray[np.float64]:

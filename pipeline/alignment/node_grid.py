@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.contracts.nodes import NodeSet
+from pipeline.contracts.nodes import NodeSet, links_among
 from pipeline.errors import ContractError
 
 
@@ -20,7 +20,7 @@ def observed_nodes(ids: Iterable[str]) -> NodeSet:
 
 
 def extend_nodes(known: NodeSet | None, found: NodeSet) -> NodeSet:
-    """Known nodes in their order, then those newly found in theirs; a place found now stands over one known before.
+    """Known nodes in their order, then those newly found in theirs; a place or links found now stand over those known before.
 
     Raises:
         ContractError: The nodes are cells of a grid, and not the same cells.
@@ -37,7 +37,8 @@ def extend_nodes(known: NodeSet | None, found: NodeSet) -> NodeSet:
     ids = known.ids + tuple(i for i in found.ids if i not in held)
     ends = None if known.ends is None and found.ends is None else _place(ids, known, found, "ends")
     latitude, longitude = _place(ids, known, found, "latitude"), _place(ids, known, found, "longitude")
-    return NodeSet(ids=ids, latitude=latitude, longitude=longitude, shape=known.shape, ends=ends)
+    links = found.links or known.links
+    return NodeSet(ids=ids, latitude=latitude, longitude=longitude, shape=known.shape, ends=ends, links=links)
 
 
 def merge_nodes(parts: Iterable[NodeSet]) -> NodeSet:
@@ -84,4 +85,5 @@ def select_nodes(nodes: NodeSet, index: NDArray[np.int64], *, shape: tuple[int, 
         longitude=nodes.longitude[index],
         shape=shape,
         ends=None if nodes.ends is None else nodes.ends[index],
+        links=links_among(nodes.links, [nodes.ids[i] for i in index]),
     )

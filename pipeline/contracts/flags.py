@@ -16,6 +16,7 @@ class Flag(IntFlag):
     FUTURE = 32
     UNIT_SUSPECT = 64
     FILL_CODE = 128
+    CADENCE = 256
 
 
 FLAG_MEANINGS: dict[Flag, str] = {
@@ -25,6 +26,7 @@ FLAG_MEANINGS: dict[Flag, str] = {
     Flag.STUCK: "the same reading for longer than is credible",
     Flag.DUPLICATE: "another reading carries the same node and stamp",
     Flag.FUTURE: "stamped later than it was received",
-    Flag.UNIT_SUSPECT: "the series reads as if in another unit",
-    Flag.FILL_CODE: "the source's code for no measurement",
+    Flag.UNIT_SUSPECT: "it reads as if in another unit",
+    Flag.FILL_CODE: "the source's code for no measurement, or, out of bounds, a usual one",
+    Flag.CADENCE: "sooner after the last reading than the source's cadence allows",
 }

@@ -31,6 +31,11 @@ def compact_instant(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
 
 
+def parse_compact(text: str) -> datetime:
+    """The instant that `compact_instant` wrote."""
+    return datetime.strptime(text, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+
+
 def to_seconds(moment: datetime) -> int:
     """Whole seconds since 1970-01-01T00:00Z."""
     return int(moment.timestamp())

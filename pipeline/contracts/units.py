@@ -76,3 +76,42 @@ def contradicts(said: str, declared: str) -> bool:
     except ConfigError:
         return True
     return abs(change.factor - 1) > 1e-9 or abs(change.offset) > 1e-9
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mistake:
+    """What a value means if it was delivered in `unit` instead of the declared one: value * factor + offset, in the kept unit."""
+
+    unit: str
+    factor: float
+    offset: float
+
+
+_MISTAKEN_FOR_EACH_OTHER = (
+    ("K", "degC", "degF"),
+    ("Pa", "hPa", "kPa", "inHg"),
+    ("m s-1", "km/h", "knot", "mph"),
+    ("mm", "m", "inch"),
+)
+
+
+@cache
+def mistakes(unit: str, to: str | None) -> tuple[Mistake, ...]:
+    """The units that are usually mistaken for a declared one, and what that makes of values kept in `to`."""
+    declared = conversion(unit, to)
+    found = []
+    for family in _MISTAKEN_FOR_EACH_OTHER:
+        if any(not contradicts(member, unit) for member in family):
+            for other in (m for m in family if contradicts(m, unit)):
+                change = conversion(other, to or unit)
+                factor = change.factor / declared.factor
+                found.append(Mistake(unit=other, factor=factor, offset=change.offset - declared.offset * factor))
+    return tuple(found)
+
+
+_FLOORS = {"K": 0.0, "degC": -273.15, "degF": -459.67, "Pa": 0.0, "hPa": 0.0, "kPa": 0.0}
+
+
+def floor_of(unit: str) -> float | None:
+    """The least value that is physically possible in a unit, where there is one."""
+    return _FLOORS.get(unit)

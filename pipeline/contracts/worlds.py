@@ -24,7 +24,8 @@ from pipeline.contracts.world_types import Zone as Zone
 class RawVariable(Table):
     """One variable as a source delivers it, and the unit and rules under which it is kept.
 
-    Bounds, `spike` and `missing` differ in unit: `missing` is in the delivered unit, the others in `to`.
+    Bounds, `spike` and `missing` differ in unit: `missing` is in the delivered unit, the others in `to`. `usual` is where the median
+    of a node's readings lies: outside it, and inside it as another unit, they are suspect.
     """
 
     column: str | None = None
@@ -35,10 +36,15 @@ class RawVariable(Table):
     valid_max: float | None = None
     spike: float | None = None
     stuck_after: int | None = None
+    usual: Annotated[tuple[float, float] | None, Field(exclude_if=lambda span: span is None)] = None
 
 
 class NodeTable(Table):
-    """Where the places of a source's nodes are listed: a CSV file, or the rows themselves. Without `id` a node is named by its place."""
+    """Where the places of a source's nodes are listed: a CSV file, or the rows themselves. Without `id` a node is named by its place.
+
+    `matrix` is a CSV file of how much the nodes tell about each other: a row per node in the order of the table, in it a weight for
+    each node as its source; or with their identities as header and first column. `area` (south, west, north, east) is where they all lie.
+    """
 
     location: str | None = None
     separator: str = ","
@@ -48,6 +54,8 @@ class NodeTable(Table):
     latitude_end: str | None = None
     longitude_end: str | None = None
     rows: tuple[tuple[str, float, float], ...] = ()
+    matrix: Annotated[str | None, Field(exclude_if=lambda location: location is None)] = None
+    area: Annotated[tuple[float, float, float, float] | None, Field(exclude_if=lambda area: area is None)] = None
 
 
 class Source(Table):
@@ -56,6 +64,8 @@ class Source(Table):
     `timezone` is the zone of stamps that carry none; `latency` is how long after its `valid_time` a value can be known
     where the feed does not say so itself. `allowed_hosts` are all that is ever asked over http(s), each with its port where
     that is not the scheme's own. `ahead` is how far into the future readings may speak: the reach of a feed of forecasts.
+    `cadence` is how long after each other a node's readings come; one that comes in less than half of that is flagged.
+    `most_rejected` is the share of a delivery's rows that may break a rule; a delivery with more is refused as a whole.
     `late_after` is how much later than its latency says a value may come before a forecast waits for it; one step of the domain's
     clock by default.
 
@@ -69,6 +79,8 @@ class Source(Table):
     timezone: Zone = "UTC"
     latency: Duration = timedelta(0)
     ahead: Annotated[Duration, Field(exclude_if=lambda reach: not reach)] = timedelta(0)
+    cadence: Annotated[Duration | None, Field(exclude_if=lambda step: step is None)] = None
+    most_rejected: Annotated[float, Field(ge=0, le=1, exclude_if=lambda share: share == 1)] = 1.0
     late_after: Annotated[Duration | None, Field(exclude=True)] = None
     runs: Annotated[Duration | None, Field(exclude_if=lambda cycle: cycle is None)] = None
     text: Annotated[TextColumn | None, Field(exclude_if=lambda column: column is None)] = None
@@ -106,9 +118,12 @@ class Clock(Table):
 
 
 class Graph(Table):
-    """Which nodes are neighbours: by distance, or because their segments share an end."""
+    """Which nodes are neighbours: by distance, because their segments share an end, or by the matrix of a source's nodes.
 
-    kind: Literal["none", "distance", "shared_ends"] = "distance"
+    Each node has at most this many `neighbours`: the nearest, or those of the greatest weight.
+    """
+
+    kind: Literal["none", "distance", "shared_ends", "matrix"] = "distance"
     neighbours: int = 8
 
 
@@ -284,6 +299,9 @@ class World(Table):
             yield from self._unknown(domain.future.source, domain.future.variables, where)
             if domain.future.source in self.sources and self.sources[domain.future.source].runs is None:
                 yield f"{where}.source = '{domain.future.source}': its readings are of no run{hint('', self._sources_with('runs'))}"
+        used = [self.sources[v.source].nodes for v in domain.variables.values() if v.source in self.sources]
+        if domain.graph.kind == "matrix" and not any(nodes is not None and nodes.matrix for nodes in used):
+            yield f"domains.{domain_name}.graph.kind = 'matrix': none of its sources has one; nodes = {{ location = …, matrix = … }}"
         yield from self._unknown_states(domain_name, domain)
 
     def _unknown(self, source_name: str, variables: Iterable[str], where: str) -> Iterator[str]:

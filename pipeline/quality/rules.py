@@ -76,22 +76,18 @@ def stuck(values: Values, start: Mask, after: int) -> Mask:
     return flags
 
 
-_MISTAKES: dict[str, tuple[tuple[float, float], ...]] = {
-    "degC": ((1.0, -273.15), (5 / 9, -160 / 9)),  # delivered in K, in degF
-    "K": ((1.0, 273.15), (5 / 9, 459.67 * 5 / 9)),  # in degC, in degF
-    "hPa": ((0.01, 0.0), (10.0, 0.0), (33.8639, 0.0)),  # in Pa, in kPa, in inHg
-    "Pa": ((100.0, 0.0), (1000.0, 0.0)),  # in hPa, in kPa
-    "m s-1": ((1 / 3.6, 0.0), (0.514444, 0.0)),  # in km/h, in knots
-    "km/h": ((3.6, 0.0), (1.609344, 0.0)),  # in m/s, in mph
-}
+USUAL_FILL_CODES = (-99.0, -999.0, -9999.0, -99999.0, -32768.0, 32767.0, 999.0, 9999.0, 99999.0, 65535.0, 1e20, 9.969209968386869e36)
+"""What providers write for "no measurement". Source: CF, netCDF and GRIB defaults, and common practice."""
 
 
-def unit_suspect(values: Values, unit: str, low: float | None, high: float | None) -> Mask:
-    """Where a value is out of range as declared and in range as if delivered in another usual unit."""
-    outside = out_of_range(values, low, high)
+def likely_fill_code(delivered: Values, outside: Mask) -> Mask:
+    """Where a delivered value that is out of range is one of the usual fill codes."""
     if not outside.any():
         return outside
-    suspect = np.zeros(len(values), np.bool_)
-    for factor, offset in _MISTAKES.get(unit, ()):
-        suspect |= outside & ~out_of_range(values * factor + offset, low, high)
-    return suspect
+    return outside & (np.isin(delivered, USUAL_FILL_CODES) | np.isin(delivered.astype(np.float32), np.array(USUAL_FILL_CODES, np.float32)))
+
+
+def too_often(valid_time: NDArray[np.int64], start: Mask, cadence: int) -> Mask:
+    """Where a reading follows the node's last one of another instant by less than half the cadence (seconds)."""
+    gap = np.diff(valid_time, prepend=valid_time[:1])
+    return ~start & (gap > 0) & (2 * gap < cadence)

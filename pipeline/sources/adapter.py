@@ -47,6 +47,7 @@ class Readings:
         node: (R,) int32.
         valid_time: (R,) int64 seconds UTC, never earlier than the stamp (parts of a second are rounded up).
         published_time: (R,) int64 seconds UTC by the feed's own column, NO_TIME where it says nothing; None: no such column.
+        grid: Cells of a grid: rows, columns, and latitude and longitude of the first and of the last cell.
         init_time: Forecasts: (R,) int64 seconds UTC, the start of the run that each is of.
         text: Documents: (R,) what each says; None where it says nothing.
         values: Per variable (R,) float64; NaN where nothing was delivered.
@@ -63,6 +64,7 @@ class Readings:
     row: NDArray[np.int64]
     rejected: RejectedRows = field(default_factory=RejectedRows)
     raw_rows: int
+    grid: tuple[float, ...] | None = None
     init_time: NDArray[np.int64] | None = None
     text: pa.Array | None = None
 

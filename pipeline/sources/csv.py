@@ -5,6 +5,8 @@ Long: a row is a reading of one node, a column per variable. Wide: see `csv_wide
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 
@@ -16,7 +18,7 @@ from pipeline.sources.adapter import Readings
 from pipeline.sources.columns import Kind
 from pipeline.sources.csv_options import CsvOptions, check_encoding, iso_kind, time_kind
 from pipeline.sources.csv_wide import parse_wide
-from pipeline.sources.delimited import read_columns
+from pipeline.sources.delimited import header_of, read_columns
 from pipeline.sources.files import FileAdapter, check_locations, file_deliveries
 from pipeline.sources.options import read_options
 from pipeline.sources.row_options import check_rows
@@ -70,7 +72,7 @@ def parse_long(source: Source, options: CsvOptions, file: str, packed: bytes) ->
     Raises:
         ContractError: It cannot be read as a whole.
     """
-    data = unpacked(packed, file)
+    data = _renamed(source, options, file, unpacked(packed, file))
     time = time_kind(options, data, file)
     published: Kind = "number"
     stamped = options.published or options.init
@@ -78,3 +80,16 @@ def parse_long(source: Source, options: CsvOptions, file: str, packed: bytes) ->
         published = iso_kind(options, data, file, stamped)
     found = read_columns(data, row_kinds(options, source, time, published), options.dialect, file)
     return readings_of(source, options, file, found, time, published)
+
+
+def _renamed(source: Source, options: CsvOptions, file: str, data: bytes) -> bytes:
+    """The file with the contract's names in its header."""
+    if not options.strict or options.columns:
+        return data
+    names = header_of(data, options.dialect, file)
+    found = options.contract_names(names, row_kinds(options, source, "stamp", "stamp"), file)
+    if found == names:
+        return data
+    head = io.StringIO()
+    csv.writer(head, delimiter=options.separator, lineterminator="").writerow(found)
+    return head.getvalue().encode(options.encoding) + data[data.find(b"\n") if b"\n" in data else len(data) :]

@@ -41,6 +41,8 @@ class CsvOptions(RowOptions):
             raise ValueError("takes either time = 'column', or first_time and step")
         if self.first_time is not None and self.layout != "wide":
             raise ValueError("first_time and step are for layout = 'wide': in a long file a row says its own time")
+        if self.strict and self.layout == "wide":
+            raise ValueError("renamed and extra_columns are for layout = 'long': in a wide file a column is a node")
         if len(self.separator) != 1:
             raise ValueError(f"separator '{self.separator}' is not one character")
         return self

@@ -53,8 +53,9 @@ def file_deliveries(source: Source, settings: Settings, *, together: bool = Fals
 def node_deliveries(source: Source, settings: Settings) -> Iterator[Delivery]:
     """The node table that a world names, if it names one; raises as `file_deliveries` does."""
     if source.nodes is not None and source.nodes.location is not None:
+        matrix = [] if source.nodes.matrix is None else parts_at(source.nodes.matrix, source, settings)
         for part in parts_at(source.nodes.location, source, settings):
-            yield Delivery(name=part.name, parts=(part,), role="nodes")
+            yield Delivery(name=part.name, parts=(part, *matrix), role="nodes")
 
 
 def grid_deliveries(source: Source, settings: Settings) -> Iterator[Delivery]:
@@ -82,5 +83,4 @@ class FileAdapter:
         Raises:
             ContractError: The file as a whole cannot be read.
         """
-        [(file, data)] = parts.items()
-        return parse_places(source, file, data)
+        return parse_places(source, parts)

@@ -29,7 +29,7 @@ from pipeline.errors import ConfigError, ContractError, NotYetAvailable
 from pipeline.settings import Settings
 from pipeline.sources.adapter import Readings
 from pipeline.sources.files import FileAdapter, check_locations, node_deliveries
-from pipeline.sources.grib import decoded_apart, grib_readings
+from pipeline.sources.grib import decoded_apart, grib_readings, grid_cells
 from pipeline.sources.grib_messages import eccodes_module
 from pipeline.sources.grids import GridOptions, gridded_readings
 from pipeline.sources.locations import if_there, ranges_at
@@ -158,12 +158,10 @@ class GfsAdapter(FileAdapter):
         Raises:
             ContractError: The file as a whole cannot be read.
         """
-        [(file, data)] = parts.items()
         if source.nodes is not None:
-            return parse_places(source, file, data)
-        found = decoded_apart(data, file, [], read_options(GfsOptions, source))
-        rows, columns = found["shape"].tolist()
-        return NodeSet(ids=tuple(found["ids"].tolist()), latitude=found["latitude"], longitude=found["longitude"], shape=(rows, columns))
+            return parse_places(source, parts)
+        [(file, data)] = parts.items()
+        return grid_cells(decoded_apart(data, file, [], read_options(GfsOptions, source)))
 
 
 def _columns(source: Source) -> tuple[str, ...]:

@@ -76,12 +76,10 @@ class GribAdapter(FileAdapter):
         Raises:
             ContractError: The file as a whole cannot be read.
         """
-        [(file, data)] = parts.items()
         if source.nodes is not None:
-            return parse_places(source, file, data)
-        found = decoded_apart(unpacked(data, file), file, [], read_options(GribOptions, source))
-        rows, columns = found["shape"].tolist()
-        return NodeSet(ids=tuple(found["ids"].tolist()), latitude=found["latitude"], longitude=found["longitude"], shape=(rows, columns))
+            return parse_places(source, parts)
+        [(file, data)] = parts.items()
+        return grid_cells(decoded_apart(unpacked(data, file), file, [], read_options(GribOptions, source)))
 
 
 def grib_readings(source: Source, options: GridOptions, data: bytes, file: str) -> Readings:
@@ -95,12 +93,18 @@ def grib_readings(source: Source, options: GridOptions, data: bytes, file: str) 
     for column, variable, unit in zip(columns, source.variables.values(), found["units"].tolist(), strict=True):
         check_unit(column, variable, unit, file)
     values = {name: found[f"column {n}"] for n, name in enumerate(source.variables)}
-    init, ids = found["published"], tuple(found["ids"].tolist())
+    init, cells = found["published"], grid_cells(found)
     if source.runs is not None:
         start = np.where(init == NO_TIME, found["valid"], init)
-        return gridded_readings(ids, found["valid"], values, options, file, init=start)
+        return gridded_readings(cells, found["valid"], values, options, file, init=start)
     published = np.where(init == NO_TIME, NO_TIME, init + int(source.latency.total_seconds()))
-    return gridded_readings(ids, found["valid"], values, options, file, published if (init != NO_TIME).any() else None)
+    return gridded_readings(cells, found["valid"], values, options, file, published if (init != NO_TIME).any() else None)
+
+
+def grid_cells(found: Mapping[str, NDArray[Any]]) -> NodeSet:
+    """The cells that `decoded_apart` found, row by row."""
+    rows, columns = found["shape"].tolist()
+    return NodeSet(ids=tuple(found["ids"].tolist()), latitude=found["latitude"], longitude=found["longitude"], shape=(rows, columns))
 
 
 def decoded_apart(data: bytes, file: str, columns: list[str], options: GridOptions) -> dict[str, NDArray[Any]]:

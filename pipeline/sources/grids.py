@@ -105,8 +105,16 @@ def cells_of(latitude: NDArray[np.float64], longitude: NDArray[np.float64], opti
     return Cells(places=y * len(longitude) + x, nodes=nodes, width=len(longitude), whole=len(latitude) * len(longitude))
 
 
+def grid_of(nodes: NodeSet) -> tuple[float, ...] | None:
+    """Rows, columns, and latitude and longitude of the first and of the last cell; None where the nodes are no cells."""
+    if nodes.shape is None or not len(nodes):
+        return None
+    corners = [float(axis[end]) for end in (0, -1) for axis in (nodes.latitude, nodes.longitude)]
+    return (*map(float, nodes.shape), *corners)
+
+
 def gridded_readings(
-    ids: tuple[str, ...],
+    nodes: tuple[str, ...] | NodeSet,
     stamps: NDArray[np.int64],
     values: dict[str, NDArray[np.float64]],
     options: GridOptions,
@@ -115,7 +123,7 @@ def gridded_readings(
     faults: Mapping[int, str] | None = None,
     init: NDArray[np.int64] | None = None,
 ) -> Readings:
-    """Readings of (T, P) values at T stamps (seconds UTC, NO_TIME: none) and P nodes; `row` counts the slabs.
+    """Readings of (T, P) values of nodes (cells with their places, or names) at T stamps (seconds UTC, NO_TIME: none) and P nodes; `row` counts the slabs.
 
     A slab whose stamp is none, or outside 1970 .. 2100, is rejected whole, for the reason that `faults` gives it; an infinite value is
     a missing one.
@@ -123,6 +131,7 @@ def gridded_readings(
     valid = np.where(stamps == NO_TIME, NO_TIME, stamps + int(options.interval.total_seconds() if options.interval else 0))
     good = (valid >= _EARLIEST) & (valid < _LATEST)
     bad = np.flatnonzero(~good)
+    ids = nodes.ids if isinstance(nodes, NodeSet) else nodes
     count = len(ids)
     numbers = np.arange(1, len(stamps) + 1)
     rejected = RejectedRows(
@@ -141,6 +150,7 @@ def gridded_readings(
         row=np.repeat(numbers[good], count),
         rejected=rejected,
         raw_rows=int(good.sum()) * count + len(bad),
+        grid=grid_of(nodes) if isinstance(nodes, NodeSet) else None,
         init_time=None if init is None else np.repeat(init[good], count),
     )
 

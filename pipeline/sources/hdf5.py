@@ -121,7 +121,9 @@ class Hdf5Adapter(FileAdapter):
                 found = f"shape {table.shape}, not {expected[0]} stamps of {expected[1]} values"
                 raise ContractError(asked=f"variable '{name}' of {file}", found=found, mend="correct column, order or layout")
             values[name] = flat if cells is None else flat[:, cells.places]
-        return gridded_readings(ids, stamps, values, options, file, faults=time_faults(fault, options.stamps, source.timezone))
+        return gridded_readings(
+            ids if cells is None else cells.nodes, stamps, values, options, file, faults=time_faults(fault, options.stamps, source.timezone)
+        )
 
     def parse_places(self, source: Source, parts: Mapping[str, bytes]) -> NodeSet:
         """The places in a node table, or the cells of a file's grid row by row.
@@ -129,9 +131,9 @@ class Hdf5Adapter(FileAdapter):
         Raises:
             ContractError: The file as a whole cannot be read.
         """
-        [(file, data)] = parts.items()
         if source.nodes is not None:
-            return parse_places(source, file, data)
+            return parse_places(source, parts)
+        [(file, data)] = parts.items()
         options = read_options(Hdf5Options, source)
         with opened_hdf5(unpacked(data, file), file) as opened:
             cells = _cells(opened, options, file)

@@ -119,7 +119,7 @@ class ImagesAdapter(FileAdapter):
                 for name, variable in source.variables.items()
             }
         faults = time_faults(fault, options.stamps, source.timezone)
-        return gridded_readings(cells.nodes.ids, stamp, values, options, file, faults=faults)
+        return gridded_readings(cells.nodes, stamp, values, options, file, faults=faults)
 
     def parse_places(self, source: Source, parts: Mapping[str, bytes]) -> NodeSet:
         """The places in a node table, or the pixels of an image row by row.
@@ -127,9 +127,9 @@ class ImagesAdapter(FileAdapter):
         Raises:
             ContractError: The file as a whole cannot be read.
         """
-        [(file, data)] = parts.items()
         if source.nodes is not None:
-            return parse_places(source, file, data)
+            return parse_places(source, parts)
+        [(file, data)] = parts.items()
         with opened_image(unpacked(data, file), file) as image:
             return _cells(image, read_options(ImageOptions, source), file).nodes
 

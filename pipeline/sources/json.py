@@ -146,6 +146,7 @@ def read_records(
     faults = [(number, reason) for number, reason, _ in bad or []]
     text = {number: raw for number, _, raw in bad or []}
     stamps = row_kinds(options, source, "stamp", "stamp")
+    records = _renamed(records, options, list(stamps), file)
     rows, cells = [], []
     for number, record in records:
         values, fault = _cells(record, list(stamps))
@@ -167,6 +168,15 @@ def read_records(
     total = len(rows) + len(faults)
     found = typed_columns(cells, kinds, dialect, file, row=np.array(rows, np.int64), bad=faults, raw_rows=total, text_of=text_of)
     return readings_of(source, options, file, found, time, published)
+
+
+def _renamed(records: list[tuple[int, Any]], options: RowOptions, needed: list[str], file: str) -> list[tuple[int, Any]]:
+    """The records with the contract's names as keys."""
+    if not options.strict:
+        return records
+    keys = list(dict.fromkeys(k for _, record in records if isinstance(record, dict) for k in record))
+    names = dict(zip(keys, options.contract_names(keys, {*needed, *(n.partition(".")[0] for n in needed)}, file), strict=True))
+    return [(n, {names[k]: v for k, v in record.items()} if isinstance(record, dict) else record) for n, record in records]
 
 
 def _stamp_kind(form: str, cells: list[list[str]], place: int) -> Kind:

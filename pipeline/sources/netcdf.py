@@ -97,7 +97,7 @@ class NetcdfAdapter(FileAdapter):
         ids, cells = _nodes(dataset, options, file)
         values = {name: _table(dataset, column, options, len(stamps), cells, file) for name, column in names.items()}
         published = _seconds(dataset, options.published, file) if options.published else None
-        return gridded_readings(ids, stamps, values, options, file, published)
+        return gridded_readings(ids if cells is None else cells.nodes, stamps, values, options, file, published)
 
     def parse_places(self, source: Source, parts: Mapping[str, bytes]) -> NodeSet:
         """The places in a node table, or the cells of a file's grid row by row.
@@ -105,10 +105,10 @@ class NetcdfAdapter(FileAdapter):
         Raises:
             ContractError: The file as a whole cannot be read.
         """
-        [(file, data)] = parts.items()
         options = read_options(NetcdfOptions, source)
         if source.nodes is not None or options.layout != "grid":
-            return parse_places(source, file, data)
+            return parse_places(source, parts)
+        [(file, data)] = parts.items()
         return _grid(_opened(data, file, []), options, file).nodes
 
 

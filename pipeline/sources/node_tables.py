@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -11,6 +14,7 @@ from pipeline.contracts.worlds import Source
 from pipeline.errors import ContractError
 from pipeline.sources.columns import Dialect, Kind
 from pipeline.sources.delimited import read_columns
+from pipeline.sources.node_matrices import parse_links
 from pipeline.sources.unpacking import unpacked
 
 
@@ -29,12 +33,18 @@ def placed_nodes(latitude: NDArray[np.float64], longitude: NDArray[np.float64]) 
     return tuple(f"{y:.5f},{x:.5f}" for y, x in found.tolist()), codes
 
 
-def parse_places(source: Source, file: str, packed: bytes) -> NodeSet:
-    """The places in a node table, in the order of the file.
+def parse_places(source: Source, parts: Mapping[str, bytes]) -> NodeSet:
+    """The places in a node table, in the order of the file, with the links of the matrix that comes with it.
 
     Raises:
-        ContractError: It cannot be read as a whole, or a row of it cannot.
+        ContractError: One of them cannot be read as a whole, or a row of it cannot, or they do not belong together.
     """
+    (file, packed), *matrix = parts.items()
+    nodes = _table(source, file, packed)
+    return replace(nodes, links=parse_links(nodes.ids, *matrix[0])) if matrix else nodes
+
+
+def _table(source: Source, file: str, packed: bytes) -> NodeSet:
     if source.nodes is None:
         raise ContractError(asked=f"read node table {file}", found="a source without [nodes]", mend="describe its columns in nodes = { … }")
     table = source.nodes

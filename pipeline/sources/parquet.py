@@ -60,7 +60,7 @@ class ParquetAdapter(FileAdapter):
         [(file, data)] = parts.items()
         needed = list(row_kinds(options, source, "stamp", "stamp"))
         try:
-            table = _read(data, needed, file)
+            table = _read(data, needed, options, file)
         except (pa.ArrowException, OSError, ValueError) as error:
             raise ContractError(asked=f"read {file} ({len(data)} bytes)", found=f"no whole Parquet: {error}", mend=_MEND) from error
         time = _time_kind(table[options.time], options.time_format)
@@ -72,9 +72,13 @@ class ParquetAdapter(FileAdapter):
         return readings_of(source, options, file, _columns(table, kinds, options, file), time, published)
 
 
-def _read(data: bytes, needed: list[str], file: str) -> pa.Table:
+def _read(data: bytes, needed: list[str], options: ParquetOptions, file: str) -> pa.Table:
     parquet = pq.ParquetFile(pa.BufferReader(data))
-    require_columns(parquet.schema_arrow.names, needed, file)
+    given = parquet.schema_arrow.names
+    names = options.contract_names(given, needed, file) if options.strict else given
+    require_columns(names, needed, file)
+    called = {name: given[names.index(name)] for name in needed}
+    needed = list(called.values())
     state = parquet.metadata
     wanted = {i for i in range(state.num_columns) if state.schema.column(i).path in needed}
     groups = [state.row_group(g) for g in range(state.num_row_groups)]
@@ -84,7 +88,7 @@ def _read(data: bytes, needed: list[str], file: str) -> pa.Table:
         raise ContractError(asked=f"read {file}", found=found, mend="split the file")
     table = parquet.read(columns=needed)
     table.validate(full=True)
-    return table
+    return table.select(needed).rename_columns(list(called))
 
 
 def _time_kind(column: pa.ChunkedArray, form: str) -> Kind:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from pipeline.contracts.worlds import Duration, Source
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, ContractError
 from pipeline.sources.stamps import Ambiguous, known_calendars
 
 EPOCHS = {"epoch_s": 1, "epoch_ms": 10**3, "epoch_us": 10**6, "epoch_ns": 10**9}
@@ -55,6 +56,9 @@ class RowOptions(StampOptions):
         node, node_column, node_pattern, node_place: The node is this one; is in this column; is the first group of this pattern in
             the file's name; is the place in these two columns, latitude and longitude.
         nulls: Further texts that mean "no value".
+        renamed: What the provider calls a column now, and what the contract calls it.
+        extra_columns: Whether a column that the contract does not know is passed over, or its file refused.
+        known: Columns that are known and not needed.
     """
 
     published: str | None = None
@@ -65,6 +69,31 @@ class RowOptions(StampOptions):
     node_pattern: str | None = None
     node_place: tuple[str, str] | None = None
     nulls: tuple[str, ...] = ()
+    renamed: dict[str, str] = Field(default_factory=dict)
+    extra_columns: Literal["ignore", "refuse"] = "ignore"
+    known: tuple[str, ...] = ()
+
+    @property
+    def strict(self) -> bool:
+        """Whether the names of columns are more than looked up."""
+        return bool(self.renamed) or self.extra_columns == "refuse"
+
+    def contract_names(self, names: list[str], needed: Iterable[str], file: str) -> list[str]:
+        """The names by which the contract knows the columns of a file.
+
+        Raises:
+            ContractError: A column comes under both its names, or the contract does not know one and says to refuse that.
+        """
+        found = [self.renamed.get(name, name) for name in names]
+        twice = sorted({n for n in found if found.count(n) > 1})
+        if twice:
+            asked = f"column '{twice[0]}' of {file}"
+            raise ContractError(asked=asked, found="it comes under its old and its new name", mend="correct options.renamed")
+        extra = [n for n in found if n not in {*needed, *self.known}]
+        if extra and self.extra_columns == "refuse":
+            mend = "add it to options.known, or set options.extra_columns = 'ignore'"
+            raise ContractError(asked=f"columns of {file} that the contract knows", found=f"column '{extra[0]}'", mend=mend)
+        return found
 
     @property
     def given_nodes(self) -> list[str]:

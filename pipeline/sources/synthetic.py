@@ -123,9 +123,8 @@ class SyntheticAdapter:
         Raises:
             ContractError: The file as a whole cannot be read.
         """
-        [(file, data)] = parts.items()
         options = read_options(SyntheticOptions, source)
-        found = parse_places(source.model_copy(update={"nodes": _CELLS}), file, data)
+        found = parse_places(source.model_copy(update={"nodes": _CELLS}), parts)
         shape = (options.rows, options.columns) if options.feed == "weather" else None
         return NodeSet(ids=found.ids, latitude=found.latitude, longitude=found.longitude, shape=shape)
 

@@ -125,7 +125,9 @@ class ZarrAdapter(FileAdapter):
         values = {n: table(layouts[c], options, (start, stop), cells, files, store) for n, c in columns.items()}
         known = ~np.all([np.isnan(v).all(axis=1) for v in values.values()], axis=0) if len(stamps) else np.zeros(0, np.bool_)
         values = {n: v[known] for n, v in values.items()}
-        return gridded_readings(ids, stamps[known], values, options, store, None if published is None else published[known])
+        return gridded_readings(
+            ids if cells is None else cells.nodes, stamps[known], values, options, store, None if published is None else published[known]
+        )
 
     def parse_places(self, source: Source, parts: Mapping[str, bytes]) -> NodeSet:
         """The places in a node table, or the cells of a store's grid row by row.
@@ -134,8 +136,7 @@ class ZarrAdapter(FileAdapter):
             ContractError: The store as a whole cannot be read.
         """
         if source.nodes is not None:
-            [(file, data)] = parts.items()
-            return parse_places(source, file, data)
+            return parse_places(source, parts)
         options = read_options(ZarrOptions, source)
         store, files = unpacked_store(parts)
         layouts = {name: layout_of(name, files, store) for name in (options.latitude, options.longitude)}

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from pipeline.contracts.nodes import NodeSet
 from pipeline.contracts.worlds import Source
 from pipeline.errors import ContractError
 from pipeline.quality.acceptance import document_faults, run_faults
+from pipeline.quality.places import Area, place_faults
 from pipeline.sources.adapter import Readings, RejectedRows
+from pipeline.sources.grids import grid_of
 
 
 def accepted(source: Source, readings: Readings, file: str) -> Readings:
@@ -67,3 +71,36 @@ def _shown(readings: Readings, rows: NDArray[np.int64]) -> tuple[str, ...]:
         words += [] if readings.text is None else [str(readings.text[row].as_py() or "")[:200].replace("\0", "\\0")]
         shown.append(" ".join(words))
     return tuple(shown)
+
+
+def check_whole(source: Source, readings: Readings, places: NodeSet | None, where: str) -> None:
+    """Refuse a delivery of which too many rows are rejected, or whose grid is not the one that its nodes were made of.
+
+    Raises:
+        ContractError: Naming the commonest rule, or both grids.
+    """
+    bad, raw = len(readings.rejected), readings.raw_rows
+    if bad > source.most_rejected * raw:
+        rule, count = Counter(readings.rejected.reason).most_common(1)[0]
+        found = f"{bad:,} of {raw:,} rows rejected, {count:,} of them for: {rule}"
+        mend = "correct the world file to what the provider sends, or raise most_rejected"
+        raise ContractError(asked=f"{where}, at most {source.most_rejected:.0%} rejected", found=found, mend=mend)
+    known = None if places is None else grid_of(places)
+    if readings.grid is not None and known is not None and not np.allclose(np.array(readings.grid), np.array(known), atol=1e-4):
+        shown = [f"{g[0]:g} x {g[1]:g} cells from {g[2]:g}, {g[3]:g} to {g[4]:g}, {g[5]:g}" for g in (known, readings.grid)]
+        mend = "give the new grid a source of its own, with a start of its own"
+        raise ContractError(asked=f"the grid of {where}: {shown[0]}", found=shown[1], mend=mend)
+
+
+def check_places(places: NodeSet, area: Area | None, where: str) -> None:
+    """Refuse a node table with a node that is no place on Earth, outside the area, or swapped.
+
+    Raises:
+        ContractError: Naming the nodes.
+    """
+    faults = place_faults(places, area)
+    if faults:
+        first, *others = (f"node {node}: {fault}" for node, fault in faults.items())
+        found = first + (f", and {len(others)} more" if others else "")
+        mend = "correct the node table, or the columns and the area of nodes in the world file"
+        raise ContractError(asked=f"places of the nodes of {where}", found=found, mend=mend)

@@ -10,16 +10,18 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipeline.contracts.flags import Flag
+from pipeline.contracts.nodes import NodeSet
 from pipeline.contracts.observations import REJECTION_SCHEMA, RowCounts
 from pipeline.contracts.worlds import Source
 from pipeline.errors import ContractError
 from pipeline.quality import rules
 from pipeline.quality.acceptance import document_keys, series_codes
 from pipeline.quality.availability import available_times, settled
-from pipeline.quality.screen import Screened, screen
+from pipeline.quality.findings import findings
+from pipeline.quality.screen import Screened, rest_on_series, screen
 from pipeline.quality.versions import unrepeated, value_bits
 from pipeline.sources.adapter import Adapter, Readings
-from pipeline.steps.accepting import accepted
+from pipeline.steps.accepting import accepted, check_whole
 from pipeline.stores.landing import Landed, LandingStore
 from pipeline.stores.observation_tables import dictionary_column
 
@@ -30,7 +32,8 @@ STAMP = pa.timestamp("s", tz="UTC")
 class Work:
     """A source whose deliveries are taken in; those numbered in `replaced` have a newer one of the same name.
 
-    `first_received` is when this store began to receive the source, int64 seconds UTC.
+    `first_received` is when this store began to receive the source, int64 seconds UTC; `places` are its nodes where a table or a grid says;
+    `recorded` tells that its clock has stopped.
     """
 
     source: Source
@@ -38,6 +41,8 @@ class Work:
     landing: LandingStore
     first_received: int
     replaced: frozenset[int]
+    places: NodeSet | None
+    recorded: bool
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -45,7 +50,7 @@ class Taken:
     """One delivery, parsed and screened: the readings that stay, and the rows that do not.
 
     `key` (R,) tells apart rows of one node and instant: the run of a forecast, the text of a document; all 0 for readings.
-    `further` are the columns beside the variables that are kept of them.
+    `further` are the columns beside the variables that are kept of them; `notes` say what looks like a mistake.
     """
 
     landed: Landed
@@ -61,6 +66,7 @@ class Taken:
     further: dict[str, pa.Array]
     rejected: pa.Table
     counts: RowCounts
+    notes: tuple[str, ...] = ()
 
 
 def take_in(work: Work, landed: Landed) -> Taken | None:
@@ -73,6 +79,7 @@ def take_in(work: Work, landed: Landed) -> Taken | None:
             return None
         raise ContractError(asked=f"source {landed.source}: {error.asked}", found=error.found, mend=error.mend) from error
     readings = accepted(work.source, readings, landed.parts[0].name)
+    check_whole(work.source, readings, work.places, f"{landed.name} of source {landed.source}")
     horizon = landed.received_time + int(work.source.ahead.total_seconds())
     latency = int(work.source.latency.total_seconds())
     since = readings.valid_time if readings.init_time is None else readings.init_time
@@ -82,14 +89,21 @@ def take_in(work: Work, landed: Landed) -> Taken | None:
     punctual = ~declared | (available <= since + latency)
     key = _keys(readings)
     series = readings.node if key is None else series_codes(readings.node, key)
-    if any(v.spike or v.stuck_after for v in work.source.variables.values()):
-        available = settled(available, series, readings.valid_time, punctual)
     screened = screen(
-        readings.values, work.source.variables, node=series, valid_time=readings.valid_time, punctual=punctual, received_time=horizon
+        readings.values,
+        work.source.variables,
+        node=series,
+        valid_time=readings.valid_time,
+        punctual=punctual,
+        received_time=horizon,
+        cadence=None if work.source.cadence is None else int(work.source.cadence.total_seconds()),
     )
+    if work.source.cadence is not None or rest_on_series(work.source.variables):
+        available = settled(available, series, readings.valid_time, punctual)
     keep = unrepeated(series, readings.valid_time, available, value_bits([s.values for s in screened.values()]))
     taken = _taken(landed, readings, available, declared, screened, keep, _further(readings, horizon))
-    return taken if key is None else replace(taken, key=key[keep])
+    notes = tuple(findings(screened, work.source.variables, readings.values, readings.node, readings.node_ids, recorded=work.recorded))
+    return replace(taken, notes=notes, key=taken.key if key is None else key[keep])
 
 
 def _keys(readings: Readings) -> NDArray[np.int64] | None:

@@ -16,18 +16,20 @@ from pipeline.contracts.world_files import load_world
 from pipeline.contracts.worlds import Source, World
 from pipeline.settings import Settings
 from pipeline.sources.registry import adapter_named, check_sources, source_names
+from pipeline.steps.accepting import check_places
 from pipeline.steps.checks import check_units
 from pipeline.steps.intake import Taken, Work, take_in
 from pipeline.steps.joining import joined
 from pipeline.stores.landing import Landed, LandingStore
 from pipeline.stores.objects import ObjectStore
-from pipeline.stores.observation_index import Totals
 from pipeline.stores.observation_tables import places_json
 from pipeline.stores.observations import ObservationStore
 from pipeline.telemetry import Progress, Stage
 
 BATCH_BYTES = 256 * 2**20
 _GZIP_GROWS = 7
+MOST_NOTES = 20
+"""About one source, in a receipt."""
 NO_ROWS = RowCounts(raw=0, observations=0, duplicates=0, rejected=0)
 
 
@@ -72,7 +74,8 @@ def _observe_source(objects: ObjectStore, world: World, name: str, progress: Pro
     totals = store.totals()
     pending = [d for d in manifest if d.role == "readings" and d.number >= totals.through]
     newest = {d.name: d.number for d in manifest if d.role == "readings"}
-    places = _new_places(store, totals, source, landing, manifest)
+    known = store.place_table(totals)
+    places = _new_places(known, source, landing, manifest, f"source {name}")
     if not manifest:
         notes.append(f"source {name}: nothing has landed yet")
     if not pending and places is None:
@@ -83,15 +86,19 @@ def _observe_source(objects: ObjectStore, world: World, name: str, progress: Pro
         landing=landing,
         first_received=min((d.received_time for d in manifest), default=0),
         replaced=frozenset(d.number for d in pending if newest[d.name] != d.number),
+        places=known if places is None else places,
+        recorded=world.recorded is not None,
     )
     batches = list(_batches(pending)) or [[]]
+    found: list[str] = []
     with progress.stage(f"observe {name}", len(pending), "deliveries") as stage:
         for number, batch in enumerate(batches):
-            _observe_batch(work, store, batch, places if number == 0 else None, totals.commits + number, stage, notes)
+            _observe_batch(work, store, batch, places if number == 0 else None, totals.commits + number, stage, found)
+    notes += found[:MOST_NOTES] + ([f"source {name}: {len(found) - MOST_NOTES} more findings"] if len(found) > MOST_NOTES else [])
     return store, len(batches)
 
 
-def _new_places(store: ObservationStore, totals: Totals, source: Source, landing: LandingStore, manifest: list[Landed]) -> NodeSet | None:
+def _new_places(known: NodeSet | None, source: Source, landing: LandingStore, manifest: list[Landed], where: str) -> NodeSet | None:
     """The node table that the world or the newest delivery of one gives, where it is not the one observed already."""
     tables = [d for d in manifest if d.role == "nodes"]
     if tables:
@@ -101,7 +108,7 @@ def _new_places(store: ObservationStore, totals: Totals, source: Source, landing
         found = NodeSet(ids=ids, latitude=np.array(latitude, np.float64), longitude=np.array(longitude, np.float64))
     else:
         return None
-    known = store.place_table(totals)
+    check_places(found, None if source.nodes is None else source.nodes.area, where)
     return None if known is not None and places_json(known) == places_json(found) else found
 
 
@@ -133,6 +140,7 @@ def _observe_batch(
                 notes.append(f"{landed.name} (delivery {landed.number}) is unreadable; a newer one took its place")
             else:
                 taken.append(found)
+                notes += [f"{landed.source}, {landed.name}: {line}" for line in found.notes]
                 rows += found.counts.raw
             stage.advance(1, f"{rows:,} rows")
     counts = sum((t.counts for t in taken), NO_ROWS)

@@ -69,6 +69,15 @@ def publish_forecast(world: World, settings: Settings, issued: Issued, progress:
     objects = ObjectStore(settings.store)
     forecasts, published = ForecastStore(objects, world.name), PublishedStore(objects, world.name)
     forecast = forecasts.read(issued.issue_time, issued.revision)
+    record, written = put_tables(published, forecast, issued, progress)
+    if issued.revision:
+        record["changes"] = changes(forecasts.read(issued.issue_time, issued.revision - 1), forecast)
+    _, appended = ForecastArrays(settings.store, world.name).put(rows_of(world, settings, forecast, issued))
+    return record, [*written, *(["Zarr"] if appended else [])]
+
+
+def put_tables(published: PublishedStore, forecast: Forecast, issued: Issued, progress: Progress) -> tuple[dict[str, Any], list[str]]:
+    """Put the tidy tables of one revision where they belong; the record that makes them visible, and what was written."""
     known, written = published.record(issued.issue_time), []
     record: dict[str, Any] = {
         "forecast": issued.digest,
@@ -79,8 +88,6 @@ def publish_forecast(world: World, settings: Settings, issued: Issued, progress:
         "parquet": {},
         "sha256": {},
     }
-    if issued.revision:
-        record["changes"] = changes(forecasts.read(issued.issue_time, issued.revision - 1), forecast)
     with progress.stage("publish", len(forecast.domains), "domains") as stage:
         for domain in forecast.domains:
             key = published.parquet_key(issued.issue_time, domain, issued.revision)
@@ -91,8 +98,7 @@ def publish_forecast(world: World, settings: Settings, issued: Issued, progress:
                 written.append(f"Parquet of {domain}")
             record["rows"][domain], record["parquet"][domain], record["sha256"][key] = table.num_rows, key, sha256
             stage.advance(note=f"{domain}: {table.num_rows:,} rows")
-    _, appended = ForecastArrays(settings.store, world.name).put(rows_of(world, settings, forecast, issued))
-    return record, [*written, *(["Zarr"] if appended else [])]
+    return record, written
 
 
 def rows_of(world: World, settings: Settings, forecast: Forecast, issued: Issued) -> Rows:

@@ -6,6 +6,7 @@ versions of a time chunk lie together. A chunk made again leaves dead rows behin
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.contracts.cubes import Revisions
-from pipeline.contracts.nodes import NodeSet
+from pipeline.contracts.nodes import Link, NodeSet
 from pipeline.cube.digests import revisions_digest
 from pipeline.stores.cube_format import BOOK_CHUNK, REVISION_CHUNK, REVISION_TYPES, GroupTemplate, axis_digest, content_digest
 
@@ -88,7 +89,21 @@ def read_nodes(group: Any) -> NodeSet:
         longitude=group["longitude"][:],
         shape=None if shape is None else (shape[0], shape[1]),
         ends=group["ends"][:] if "ends" in group else None,
+        links=_read_links(group) if "links" in group else (),
     )
+
+
+def _read_links(group: Any) -> tuple[Link, ...]:
+    targets = zip(group["node_id"][:].tolist(), group["links"][:].tolist(), strict=True)
+    return tuple((source, str(target), weight) for target, text in targets for source, weight in json.loads(text or "[]"))
+
+
+def _links_by_target(nodes: NodeSet) -> NDArray[Any]:
+    """Per node its sources and their weights as JSON."""
+    found: dict[str, list[tuple[str, float]]] = {}
+    for source, target, weight in nodes.links:
+        found.setdefault(target, []).append((source, weight))
+    return np.array([json.dumps(found.get(i, [])) for i in nodes.ids], dtype=object)
 
 
 def read_revisions(group: Any, starts: NDArray[np.int64], stops: NDArray[np.int64]) -> Columns:
@@ -124,6 +139,8 @@ def _coordinates(group: Any, template: GroupTemplate, books: Sequence[RegionBook
     write_present(group["longitude"], slice(None), nodes.longitude)
     if nodes.ends is not None:
         write_present(group["ends"], slice(None), nodes.ends)
+    if nodes.links:
+        write_present(group["links"], slice(None), _links_by_target(nodes))
 
 
 def _chunk_entries(group: Any, template: GroupTemplate, books: Sequence[RegionBook], before: Mapping[str, Any]) -> list[int]:

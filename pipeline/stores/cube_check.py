@@ -76,7 +76,7 @@ class _DomainCheck:
         self.book = dict(group.attrs["cubecast"])
         self.digest = str(self.book["digest"])
         self.variables, self.chunk_steps = list(self.book["variables"]), int(self.book["chunk_steps"])
-        self.small = [*_SMALL, *(["ends"] if "ends" in group else []), *_BOOKS]
+        self.small = [*_SMALL, *(name for name in ("ends", "links") if name in group), *_BOOKS]
         self.chunks = -(-group["valid_time"].shape[0] // self.chunk_steps)
         self.size = self.chunks * len(self.variables) * len(_SUFFIXES)
         self._bytes = self._chunks = 0

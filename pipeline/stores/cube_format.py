@@ -140,6 +140,8 @@ def small_arrays(template: GroupTemplate) -> list[ArrayTemplate]:
     ]
     if template.nodes.ends is not None:
         arrays.append(_line("ends", "float64", nodes, float("nan"), "node", {"long_name": "latitude and longitude of start and end"}, 4))
+    if template.nodes.links:
+        arrays.append(_line("links", "string", nodes, "", "node", {"long_name": "the nodes that tell about it, and how much, as JSON"}))
     return arrays
 
 

@@ -7,7 +7,7 @@ import os
 import posixpath
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -153,7 +153,7 @@ class ObjectStore:
         """Keys of all objects below a prefix (a folder; empty: everything), sorted."""
         return [entry.key for entry in self.entries(prefix)]
 
-    def entries(self, prefix: str, *, staged: bool = False) -> list[Entry]:
+    def entries(self, prefix: str, *, staged: bool = False) -> Sequence[Entry]:
         """All objects below a prefix (a folder; empty: everything), sorted by key; files left by a kill only with `staged`."""
         base = self.url(prefix) if prefix else self.root
         with self._storage_errors(prefix, 0):
@@ -169,12 +169,7 @@ class ObjectStore:
 
     def bytes_below(self, prefix: str) -> int:
         """Bytes of all objects below a prefix (a folder)."""
-        base = self.url(prefix)
-        with self._storage_errors(prefix, 0):
-            if self._local:
-                return sum(p.stat().st_size for p in Path(base).rglob("*") if p.is_file())
-            self._fs.invalidate_cache()
-            return int(self._fs.du(base)) if self._fs.exists(base) else 0
+        return sum(entry.bytes for entry in self.entries(prefix, staged=True))
 
     @cached_property
     def _fs(self) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.contracts.nodes import NodeSet
+from pipeline.contracts.nodes import NodeSet, links_among
 from pipeline.contracts.provenance import canonical_json
 
 GROUP_ROWS = 16384
@@ -87,7 +87,8 @@ def places_json(places: NodeSet) -> bytes:
     """A node table as canonical JSON; an unknown coordinate is null."""
     known = [[None if np.isnan(v) else float(v) for v in column] for column in (places.latitude, places.longitude)]
     ends = None if places.ends is None else places.ends.tolist()
-    return canonical_json({"ids": places.ids, "latitude": known[0], "longitude": known[1], "shape": places.shape, "ends": ends})
+    content = {"ids": places.ids, "latitude": known[0], "longitude": known[1], "shape": places.shape, "ends": ends}
+    return canonical_json(content | ({"links": places.links} if places.links else {}))
 
 
 def places_from(content: dict[str, Any]) -> NodeSet:
@@ -98,6 +99,7 @@ def places_from(content: dict[str, Any]) -> NodeSet:
         longitude=np.array(content["longitude"], np.float64),
         shape=None if content["shape"] is None else (int(content["shape"][0]), int(content["shape"][1])),
         ends=None if content["ends"] is None else np.array(content["ends"], np.float64),
+        links=tuple((source, target, weight) for source, target, weight in content.get("links", ())),
     )
 
 
@@ -107,4 +109,4 @@ def placed(ids: tuple[str, ...], table: NodeSet) -> NodeSet:
     rows = np.array([where.get(identity, len(table)) for identity in ids], np.int64)
     latitude, longitude = (np.append(column, np.nan)[rows] for column in (table.latitude, table.longitude))
     ends = None if table.ends is None else np.vstack([table.ends, np.full((1, 4), np.nan)])[rows]
-    return NodeSet(ids=ids, latitude=latitude, longitude=longitude, ends=ends)
+    return NodeSet(ids=ids, latitude=latitude, longitude=longitude, ends=ends, links=links_among(table.links, ids))

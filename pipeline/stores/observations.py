@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.contracts.nodes import NodeSet
-from pipeline.contracts.observations import PARSER_VERSIONS, REJECTION_SCHEMA, RowCounts, observation_schema
+from pipeline.contracts.observations import PARSER_VERSIONS, REJECTION_SCHEMA, RULES_VERSION, RowCounts, observation_schema
 from pipeline.contracts.provenance import canonical_json, digest_bytes, digest_json
 from pipeline.contracts.times import from_seconds
 from pipeline.contracts.worlds import Source, World
@@ -58,7 +58,7 @@ class Commit:
 def contract_digest(source: Source) -> str:
     """Identity of how a source's bytes become observations; where they lie and under which licence is no part of it."""
     content = source.model_dump(mode="json", exclude={"locations", "allowed_hosts", "licence", "late_after"})
-    return digest_json([FORMAT, PARSER_VERSIONS.get(source.adapter, "0"), content])[:16]
+    return digest_json([FORMAT, RULES_VERSION, PARSER_VERSIONS.get(source.adapter, "0"), content])[:16]
 
 
 class ObservationStore:

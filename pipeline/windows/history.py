@@ -166,7 +166,9 @@ class _Summaries:
 
     def __init__(self, shape_TNV: tuple[int, ...], domain: Domain) -> None:
         self._seasons = len(_seasons(domain))
-        self._values, self._good = (np.zeros((*shape_TNV, 2 * self._seasons), kind) for kind in (np.float32, np.bool_))
+        shape = (*shape_TNV, 2 * self._seasons)
+        self._values: NDArray[np.float32] = np.zeros(shape, np.float32)
+        self._good: NDArray[np.bool_] = np.zeros(shape, np.bool_)
         self._count = [np.zeros(shape_TNV, np.float32) for _ in range(self._seasons)]
 
     def enter(self, k: int, at: slice, past: NDArray[np.float32], known: NDArray[np.bool_]) -> None:

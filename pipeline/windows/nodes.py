@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pipeline.contracts.cubes import NEVER, DomainCube, Revisions
 from pipeline.contracts.flags import Flag
-from pipeline.contracts.nodes import NodeSet
+from pipeline.contracts.nodes import NodeSet, links_among
 
 
 def fit_nodes(cube: DomainCube, ids: tuple[str, ...]) -> DomainCube:
@@ -31,7 +31,7 @@ def fit_nodes(cube: DomainCube, ids: tuple[str, ...]) -> DomainCube:
         ends[known] = cube.nodes.ends[source]
     return replace(
         cube,
-        nodes=NodeSet(ids=ids, latitude=latitude, longitude=longitude, ends=ends),
+        nodes=NodeSet(ids=ids, latitude=latitude, longitude=longitude, ends=ends, links=links_among(cube.nodes.links, ids)),
         values_TNV=values,
         flags_TNV=flags,
         latency_TNV=latency,

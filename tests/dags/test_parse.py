@@ -38,13 +38,13 @@ def test_all_dags_of_all_worlds_parse_in_a_second_of_processor_time_and_import_n
     assert parsed["errors"] == {}
     assert parsed["heavy"] == []
     assert parsed["seconds"] < 1
-    names = ("ingest", "cube", "training", "forecast", "monitoring")
+    names = ("ingest", "cube", "training", "forecast", "monitoring", "replay")
     assert set(parsed["dags"]) == {f"{world}__{name}" for world in world_names() for name in names}
 
 
 def test_every_dag_file_is_thin():
     files = [path for path in (project_folder() / "dags").glob("*.py") if not path.name.startswith("_")]
-    assert len(files) == 5
+    assert len(files) == 6
     assert {path.name: n for path in files if (n := len(path.read_text().splitlines())) >= 60} == {}
 
 
@@ -74,9 +74,16 @@ def test_training_and_cube_commits_wait_for_their_one_slot(parsed):
     assert parsed["dags"]["us__cube"]["tasks"]["build_cube"]["pool"] == "cube"
 
 
+def test_a_replay_wakes_nothing_live_and_runs_four_days_at_once(parsed):
+    dags = parsed["dags"]
+    assert dags["synthetic__replay"]["max_active_runs"] == 4
+    given = [name for task in dags["synthetic__replay"]["tasks"].values() for name in task["outlets"]]
+    assert not {name for dag in dags.values() for name in dag["woken_by"]} & set(given)
+
+
 def test_every_dag_has_one_active_run_its_docs_its_tags_and_its_times_as_parameters(parsed):
     for name, dag in parsed["dags"].items():
-        assert dag["max_active_runs"] == 1
+        assert dag["max_active_runs"] == (4 if name.endswith("__replay") else 1)
         assert dag["doc"]
         assert set(dag["tags"]) == {"cubecast", *name.split("__")}
         assert {"issue_time", "now"} <= set(dag["params"])

@@ -196,6 +196,19 @@ def test_the_synthetic_world_goes_from_raw_feeds_to_a_verified_forecast_under_ai
         assert counts["raw"] == counts["observations"] + counts["duplicates"] + counts["rejected"] > 0
 
 
+def backfill(store, first, last):
+    """Ask Airflow for the replays of some days, as its command line does."""
+    words = ["backfill", "create", "--dag-id", "synthetic__replay", "--from-date", first, "--to-date", last, "--max-active-runs", "4"]
+    home = store / "airflow"
+    env = os.environ | {
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}",
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+    }
+    done = subprocess.run([sys.executable, "-m", "airflow", *words], env=env, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 SCHEDULE = """
 [schedule]
 ingest = "* * * * *"
@@ -210,7 +223,8 @@ def test_a_world_with_a_schedule_runs_by_itself_partition_by_partition_and_waits
     store, text = project / "store", (project / "worlds" / "synthetic.toml").read_text()
     recorded = text[text.index("[recorded]") : text.index("# ---- Sources")]
     (project / "worlds" / "synthetic.toml").write_text(text.replace(recorded, SCHEDULE.lstrip() + "\n"))
-    shutil.copy(project / "pipeline" / "steps" / "predict.py", project / "pipeline" / "steps" / "inputs.py")
+    for step in ("inputs", "replay"):
+        shutil.copy(project / "pipeline" / "steps" / "predict.py", project / "pipeline" / "steps" / f"{step}.py")
     order(project, "inputs", "once")
     process = launch(project, store, "ui", "--world", "synthetic")
     log = store / "orders" / "asked"
@@ -220,8 +234,12 @@ def test_a_world_with_a_schedule_runs_by_itself_partition_by_partition_and_waits
 
     wanted = ("land", "observe", "build_cube", "train", "evaluate", "promote", "inputs", "predict", "publish", "verify")
     wait_for(lambda: all(asked(step) for step in wanted), process, seconds=280)
+    backfill(store, "2025-10-20", "2025-10-22")
+    wait_for(lambda: len(asked("replay")) == 3, process, seconds=120)
+    backfill(store, "2025-10-20", "2025-10-22")
     process.send_signal(signal.SIGINT)
     finish(process, 40)
+    assert len(asked("replay")) == 3, "the second backfill of the same days changes nothing"
     first = asked("inputs")[0]
     assert first.endswith(":00Z"), "the first look is at the partition's own instant"
     assert asked("predict")[0] > first, "the inputs were late once: the forecast is of when they had come"

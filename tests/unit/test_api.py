@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import __main__ as cli
-from pipeline import api, step_commands
+from pipeline import api, replay_commands, step_commands
 from pipeline.contracts.times import parse_instant
 
 WORLDS = st.sampled_from(["synthetic", "aarhus", "us"])
@@ -89,3 +89,40 @@ def test_the_door_opens_without_any_heavy_library():
         "import sys, pipeline.api; print([m for m in ('numpy', 'pandas', 'torch', 'dask', 'xarray', 'typer', 'rich') if m in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+@given(
+    st.fixed_dictionaries(
+        {
+            "every": st.sampled_from(["15min", "1h", "1h30min", "1d"]),
+            "mode": st.sampled_from(["replay", "reforecast"]),
+            "retrain": st.sampled_from(["daily", "weekly", "none"]),
+            "since": st.none() | INSTANTS,
+            "options": FIELDS["options"],
+            "seed": FIELDS["seed"],
+            "workers": st.none() | st.integers(1, 64),
+            "dry_run": st.booleans(),
+        }
+    ),
+    INSTANTS,
+    INSTANTS,
+)
+@settings(max_examples=50, deadline=None)
+def test_parsing_the_command_line_of_a_replay_gives_the_request_back(fields, first, last):
+    request = api.ReplayRequest(world="aarhus", as_of=first, first=first, last=last, **fields)
+    seen = []
+    original, replay_commands.perform = replay_commands.perform, lambda parsed, *, as_json, parent: seen.append(parsed)
+    try:
+        assert cli.main(api.command(request)[3:]) == 0
+    finally:
+        replay_commands.perform = original
+    assert seen == [request]
+
+
+@pytest.mark.parametrize(
+    "wrong", [("--every", "soon"), ("--retrain", "hourly"), ("--mode", "guess"), ("--workers", "0"), ("--from", "monday")]
+)
+def test_a_wrong_option_of_a_replay_is_a_configuration_error(wrong, capsys):
+    words = {"--from": "2014-09-16T00:00Z", "--to": "2014-09-17T00:00Z", **dict([wrong])}
+    assert cli.main(["replay", "--world", "aarhus", *(w for pair in words.items() for w in pair)]) == 78
+    assert wrong[0].strip("-") in capsys.readouterr().err

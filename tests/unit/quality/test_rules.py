@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -66,12 +68,14 @@ def test_zero_is_never_stuck_and_a_gap_does_not_end_a_run() -> None:
     assert rules.stuck(*one_series(5, NAN, 5, 5), 3).tolist() == [False, False, False, True]
 
 
-def test_kelvin_among_celsius_is_suspect_and_nonsense_is_not() -> None:
-    assert rules.unit_suspect(np.array([15.0, 288.15, 5000.0]), "degC", -40, 50).tolist() == [False, True, False]
+def test_a_reading_too_soon_after_the_last_is_flagged_and_a_repeat_or_a_pause_is_not() -> None:
+    start = np.array([True, False, False, False, False, True])
+    assert rules.too_often(np.array([0, 300, 420, 420, 1800, 0]), start, 300).tolist() == [False, False, True, False, False, False]
 
 
-def test_pascal_among_hectopascal_is_suspect() -> None:
-    assert rules.unit_suspect(np.array([1013.0, 101300.0]), "hPa", 850, 1090).tolist() == [False, True]
+def test_a_usual_fill_code_is_one_only_where_it_is_out_of_range() -> None:
+    outside = np.array([True, False, True, True])
+    assert rules.likely_fill_code(np.array([-9999.0, 999.0, 12.0, 9.96921e36]), outside).tolist() == [True, False, False, True]
 
 
 def test_screen_converts_masks_and_sets_one_bit_per_rule() -> None:
@@ -103,6 +107,7 @@ def test_a_value_beyond_float32_is_flagged_and_no_infinity_is_stored() -> None:
     assert found.flags[0] & Flag.OUT_OF_RANGE
 
 
+@patch("pipeline.quality.unit_suspects.ENOUGH", 3)
 @settings(max_examples=150, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 1), st.integers(0, 20), st.integers(0, 6), st.booleans()), min_size=1, max_size=40),
@@ -115,15 +120,15 @@ def test_no_flag_depends_on_what_is_available_later(rows: list[tuple[int, int, i
     latency = 2
     node = np.array([r[0] for r in rows], np.int32)
     valid = np.array([r[1] for r in rows], np.int64)
-    value = np.array([[0.0, 1.0, 2.0, 50.0, 51.0, 120.0, NAN][r[2]] for r in rows])
+    value = np.array([[0.0, 20.0, 68.0, 50.0, 290.0, 120.0, NAN][r[2]] for r in rows])
     late = np.array([r[3] for r in rows])
     available = valid + np.where(late, 9, latency)
-    variables = {"v": RawVariable(unit="count", spike=30.0, stuck_after=3, valid_max=100.0)}
+    variables = {"v": RawVariable(unit="degC", spike=30.0, stuck_after=3, valid_max=100.0, usual=(-10.0, 30.0))}
     settled_time = settled(available, node, valid, ~late)
 
     def flags(values: np.ndarray) -> np.ndarray:
-        return screen({"v": values}, variables, node=node, valid_time=valid, punctual=~late, received_time=100)["v"].flags
+        return screen({"v": values}, variables, node=node, valid_time=valid, punctual=~late, received_time=100, cadence=4)["v"].flags
 
     later = settled_time > cut
-    poisoned = np.where(later, [random.choice([0.0, 7.0, 200.0, 1.0]) for _ in rows], value)  # type: ignore[attr-defined]
+    poisoned = np.where(later, [random.choice([0.0, 7.0, 200.0, 68.0, 290.0]) for _ in rows], value)  # type: ignore[attr-defined]
     assert (flags(value)[~later] == flags(poisoned)[~later]).all()

@@ -10,15 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.alignment.graph import edges
 from pipeline.api import BuildCubeRequest, LandRequest, ObserveRequest
-from pipeline.contracts.world_files import load_world
+from pipeline.contracts.world_files import load_world, worlds_folder
+from pipeline.contracts.worlds import Graph
 from pipeline.settings import Settings, read_settings
 from pipeline.sources.adapter import Adapter
 from pipeline.sources.probe import probe, probe_lines
 from pipeline.sources.registry import check_sources
 from pipeline.steps import build_cube, land, observe
-from pipeline.stores.objects import ObjectStore
-from pipeline.stores.observations import ObservationStore
+from pipeline.stores.cubes import CubeStore
 from pipeline.telemetry import QUIET
 from tests.unit.sources.made import source
 
@@ -31,30 +32,38 @@ def block(language: str) -> str:
     return str(found)
 
 
-def test_the_world_of_the_recipe_is_right(tmp_path: Path) -> None:
-    (tmp_path / "los.toml").write_text(block("toml"))
-    check_sources(load_world(str(tmp_path / "los.toml")))
+def test_the_world_of_the_recipe_is_the_one_that_comes_with_the_project() -> None:
+    assert block("toml") == (worlds_folder() / "los_loop.toml").read_text(encoding="utf-8")
+    check_sources(load_world("los_loop"))
 
 
 @pytest.mark.shared
-def test_the_recipe_brings_a_week_of_los_angeles_from_files_to_a_cube(tmp_path: Path) -> None:
+def test_the_recipe_brings_a_week_of_los_angeles_from_files_to_a_cube_with_its_graph(tmp_path: Path) -> None:
     data = read_settings().data
     if data is None:
         pytest.skip("no shared data")
-    path = tmp_path / "los.toml"
-    path.write_text(block("toml"))
     settings = Settings(store=str(tmp_path / "store"), data=data, dask=None)
-    world = load_world(str(path))
+    world = load_world("los_loop")
     text = "\n".join(probe_lines(probe(world, "speed", settings, END)))
     assert "rows 417,312: readings 417,312, rejected 0" in text
     assert "valid_time 2012-03-01T08:00:00Z .. 2012-03-08T07:55:00Z" in text
-    land.run(LandRequest(world=str(path), as_of=END, received_time=END), settings, QUIET)
-    receipt = observe.run(ObserveRequest(world=str(path), as_of=END), settings, QUIET)
+    land.run(LandRequest(world="los_loop", as_of=END, received_time=END), settings, QUIET)
+    receipt = observe.run(ObserveRequest(world="los_loop", as_of=END), settings, QUIET)
     assert receipt.counts == {"speed.raw": 417_312, "speed.observations": 417_312, "speed.duplicates": 0, "speed.rejected": 0}
-    nodes = ObservationStore(ObjectStore(settings.store), world, "speed").nodes()
-    assert len(nodes) == 207
+    assert build_cube.run(BuildCubeRequest(world="los_loop", as_of=END), settings, QUIET).outcome == "done"
+    nodes = CubeStore(settings.store, "los_loop").nodes("traffic")
     assert np.isfinite(nodes.latitude).all()
-    assert build_cube.run(BuildCubeRequest(world=str(path), as_of=END), settings, QUIET).outcome == "done"
+    matrix = np.loadtxt(data / "benchmarks" / "los_loop" / "los_adj.csv", delimiter=",")
+    pairs, weight = edges(nodes, Graph(kind="matrix", neighbours=207))
+    found = np.eye(207)
+    found[pairs[1], pairs[0]] = weight
+    assert np.allclose(_in_table_order(found, nodes.ids, data), matrix, atol=1e-6)
+
+
+def _in_table_order(found: np.ndarray, ids: tuple[str, ...], data: Path) -> np.ndarray:
+    lines = (data / "benchmarks" / "los_loop" / "graph_sensor_locations.csv").read_text().splitlines()[1:]
+    order = np.array([ids.index(line.split(",")[1]) for line in lines])
+    return found[np.ix_(order, order)]
 
 
 def test_the_adapter_of_the_recipe_reads_its_format(tmp_path: Path) -> None:

@@ -314,6 +314,7 @@ FACTS = {
     ("us", "weather"): (8_737 * 36, 0),
     ("us", "traffic"): (48_204, 7_629),
     ("us", "crypto"): (92_066, None),
+    ("los_loop", "speed"): (2_016 * 207, 0),
 }
 
 
@@ -323,7 +324,9 @@ FACTS = {
 def test_every_row_of_the_real_feeds_is_accounted_for(tmp_path: Path, world: str, source: str) -> None:
     settings = Settings(store=str(tmp_path), data=SHARED, dask=None)
     land.run(LandRequest(world=world, as_of=RECEIVED, received_time=RECEIVED, source=source), settings, QUIET)
-    counts = observe.run(ObserveRequest(world=world, as_of=RECEIVED, source=source), settings, QUIET).counts
+    receipt = observe.run(ObserveRequest(world=world, as_of=RECEIVED, source=source), settings, QUIET)
+    counts = receipt.counts
+    assert receipt.notes == ()
     raw, duplicates = FACTS[world, source]
     assert counts[f"{source}.raw"] == raw
     assert raw == sum(counts[f"{source}.{key}"] for key in ("observations", "duplicates", "rejected"))

@@ -1,0 +1,124 @@
+"""Where an outcome lies in its own forecast, in units that are the same for every forecast, and the way back.
+
+A forecast's quantiles are knots of a map from values to normal scores: the median is 0, the 90 % quantile 1.28, linear in
+between, and beyond the outer quantiles in proportion to the distance from the median. A calibrated forecast has scores
+that are standard normal; whatever distribution they have instead says how its quantiles must be moved.
+
+Shape suffixes: Q quantile. `...` stands for any leading axes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtri
+
+from pipeline.contracts.forecasts import MEDIAN, QUANTILES
+
+KNOTS: NDArray[np.float64] = ndtri(np.array(QUANTILES))
+"""Scores of the quantiles themselves; symmetric about the median."""
+
+EDGE = 5.0
+PER_UNIT = 16
+BINS = int(2 * EDGE * PER_UNIT) + 2
+"""Bins of a histogram of scores: below -EDGE, steps of 1 / PER_UNIT, above EDGE."""
+
+_UPPER = KNOTS[MEDIAN + 1 :]
+
+
+def normal_scores(values: NDArray[np.float32], quantiles_Q: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The score (...) of each value in its quantiles (..., Q).
+
+    Where quantiles coincide the score nearest to the median counts, so that a value at an interval's end is inside it.
+    """
+    middle = quantiles_Q[..., MEDIAN]
+    above = values > middle
+    away = np.abs(values - middle).astype(np.float32)
+    knots = [
+        np.where(above, quantiles_Q[..., MEDIAN + k] - middle, middle - quantiles_Q[..., MEDIAN - k]).astype(np.float32)
+        for k in range(1, MEDIAN + 1)
+    ]
+    found = np.float32(_UPPER[-1]) * (away / np.maximum(knots[-1], np.float32(1e-30)))
+    np.minimum(found, np.float32(2 * EDGE), out=found)
+    for k in range(MEDIAN - 1, -1, -1):
+        low = knots[k - 1] if k else np.float32(0)
+        base = np.float32(_UPPER[k - 1]) if k else np.float32(0)
+        share = (away - low) / np.maximum(knots[k] - low, np.float32(1e-30))
+        found = np.where(away <= knots[k], base + np.clip(share, 0, 1) * (np.float32(_UPPER[k]) - base), found)
+    scores: NDArray[np.float32] = np.where(above, found, -found)
+    return scores
+
+
+def bins_of(scores: NDArray[np.float32]) -> NDArray[np.int64]:
+    """The bin of each score, 0 .. BINS - 1."""
+    found: NDArray[np.int64] = np.clip(np.floor((scores + np.float32(EDGE)) * PER_UNIT).astype(np.int64) + 1, 0, BINS - 1)
+    return found
+
+
+def share_below(share_B: NDArray[np.float64], scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """P(score < given) of histograms (..., B) that add up to 1, linear within a bin."""
+    place = np.clip((scores + EDGE) * PER_UNIT, 0, BINS - 2)
+    inner = np.minimum(place.astype(np.int64), BINS - 3)
+    upto = np.cumsum(share_B, axis=-1)
+    below, here = (np.take_along_axis(a, (inner + k)[..., None], axis=-1)[..., 0] for a, k in ((upto, 0), (share_B, 1)))
+    found: NDArray[np.float64] = below + (place - inner) * here
+    return found
+
+
+def score_at(share_B: NDArray[np.float64], level: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The score below which a share `level` (...) of histograms (..., B) lies, linear within a bin; within +-EDGE."""
+    upto = np.cumsum(share_B, axis=-1)
+    inner = np.clip((upto < level[..., None] - 1e-12).sum(axis=-1), 1, BINS - 2)
+    low, high = (np.take_along_axis(upto, (inner - k)[..., None], axis=-1)[..., 0] for k in (1, 0))
+    found: NDArray[np.float64] = -EDGE + (inner - 1 + np.clip((level - low) / np.maximum(high - low, 1e-12), 0, 1)) / PER_UNIT
+    return found
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Moves:
+    """How each quantile is made of two given ones: (1 - weight) * near + weight * far; the median is left alone.
+
+    Attributes:
+        near, far: int8 (..., Q) indices of quantiles; `near` is the one nearer to the median.
+        weight: float32 (..., Q); above 1 it leads beyond the outer quantile.
+    """
+
+    near: NDArray[np.int8]
+    far: NDArray[np.int8]
+    weight: NDArray[np.float32]
+
+
+def moves_to(scores_Q: NDArray[np.float64]) -> Moves:
+    """The moves that put each quantile at these scores (..., Q): none above 0 left of the median, none below it right of it."""
+    side = np.sign(np.arange(len(QUANTILES)) - MEDIAN)
+    away = np.maximum(scores_Q * side, 0)
+    knots = np.concatenate([[0], _UPPER])
+    far = np.clip(np.searchsorted(knots, away, side="left"), 1, MEDIAN)
+    beyond = away > knots[-1]
+    near = np.where(beyond, 0, far - 1)
+    weight = (away - knots[near]) / (knots[far] - knots[near])
+    return Moves(near=(MEDIAN + side * near).astype(np.int8), far=(MEDIAN + side * far).astype(np.int8), weight=weight.astype(np.float32))
+
+
+def moved(
+    quantiles_Q: NDArray[np.float32], moves: Moves, code: NDArray[np.int64], bounds: tuple[float, float] = (-np.inf, np.inf)
+) -> NDArray[np.float32]:
+    """Quantiles (..., Q) moved as their `code` (...), a row of `moves`, says: in order, within the bounds, the median as it was."""
+    middle = quantiles_Q[..., MEDIAN]
+    made = np.empty_like(quantiles_Q)
+    made[..., MEDIAN] = middle
+    for q in range(len(QUANTILES)):
+        if q != MEDIAN:
+            near, far = (
+                np.take_along_axis(quantiles_Q, i[:, q][code][..., None].astype(np.int64), axis=-1)[..., 0] for i in (moves.near, moves.far)
+            )
+            weight = moves.weight[:, q][code]
+            made[..., q] = near + weight * (far - near)
+    np.clip(made, np.float32(bounds[0]), np.float32(bounds[1]), out=made)
+    made[..., MEDIAN] = middle
+    np.maximum.accumulate(made[..., MEDIAN:], axis=-1, out=made[..., MEDIAN:])
+    below = np.minimum.accumulate(made[..., MEDIAN::-1], axis=-1)
+    made[..., : MEDIAN + 1] = below[..., ::-1]
+    return made

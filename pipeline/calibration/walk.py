@@ -1,0 +1,126 @@
+"""Walk: one model's calibration carried along a domain's windows in the order of time, as it would have been in force.
+
+Shape suffixes: W windows, L lead, N node, V target variable, T axis steps.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.calibration.blocks import Pace, Targets, cases_of, chosen, probabilities, published
+from pipeline.calibration.calibration import Calibration, Cases
+from pipeline.contracts.windows import DomainWindows
+
+Raw = Callable[[NDArray[np.int64]], NDArray[np.float32]]
+"""Windows of a domain -> the model's own quantiles (W, L, N, V, Q), physical units."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Ground:
+    """What a domain's windows are and what came of them, shared by the walks of all its models.
+
+    Attributes:
+        view: The windows; `lag` seconds after a step they are issued, and its values are due.
+        observed_TNV: Values of all variables in physical units, without the horizon after the cut-off.
+        availability_WN: The regime of each window and node, over all windows of the view.
+        learned_W: The windows that may be learned from, ascending.
+    """
+
+    view: DomainWindows
+    lag: int
+    observed_TNV: NDArray[np.float32]
+    availability_WN: NDArray[np.int8]
+    learned_W: NDArray[np.int64]
+    targets: Targets
+    pace: Pace
+
+    def settled(self, block: int) -> int:
+        """The instant at which all outcomes of a block's windows are due."""
+        end = (block + 1) * self.pace.block
+        last = int(np.searchsorted(self.view.issue_time_W, end)) - 1
+        if last < 0 or self.view.issue_time_W[last] < block * self.pace.block:
+            return end
+        return max(end, int(self.view.valid_time_T[int(self.view.end_W[last]) + self.view.horizon]) + self.lag)
+
+    def learned(self, block: int) -> NDArray[np.int64]:
+        """The windows of a block that are learned from."""
+        issue_W = self.view.issue_time_W[self.learned_W]
+        first, last = np.searchsorted(issue_W, [block * self.pace.block, (block + 1) * self.pace.block])
+        return chosen(self.learned_W[first:last])
+
+    def cases(self, block: int, index_W: NDArray[np.int64], quantiles: NDArray[np.float32], in_force: Calibration) -> Cases:
+        """What some windows of a block teach, of the outcomes known when it was settled."""
+        steps = self.view.end_W[index_W].astype(np.int64)[:, None] + 1 + np.arange(self.view.horizon)
+        due = self.settled(block) - self.view.valid_time_T[steps]
+        variables = list(self.view.targets)
+        known = self.view.good_TNV[steps][..., variables] & (self.view.latency_TNV[steps][..., variables] <= due[:, :, None, None])
+        held = np.minimum(steps, len(self.observed_TNV) - 1)
+        truth = self.observed_TNV[held][..., variables]
+        return cases_of(in_force, self.targets, quantiles, self.availability_WN[index_W], truth, known)
+
+
+class Walk:
+    """Forecasts calibrated with what was known at each block's beginning; windows must be given in order of time."""
+
+    def __init__(self, ground: Ground, raw: Raw, start: Calibration) -> None:
+        self._ground, self._raw = ground, raw
+        self._state, self._open = start, start.block + 1
+        self._collected: Cases | None = None
+        self._pending: deque[tuple[int, Cases, Calibration | None]] = deque()
+        self._judged = False
+
+    def learn(self, index_W: NDArray[np.int64]) -> None:
+        """Take in windows that the model was chosen on: where outcomes lay in its forecasts, not whether it missed."""
+        self._judged = False
+        for block, part in self._by_block(index_W):
+            self._enter(block)
+            self._collect(block, part, self._raw(part))
+
+    def forecast(self, index_W: NDArray[np.int64]) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]:
+        """The published quantiles (W, L, N, V, Q) and probabilities (W, L, N) of events of these windows."""
+        raw = self._raw(index_W)
+        self._judged = True
+        made, told, done = [], [], 0
+        for block, part in self._by_block(index_W):
+            self._enter(block)
+            quantiles, availability = raw[done : done + len(part)], self._ground.availability_WN[part]
+            made.append(published(self._state, self._ground.targets, quantiles, availability))
+            told.append(probabilities(self._state, self._ground.targets, quantiles, availability))
+            learned = np.isin(part, self._ground.learned(block))
+            self._collect(block, part[learned], quantiles[learned])
+            done += len(part)
+        names = self._ground.targets.events
+        return np.concatenate(made) if made else raw, {name: np.concatenate([t[name] for t in told]) for name in names if told}
+
+    def until(self, as_of: int) -> Calibration:
+        """The calibration in force from the first block that begins at or after `as_of`, all that is settled by then taken in."""
+        self._enter(self._ground.pace.block_of(as_of))
+        self._absorb(as_of)
+        return self._state
+
+    def _by_block(self, index_W: NDArray[np.int64]) -> list[tuple[int, NDArray[np.int64]]]:
+        block_W = self._ground.view.issue_time_W[index_W] // self._ground.pace.block
+        return [(int(block), index_W[block_W == block]) for block in np.unique(block_W)]
+
+    def _enter(self, block: int) -> None:
+        """Close the blocks before this one, and take in what is settled when it begins."""
+        nothing = Cases.none(self._ground.targets.shape, len(self._ground.targets.events))
+        while self._open < block:
+            self._pending.append((self._open, self._collected or nothing, self._state if self._judged else None))
+            self._collected, self._open = None, self._open + 1
+            self._absorb(self._open * self._ground.pace.block)
+
+    def _absorb(self, moment: int) -> None:
+        while self._pending and self._ground.settled(self._pending[0][0]) <= moment:
+            _, cases, in_force = self._pending.popleft()
+            self._state = self._state.absorbed(cases, self._ground.pace.units, in_force)
+
+    def _collect(self, block: int, index_W: NDArray[np.int64], quantiles: NDArray[np.float32]) -> None:
+        if len(index_W):
+            cases = self._ground.cases(block, index_W, quantiles, self._state)
+            self._collected = cases if self._collected is None else self._collected + cases

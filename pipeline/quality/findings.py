@@ -1,0 +1,52 @@
+"""What a delivery's flags say to people: which node, which variable, which unit, how often."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.contracts.flags import Flag
+from pipeline.contracts.worlds import RawVariable
+from pipeline.quality.screen import Screened
+
+MOST = 5
+"""Lines about one kind of finding in one delivery."""
+_TOLD = {
+    Flag.FUTURE: "stamped later than received",
+    Flag.CADENCE: "sooner after the last than the declared cadence allows",
+}
+
+
+def findings(
+    screened: Mapping[str, Screened],
+    variables: Mapping[str, RawVariable],
+    delivered: Mapping[str, NDArray[np.float64]],
+    node: NDArray[np.int32],
+    ids: tuple[str, ...],
+    *,
+    recorded: bool = False,
+) -> Iterator[str]:
+    """Lines about what looks like a mistake of the provider or of the world file.
+
+    In a recorded world, whose files go on where its clock has stopped, stamps in the future are none.
+    """
+    for name, found in screened.items():
+        yield from _units(name, found, variables[name].unit, node, ids)
+        codes = (found.flags & Flag.FILL_CODE > 0) & ~np.isin(delivered[name], np.array(variables[name].missing, np.float64))
+        for value, count in zip(*np.unique(delivered[name][codes], return_counts=True), strict=True):
+            yield f"{name}: {count:,} readings of {value:g}, out of bounds and a usual code for none: list it in missing"
+    for flag, words in ((f, w) for f, w in _TOLD.items() if not (recorded and f is Flag.FUTURE)):
+        where = np.any([found.flags & flag > 0 for found in screened.values()], axis=0) if screened else np.zeros(0, np.bool_)
+        if where.any():
+            yield f"{int(where.sum()):,} readings {words}, the first of node {ids[int(node[np.argmax(where)])]}"
+
+
+def _units(name: str, found: Screened, declared: str, node: NDArray[np.int32], ids: tuple[str, ...]) -> Iterator[str]:
+    pairs = np.stack([node, found.suspect], axis=1)[found.suspect > 0]
+    kinds, counts = np.unique(pairs, axis=0, return_counts=True)
+    for (place, code), count in list(zip(kinds.tolist(), counts.tolist(), strict=True))[:MOST]:
+        yield f"{name} of node {ids[place]}: {count:,} readings look like {found.mistakes[code - 1].unit}, not {declared}"
+    if len(kinds) > MOST:
+        yield f"{name}: so do readings of {len(kinds) - MOST} more nodes"

@@ -1,0 +1,157 @@
+"""Issuing in a lane: a run of past issue times, each forecast, published and scored from cubes that are opened once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
+from typing import Any, TypeVar
+
+import numpy as np
+
+from pipeline.alignment.as_of import earlier
+from pipeline.contracts.cubes import DomainCube
+from pipeline.contracts.forecasts import Forecast
+from pipeline.contracts.replays import Mode
+from pipeline.contracts.scores import Promotion
+from pipeline.contracts.times import format_instant, from_seconds
+from pipeline.contracts.world_files import load_world
+from pipeline.contracts.worlds import World
+from pipeline.errors import ConflictError, LookaheadError, NotYetAvailable
+from pipeline.settings import Settings
+from pipeline.steps import reading
+from pipeline.steps.predict import make_forecast
+from pipeline.steps.publish import put_tables
+from pipeline.steps.verify import keep_scores, score_forecast
+from pipeline.stores.forecasts import ForecastStore, Issued
+from pipeline.stores.objects import ObjectStore
+from pipeline.stores.published import PublishedStore
+from pipeline.stores.registry import Candidate, Registry
+from pipeline.stores.scores import ScoreStore
+from pipeline.telemetry import QUIET
+from pipeline.windows.maturity import label_maturity
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chunk:
+    """Issue times that one process works on.
+
+    Attributes:
+        settings: Of the lane.
+        issues: Issue times (seconds UTC), each with what is published at it.
+        start: Per domain from where on the cubes of all chunks are opened (seconds UTC).
+        until: As of when they are opened.
+        now: As of when it is asked; outcomes later than that are pending.
+    """
+
+    world: str
+    settings: Settings
+    lane_id: str
+    mode: Mode
+    issues: tuple[tuple[int, Promotion], ...]
+    start: tuple[tuple[str, int], ...]
+    until: int
+    now: int
+
+
+@dataclass(kw_only=True)
+class Done:
+    """What became of a chunk: how many were issued and scored now, and why others were not issued."""
+
+    issued: int = 0
+    scored: int = 0
+    refused: dict[int, str] = field(default_factory=dict)
+
+
+def work(chunk: Chunk) -> Done:
+    """Issue, publish and score what is not there yet; the same forecasts in whichever process and order.
+
+    Raises:
+        LookaheadError: A model was trained on data later than an issue time, and the mode is replay.
+    """
+    world, objects, done = load_world(chunk.world), ObjectStore(chunk.settings.store), Done()
+    published, scores = PublishedStore(objects, world.name), ScoreStore(objects, world.name)
+    cubes = _cubes(chunk.world, chunk.settings, chunk.start, chunk.until)
+    for issue_time, champion in chunk.issues:
+        known = scores.newest(issue_time)
+        if published.record(issue_time) is not None and known is not None and known["final"]:
+            continue
+        try:
+            forecast, fresh = _issued(chunk, world, champion, cubes, issue_time, published)
+        except NotYetAvailable as error:
+            done.refused[issue_time] = error.found
+            continue
+        done.issued += fresh
+        done.scored += _repeated(partial(keep_scores, scores, issue_time, mature_scores(world, forecast, cubes, chunk.now)))
+    return done
+
+
+def _issued(
+    chunk: Chunk, world: World, champion: Promotion, cubes: Mapping[str, DomainCube], issue_time: int, published: PublishedStore
+) -> tuple[Forecast, bool]:
+    """The forecast of an issue time, published, and whether it was made now."""
+    forecasts = ForecastStore(ObjectStore(chunk.settings.store), world.name)
+    if published.record(issue_time) is not None:
+        return forecasts.read(issue_time), False
+    forecast = _forecast(chunk, world, champion, cubes, issue_time)
+    issued, _ = _repeated(partial(forecasts.add, forecast))
+    _repeated(partial(_publish, published, forecast, issued))
+    return forecast, True
+
+
+def mature_scores(world: World, forecast: Forecast, cubes: Mapping[str, DomainCube], now: int) -> dict[str, Any]:
+    """The record of a forecast's scores, each domain's as of the instant at which its last label was mature.
+
+    So they depend on neither when the replay is run nor on what was corrected later, and may be evidence from
+    `mature_time` on.
+    """
+    mature = {name: int(d.valid_time_L[-1]) + label_maturity(world, name) for name, d in forecast.domains.items()}
+    last = max(mature.values())
+    seen = {}
+    for name, domain in forecast.domains.items():
+        first = int(np.searchsorted(cubes[name].valid_time, domain.valid_time_L[0]))
+        seen[name] = earlier(cubes[name], min(mature[name], now), first=first)
+    times = {name: format_instant(from_seconds(moment)) for name, moment in mature.items()}
+    return score_forecast(world, forecast, seen, min(last, now)) | {"final": last <= now, "mature_time": times}
+
+
+def _forecast(chunk: Chunk, world: World, champion: Promotion, cubes: Mapping[str, DomainCube], issue_time: int) -> Forecast:
+    candidate, models = _model(chunk.settings, world.name, champion.model_id)
+    marks = {"lane": chunk.lane_id}
+    if chunk.mode == "reforecast":
+        marks["mode"] = "reforecast"
+    elif candidate.as_of > from_seconds(issue_time):
+        raise LookaheadError(
+            asked=f"replay the forecast of {format_instant(from_seconds(issue_time))}",
+            found=f"champion {candidate.model_id} trained on data until {format_instant(candidate.as_of)}",
+            mend="look at the lane's registry; --mode reforecast applies a later model to the past on purpose",
+        )
+    return make_forecast(world, champion, candidate, models, cubes, issue_time, marks)
+
+
+def _publish(published: PublishedStore, forecast: Forecast, issued: Issued) -> None:
+    """Parquet, and the record that makes it visible; neither Zarr nor page."""
+    record, _ = put_tables(published, forecast, issued, QUIET)
+    published.commit(forecast.issue_time, record)
+
+
+def _repeated(write: Callable[[], Result]) -> Result:
+    """What a write gives; once more where another process, working on the same issue time, came first."""
+    try:
+        return write()
+    except ConflictError:
+        return write()
+
+
+@lru_cache(maxsize=1)
+def _cubes(world_file: str, settings: Settings, start: tuple[tuple[str, int], ...], until: int) -> dict[str, DomainCube]:
+    world = load_world(world_file)
+    return reading.open_cubes(world, settings, from_seconds(until), start=dict(start), absent_is_fine=True)
+
+
+@lru_cache(maxsize=2)
+def _model(settings: Settings, world_name: str, model_id: str) -> tuple[Candidate, reading.Models]:
+    candidate = Registry(ObjectStore(settings.store), world_name).candidate(model_id)
+    return candidate, reading.load_models(candidate)

@@ -1,0 +1,152 @@
+"""What a replay will take, said before it starts: issue times, trainings, seconds, bytes; and how it is cut into pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from typing import Any
+
+from pipeline.alignment.time_grid import step_seconds, steps_ahead
+from pipeline.api import ReplayRequest
+from pipeline.contracts.forecasts import BASELINES, QUANTILES
+from pipeline.contracts.times import format_duration, to_seconds
+from pipeline.contracts.worlds import World
+from pipeline.errors import NotYetAvailable
+from pipeline.parallel import worker_count
+from pipeline.settings import Settings
+from pipeline.steps import reading
+from pipeline.steps.walk import Training
+from pipeline.stores.cubes import CubeStore
+from pipeline.windows.maturity import label_maturity
+
+SPAN_BYTES = 2**30
+"""Bytes of cubes that one process may hold open."""
+
+_MOST_PER_CHUNK = 24
+_BYTES_PER_CELL = 10
+_SECONDS_PER_VALUE = 1.5e-5
+_SECONDS_PER_ISSUE = 0.05
+_SECONDS_PER_ROW = 2.5e-5
+_COLD_START = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Span:
+    """Issue times for which cubes are opened once: from where on, as of when, and in which pieces they are worked on."""
+
+    start: tuple[tuple[str, int], ...]
+    until: int
+    chunks: tuple[slice, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What is left to do.
+
+    Attributes:
+        issue_times, trainings: How many.
+        seconds: About how long it takes, on processors as those of the benchmarks.
+        stored_bytes: About how much is written.
+        open_bytes: Of cubes, in each process.
+    """
+
+    issue_times: int
+    trainings: int
+    workers: int
+    seconds: float
+    stored_bytes: int
+    open_bytes: int
+    spans: tuple[Span, ...]
+
+    def describe(self) -> str:
+        """The same in words."""
+        about = _words(self.seconds)
+        return (
+            f"{self.issue_times:,} issue times and {self.trainings} trainings to do, about {about} with {self.workers} worker(s), "
+            f"{self.stored_bytes / 2**20:,.0f} MiB to write, {self.open_bytes / 2**20:,.0f} MiB of cubes in each process"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """The figures as JSON content."""
+        return {k: v for k, v in asdict(self).items() if k != "spans"}
+
+
+def make_plan(
+    world: World,
+    settings: Settings,
+    request: ReplayRequest,
+    todo: Sequence[int],
+    trainings: Sequence[Training],
+    missing: Sequence[Training],
+) -> Plan:
+    """The plan of what is left of a replay.
+
+    Raises:
+        NotYetAvailable: No cube was built.
+        ConfigError: A recipe's option is not allowed.
+    """
+    sizes = _sizes(world, settings)
+    values = sum(world.domains[d].horizon * n * sum(v.target for v in world.domains[d].variables.values()) for d, n in sizes.items())
+    workers = request.workers or worker_count()
+    per_second = sum(n * len(world.domains[d].variables) * _BYTES_PER_CELL / step_seconds(world.domains[d].clock) for d, n in sizes.items())
+    spans = _spans(world, request, todo, per_second, workers)
+    widths = [per_second * (span.until - min(moment for _, moment in span.start)) for span in spans]
+    each = _SECONDS_PER_ISSUE + _SECONDS_PER_VALUE * values
+    return Plan(
+        issue_times=len(todo),
+        trainings=len(missing),
+        workers=workers,
+        seconds=round(len(todo) * each / workers + _training_seconds(world, request, missing, cold=missing[:1] == trainings[:1]), 1),
+        stored_bytes=round(len(todo) * values * (4 * (len(QUANTILES) * (len(BASELINES) + 2) + len(sizes) + 2) + 20)),
+        open_bytes=round(max(widths, default=0)),
+        spans=spans,
+    )
+
+
+def _words(seconds: float) -> str:
+    """Seconds in words, coarser the longer it is."""
+    unit = 1 if seconds < 90 else 60
+    return format_duration(timedelta(seconds=round(seconds / unit) * unit))
+
+
+def _sizes(world: World, settings: Settings) -> dict[str, int]:
+    state = CubeStore(settings.cubes or settings.store, world.name).state()
+    found = {name: held.nodes for name, held in state.domains.items() if name in world.domains and held.nodes}
+    if not found:
+        raise NotYetAvailable(asked=f"replay world {world.name}", found="no cube", mend=f"cubecast build-cube --world {world.name}")
+    return found
+
+
+def _spans(world: World, request: ReplayRequest, todo: Sequence[int], per_second: float, workers: int) -> tuple[Span, ...]:
+    now, found, begin = to_seconds(request.as_of), [], 0
+    while begin < len(todo):
+        start = reading.needed_from(world, todo[begin])
+        end = begin + 1
+        while end < len(todo) and per_second * (todo[end] - min(start.values())) < SPAN_BYTES:
+            end += 1
+        size = min(max(-(-(end - begin) // (4 * workers)), 1), _MOST_PER_CHUNK)
+        chunks = tuple(slice(a, min(a + size, end)) for a in range(begin, end, size))
+        found.append(Span(start=tuple(start.items()), until=min(now, _last_mature(world, todo[end - 1])), chunks=chunks))
+        begin = end
+    return tuple(found)
+
+
+def _last_mature(world: World, issue_time: int) -> int:
+    """When all labels of a forecast are known."""
+    return max(
+        int(steps_ahead(domain.clock, issue_time, domain.horizon)[-1]) + label_maturity(world, name)
+        for name, domain in world.domains.items()
+    )
+
+
+def _training_seconds(world: World, request: ReplayRequest, missing: Sequence[Training], *, cold: bool) -> float:
+    """A rough measure: every step of every epoch, at full size."""
+    if not missing:
+        return 0.0
+    from models.api import continued, resolve_config
+
+    config = resolve_config(world.recipe, {**world.recipe_options, **request.options})
+    later = continued(config)
+    epochs = later.epochs * len(missing) + (config.epochs - later.epochs if cold else 0)
+    return epochs * config.rows * config.steps * _SECONDS_PER_ROW + _COLD_START * len(missing)

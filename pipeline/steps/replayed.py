@@ -1,0 +1,136 @@
+"""What lanes of replay have shown: their scores as additive statistics and as a scorecard, now or as of an instant."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from pipeline.contracts.replays import LaneRecord
+from pipeline.contracts.scores import Scorecard
+from pipeline.contracts.times import format_instant, from_seconds, parse_instant
+from pipeline.contracts.worlds import World
+from pipeline.settings import Settings, code_version
+from pipeline.stores.lanes import LaneStore
+from pipeline.stores.objects import ObjectStore
+from pipeline.stores.scores import ScoreStore
+from pipeline.verification.metrics import score_rows
+from pipeline.verification.outcomes import Counts
+from pipeline.verification.statistics import Statistics
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replayed:
+    """The scores of a lane.
+
+    Attributes:
+        statistics: Of `published`, of the joint model and of each baseline, by day.
+        issue_times: Per domain the scored issue times, ascending (seconds UTC).
+        counts: Cells: expected = observed + missing + pending.
+        as_of: The latest instant whose knowledge is in them.
+    """
+
+    lane_id: str
+    record: LaneRecord
+    statistics: Statistics
+    issue_times: dict[str, list[int]]
+    counts: Counts
+    as_of: str
+
+    def scorecard(self) -> Scorecard:
+        """The same as the scorecard of a candidate is written; `fold` is the mode, `model_id` the lane."""
+        edges = {name: (times[0], times[-1]) for name, times in self.issue_times.items() if times}
+        return Scorecard(
+            world=self.record.world,
+            model_id=self.lane_id,
+            as_of=self.as_of,
+            fold=self.record.mode,
+            periods={name: (format_instant(from_seconds(a)), format_instant(from_seconds(b))) for name, (a, b) in edges.items()},
+            snapshot="",
+            windows={name: len(times) for name, times in self.issue_times.items()},
+            rows=score_rows(self.statistics),
+        )
+
+
+def replayed(settings: Settings, world: World, lane_id: str, as_of: datetime | None = None) -> Replayed:
+    """The scores of a lane; with `as_of` those of the domains' forecasts whose labels were mature by then, and only as known then.
+
+    Raises:
+        NotYetAvailable: There is no such lane.
+    """
+    lanes = LaneStore(settings, world.name)
+    record, scores = lanes.record(lane_id), ScoreStore(ObjectStore(lanes.url(lane_id)), world.name)
+    total, counts, newest = Statistics.zero(), Counts.zero(), ""
+    times: dict[str, list[int]] = {}
+    for issue_time in scores.issue_times():
+        found = scores.newest(issue_time)
+        if found is None:
+            continue
+        mature = [d for d, moment in found["mature_time"].items() if as_of is None or parse_instant(moment) <= as_of]
+        total = total + _only(Statistics.from_json(found["statistics"]), mature)
+        counts = sum((Counts(**found["counts"][d]) for d in mature), counts)
+        for domain in mature:
+            times.setdefault(domain, []).append(issue_time)
+            newest = max(newest, min(found["as_of"], found["mature_time"][domain]))
+    return Replayed(lane_id=lane_id, record=record, statistics=total, issue_times=times, counts=counts, as_of=newest)
+
+
+def replay_evidence(settings: Settings, world: World, as_of: datetime) -> Replayed | None:
+    """What replay says of a world as of an instant: the lane of most issue times made of this world by this code; or None.
+
+    A lane made by other code stands in where there is none of this one. Reforecasts are no evidence: their model has
+    seen what it forecasts.
+    """
+    lanes = LaneStore(settings, world.name)
+    records = [lanes.record(lane_id) for lane_id in lanes.lane_ids()]
+    fitting = [r for r in records if r.mode == "replay" and r.world_digest == world.digest]
+    same = [r for r in fitting if r.code_version == code_version()]
+    found = [replayed(settings, world, record.lane_id, as_of) for record in same or fitting]
+    found = [lane for lane in found if lane.issue_times]
+    return max(found, key=lambda lane: (sum(map(len, lane.issue_times.values())), lane.lane_id), default=None)
+
+
+def keep_scorecard(settings: Settings, world: World, lane_id: str) -> bool:
+    """Renew the scorecard of a lane from its scores; False where it said the same."""
+    found = replayed(settings, world, lane_id)
+    content: dict[str, Any] = {
+        "lane": found.record.model_dump(mode="json"),
+        "scorecard": found.scorecard().model_dump(mode="json"),
+        "counts": found.counts.to_json(),
+    }
+    return LaneStore(settings, world.name).keep_scorecard(lane_id, content)
+
+
+def show_lane(settings: Settings, world: World, lane_id: str) -> dict[str, Any]:
+    """A lane as JSON-able content: its record, its scorecard over all leads, and where it lies.
+
+    Raises:
+        NotYetAvailable: There is no such lane.
+    """
+    lanes = LaneStore(settings, world.name)
+    found = replayed(settings, world, lane_id)
+    return {
+        "lane": lane_id,
+        "url": lanes.url(lane_id),
+        "scorecard_url": lanes.scorecard_url(lane_id),
+        "of_this_code": found.record.code_version == code_version(),
+        "of_this_world": found.record.world_digest == world.digest,
+        "record": found.record.model_dump(mode="json"),
+        "issue_times": max(map(len, found.issue_times.values()), default=0),
+        "counts": found.counts.to_json(),
+        "rows": [row.model_dump(mode="json") for row in found.scorecard().rows if row.lead == 0],
+    }
+
+
+def list_lanes(settings: Settings, world: World) -> list[dict[str, Any]]:
+    """All lanes of a world without their rows."""
+    ids = LaneStore(settings, world.name).lane_ids()
+    return [{k: v for k, v in show_lane(settings, world, lane_id).items() if k != "rows"} for lane_id in ids]
+
+
+def _only(statistics: Statistics, domains: list[str]) -> Statistics:
+    """The statistics of these domains."""
+    return Statistics(
+        axes={name: axis for name, axis in statistics.axes.items() if name in domains},
+        sums={key: value for key, value in statistics.sums.items() if key[0] in domains},
+    )
