@@ -65,7 +65,9 @@ def export_model(world: World, settings: Settings, model_id: str, folder: Path, 
         for name, index in live.items():
             if len(index):
                 text = {"domain": name, "model": candidate.model_id, "as_of": format_instant(candidate.as_of)}
-                written[name] = _write(folder, text | {"torch": candidate.card.get("libraries", {}).get("torch", "2.13")}, joint.portable(windows, name, index))
+                written[name] = _write(
+                    folder, text | {"torch": candidate.card.get("libraries", {}).get("torch", "2.13")}, joint.portable(windows, name, index)
+                )
             stage.advance(1, name)
     return {"world": world.name, "model_id": candidate.model_id, "folder": str(folder), "domains": written}
 

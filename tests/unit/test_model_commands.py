@@ -131,7 +131,7 @@ class Exporting:
 
 def test_a_model_is_exported_with_its_example_and_how_to_use_it(desk: Desk, tmp_path: Path) -> None:
     desk.registry.add_candidate(
-        "m4", dict.fromkeys(("joint.json", "joint.safetensors"), b"{}") | scalers_of(desk), {"as_of": format_instant(CUTOFF)}
+        "m4", dict.fromkeys(("joint.json", "joint.safetensors"), b'{"domains": {}}') | scalers_of(desk), {"as_of": format_instant(CUTOFF)}
     )
     desk.patch.setattr("models.api.load", lambda state, meta: Exporting())
     found = desk.json("export", "m4", "--out", str(tmp_path / "out"))
