@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import sys
 import time
 from collections.abc import Callable
@@ -13,7 +12,7 @@ import typer
 from pydantic import ValidationError
 
 from pipeline import api, clock
-from pipeline.command_options import AsOf, Json, ModelId, Options, Parent, Seed, Source, WorldName, example, read_instant
+from pipeline.command_options import AsOf, Json, ModelId, Options, Parent, Seed, Source, WorldName, example, read_instant, settings_of
 from pipeline.contracts.times import format_instant
 from pipeline.errors import ConfigError
 from pipeline.process_tree import die_with_parent
@@ -34,24 +33,6 @@ class Step(Protocol):
 
     def __call__(self, request: api.Request, settings: Settings, progress: Progress) -> api.Receipt:
         """Do the step; the same request again changes nothing."""
-
-
-def settings_of(pairs: list[str]) -> dict[str, Any]:
-    """Options of a recipe from texts such as `epochs=3`.
-
-    Raises:
-        ConfigError: A text is no such pair.
-    """
-    found: dict[str, Any] = {}
-    for pair in pairs:
-        key, equals, text = pair.partition("=")
-        if not equals or not key:
-            raise ConfigError(asked=f"--set {pair}", found="no key=value", mend="write for example --set epochs=3")
-        try:
-            found[key] = json.loads(text)
-        except ValueError:
-            found[key] = text
-    return found
 
 
 def find_step(name: str) -> Step:
@@ -160,7 +141,9 @@ def build_cube(world: WorldName, as_of: AsOf = None, as_json: Json = False, pare
 def train(
     world: WorldName,
     as_of: AsOf = None,
-    recipe: Annotated[str | None, typer.Option(help="A named configuration of the model (small, tiny); by default the world's.")] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="A named configuration of the model: small, base, accurate or tiny; by default the world's.")
+    ] = None,
     options: Options = None,
     seed: Seed = 0,
     initial: Annotated[

@@ -8,12 +8,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from safetensors.numpy import load
 
+from models.portable import Program
 from pipeline import __main__ as cli
 from pipeline import clock
 from pipeline.api import EvaluateRequest, PromoteRequest
 from pipeline.contracts.times import format_instant
+from pipeline.contracts.windows import WindowSet
 from pipeline.steps import evaluate, promote
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.registry import Registry
@@ -113,6 +117,34 @@ def test_a_model_explains_how_it_mixes_and_the_champion_is_meant_by_default(desk
     assert desk.say("explain")[0] == 75
     desk.promote("m1", CUTOFF)
     assert desk.json("explain")["model_id"] == "m1"
+
+
+class Exporting:
+    """A model whose program is a stand-in."""
+
+    leading = ("road",)
+
+    def portable(self, windows: WindowSet, domain: str, index: np.ndarray) -> Program:
+        one = np.ones((len(index), 2), np.float32)
+        return Program(program=b"program", inputs={"context": one}, outputs={"quantiles": one}, interface={"units": ["km/h"]})
+
+
+def test_a_model_is_exported_with_its_example_and_how_to_use_it(desk: Desk, tmp_path: Path) -> None:
+    desk.registry.add_candidate(
+        "m4", dict.fromkeys(("joint.json", "joint.safetensors"), b'{"domains": {}}') | scalers_of(desk), {"as_of": format_instant(CUTOFF)}
+    )
+    desk.patch.setattr("models.api.load", lambda state, meta: Exporting())
+    found = desk.json("export", "m4", "--out", str(tmp_path / "out"))
+    assert found["domains"] == {"road": {"bytes": 7, "files": ["road.example.safetensors", "road.json", "road.pt2", "road.txt"]}}
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == found["domains"]["road"]["files"]
+    assert (tmp_path / "out" / "road.pt2").read_bytes() == b"program"
+    assert set(load((tmp_path / "out" / "road.example.safetensors").read_bytes())) == {"in/context", "out/quantiles"}
+    assert "model m4" in (tmp_path / "out" / "road.txt").read_text()
+    assert "road.pt2" in desk.say("export", "m4", "--out", str(tmp_path / "out"))[1]
+
+
+def scalers_of(desk: Desk) -> dict[str, bytes]:
+    return {"scalers.safetensors": desk.registry.candidate("m1").read("scalers.safetensors")}
 
 
 def test_a_model_is_shown_with_its_scorecard_and_every_reason(desk: Desk) -> None:
