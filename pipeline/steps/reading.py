@@ -81,14 +81,16 @@ def load_models(candidate: Candidate) -> Models:
     return Models(predictors={JOINT: joint, **rivals}, domains=domains)
 
 
-def windows_of(world: World, candidate: Candidate, cubes: Mapping[str, DomainCube], *, as_of: int, live: bool) -> WindowSet:
+def windows_of(
+    world: World, candidate: Candidate, cubes: Mapping[str, DomainCube], *, as_of: int, live: bool, trained_nodes: bool = False
+) -> WindowSet:
     """The windows of a world, scaled as the candidate was trained, of its domains only; a live set also of its nodes only."""
     from pipeline.windows.reader import build_windows
     from pipeline.windows.scaling import load_scalers
 
     scalers = load_scalers(candidate.read("scalers.safetensors"))
     known = {name: cube for name, cube in cubes.items() if name in scalers}
-    nodes = _nodes_of(candidate) if live else None
+    nodes = _nodes_of(candidate) if live or trained_nodes else None
     return build_windows(world, known, as_of=as_of, scalers=scalers, live=live, nodes=nodes)
 
 
