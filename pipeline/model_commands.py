@@ -51,7 +51,7 @@ def models_show(model: Model, world: WorldName, as_json: JsonObject = False) -> 
     from pipeline.steps.candidates import show_candidate
 
     loaded = api.load_world(world)
-    _say(show_candidate(_registry(loaded), loaded.name, model), as_json, show_lines)
+    _say(show_candidate(_registry(loaded), loaded, model), as_json, show_lines)
 
 
 @models_app.command("explain", epilog=example("cubecast models explain 3f2a91c0 --world aarhus"))
@@ -96,7 +96,7 @@ def models_promote(model: Model, world: WorldName, reason: Reason, as_of: SinceW
 
     loaded = api.load_world(world)
     moment = _since_when(loaded, as_of)
-    _tell(promote_by_hand(_registry(loaded), loaded.name, model, as_of=moment, reason=reason), as_json)
+    _tell(promote_by_hand(_registry(loaded), loaded, model, as_of=moment, reason=reason), as_json)
 
 
 @models_app.command(
@@ -109,6 +109,30 @@ def models_rollback(world: WorldName, reason: Reason, as_of: SinceWhen = None, a
     loaded = api.load_world(world)
     moment = _since_when(loaded, as_of)
     _tell(roll_back(_registry(loaded), loaded.name, as_of=moment, reason=reason), as_json)
+
+
+@models_app.command(
+    "approve", epilog=example('cubecast models approve 3f2a91c0 --world aarhus --as-of 2014-09-30T09:00Z --reason "seen by the desk"')
+)
+def models_approve(model: Model, world: WorldName, reason: Reason, as_of: SinceWhen = None, as_json: JsonObject = False) -> None:
+    """Let a proposal that waits for a person come true; until then, and after its time-out, the champion stays."""
+    from pipeline.steps.champions import approve
+
+    loaded = api.load_world(world)
+    _tell(approve(_registry(loaded), model, as_of=_since_when(loaded, as_of), reason=reason), as_json)
+
+
+@models_app.command(
+    "reject", epilog=example('cubecast models reject 3f2a91c0 --world aarhus --as-of 2014-09-30T09:00Z --reason "odd at night"')
+)
+def models_reject(model: Model, world: WorldName, reason: Reason, as_of: SinceWhen = None, as_json: JsonObject = False) -> None:
+    """Let a proposal that waits for a person lapse; the champion stays."""
+    from pipeline.model_lines import rejection_lines
+    from pipeline.steps.champions import reject
+
+    loaded = api.load_world(world)
+    decision = reject(_registry(loaded), model, as_of=_since_when(loaded, as_of), reason=reason)
+    _say({"outcome": "done", "decision": decision.model_dump(mode="json", exclude={"verdicts"})}, as_json, rejection_lines)
 
 
 def _registry(world: api.World) -> Registry:

@@ -25,7 +25,11 @@ def list_lines(content: Content) -> str:
     champion = content["champion"] or f"none yet; try: cubecast promote --world {world}"
     parts = [f"{world} as of {content['as_of']}: champion {champion}", models]
     if content["published"]:
-        parts.append(_table(("target", "published"), [(f"{v['domain']} {v['variable']}", v["published"]) for v in content["published"]]))
+        rows = [(f"{v['domain']} {v['variable']}", v["published"], v["model_id"]) for v in content["published"]]
+        parts.append(_table(("target", "published", "of model"), rows))
+    for proposal in content["proposals"]:
+        ways = f"cubecast models approve|reject {proposal['model_id']} --world {world} --reason TEXT"
+        parts.append(f"waiting until {proposal['expires']}: {proposal['model_id']}: {proposal['reason']}; {ways}")
     return "\n\n".join(parts + _history(content))
 
 
@@ -44,6 +48,9 @@ def show_lines(content: Content) -> str:
     for verdict in content["verdicts"]:
         reasons = "".join(f"\n  - {reason}" for reason in verdict["reasons"])
         parts.append(f"{verdict['domain']} {verdict['variable']}: {verdict['published']} is published{reasons}")
+    if content["decisions"]:
+        rows = [(d["as_of"], d["outcome"], d["champion"] or "-", d["decided"] or "-", d["reason"]) for d in content["decisions"]]
+        parts.append(_table(("decided as of", "outcome", "champion", "by a person", "reason"), rows))
     return "\n\n".join(parts + _history(content))
 
 
@@ -86,6 +93,13 @@ def change_lines(content: Content) -> str:
     before = f" after {entry['previous']}" if entry["previous"] else ""
     done = "is the champion" if content["outcome"] == "done" else "is the champion already, nothing changed:"
     return f"{entry['model_id']} {done} from {entry['as_of']} on{before}, published for {joint} of {len(entry['verdicts'])} targets: {entry['reason']}"
+
+
+def rejection_lines(content: Content) -> str:
+    """What became of a proposal."""
+    decision = content["decision"]
+    stays = f"champion {decision['champion']} stays" if decision["champion"] else "there is no champion yet"
+    return f"{decision['model_id']}, proposed as of {decision['as_of']}, is rejected: {decision['reason']}; {stays}"
 
 
 def _history(content: Content) -> list[str]:

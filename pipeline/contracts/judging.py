@@ -62,7 +62,8 @@ class PromotionRules(Table):
         alpha: Level of significance at which it must be better than the champion over all targets together.
         margin: Share by which its error may exceed the champion's in any node group and group of leads.
         least: Cells that a group needs to be judged by itself.
-        coverage_80, coverage_90: Bounds of the share of observations within its 80 % and 90 % interval.
+        coverage_80, coverage_90: Bounds of the share of observations within its 80 % and 90 % interval; where observations
+            equal an end of it, as zeros do, either reading may be within them.
         observed: Least share of the cells that were observed.
     """
 

@@ -110,6 +110,7 @@ class Scorecard(_Row):
         periods: Per domain the first and the last issue time that were scored.
         rows: The whole, per lead; `slices` its parts, per group of leads; `events` what came of warnings.
         champion: The model whose published forecasts were scored on the same windows, as `champion`; None: there was none.
+        judged_by: Digest of the events, regimes and node groups that the scores are told apart by.
         notes: What was not comparable or not there, each with its reason.
     """
 
@@ -124,6 +125,7 @@ class Scorecard(_Row):
     slices: tuple[ScoreRow, ...] = ()
     events: tuple[EventRow, ...] = ()
     champion: str | None = None
+    judged_by: str = ""
     notes: tuple[str, ...] = ()
 
 

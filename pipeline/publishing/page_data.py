@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.contracts.cubes import DomainCube
-from pipeline.contracts.forecasts import BASELINES, JOINT, MEDIAN, QUANTILES, DomainForecast, Forecast
+from pipeline.contracts.forecasts import BASELINES, CHAMPION, JOINT, MEDIAN, QUANTILES, DomainForecast, Forecast
 from pipeline.contracts.scores import Promotion, Scorecard, ScoreRow
 from pipeline.contracts.times import parse_instant, to_seconds
 from pipeline.contracts.worlds import World
@@ -131,7 +131,7 @@ def _last(past_PN: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _scores(page: PageInputs, d: DomainForecast, variable: str, step: int) -> dict[str, Any]:
     card = page.scorecard
-    rows = [r for r in card.rows if (r.domain, r.variable) == (d.domain, variable)] if card else []
+    rows = [r for r in card.rows if (r.domain, r.variable) == (d.domain, variable) and r.model != CHAMPION] if card else []
     models = _ordered({r.model for r in rows})
     named = {(r.model, r.lead): _figures(r) for r in rows}
     leads = sorted({r.lead for r in rows} - {0})

@@ -19,7 +19,7 @@ from pipeline.serving.world_routes import TIME
 from pipeline.stores.cubes import CubeStore
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.scores import ScoreStore
-from pipeline.verification.metrics import score_rows
+from pipeline.verification.metrics import flat_rows, score_rows
 from pipeline.verification.statistics import Statistics
 
 MOST_CELLS = 20_000_000
@@ -73,7 +73,7 @@ def record_routes(shelf: Shelf) -> APIRouter:
                 total, verified = total + Statistics.from_json(record["statistics"]), [*verified, format_instant(from_seconds(moment))]
         if issue_time is not None and not verified:
             raise _never(found, issue_time)
-        rows = [row.model_dump(mode="json") for row in score_rows(total)]
+        rows = flat_rows(score_rows(total))
         table = pa.Table.from_pylist(rows) if rows else pa.table({"domain": pa.array([], pa.string())})
         return Response(
             table_bytes({"world": world, "issue_times": verified}, table, form), 200, {"cache-control": "no-cache"}, MEDIA_TYPES[form]

@@ -7,19 +7,20 @@ from datetime import datetime
 from typing import Any
 
 from pipeline.contracts.forecasts import JOINT
-from pipeline.contracts.scores import Promotion, Scorecard
+from pipeline.contracts.scores import Decision, Promotion, Scorecard, Verdict
 from pipeline.contracts.times import format_instant, parse_instant, to_seconds
+from pipeline.contracts.worlds import World
 from pipeline.errors import NotYetAvailable
 from pipeline.steps import reading
 from pipeline.steps.evaluate import headline
 from pipeline.steps.promote import champion_as_of, statistics_of
 from pipeline.stores.registry import Candidate, Registry
-from pipeline.verification.compare import Scored, versus
 from pipeline.verification.promotion import verdicts
+from pipeline.verification.versus import Scored, versus
 
 
 def list_candidates(registry: Registry, world_name: str, as_of: datetime) -> dict[str, Any]:
-    """Every model trained by an instant, the champion then, what is published per target, and how it came to be."""
+    """Every model trained by an instant, the champion then, what is published per target, how it came to be, and what waits."""
     champion = champion_as_of(registry, as_of)
     models = [_summary(registry, c, champion) for c in registry.candidates() if c.as_of <= as_of]
     entries = [p for p in registry.promotions() if parse_instant(p.as_of) <= as_of]
@@ -27,24 +28,32 @@ def list_candidates(registry: Registry, world_name: str, as_of: datetime) -> dic
         "world": world_name,
         "as_of": format_instant(as_of),
         "champion": champion.model_id if champion else None,
-        "published": [v.model_dump(include={"domain", "variable", "published"}) for v in champion.verdicts] if champion else [],
+        "published": [_published(v, champion) for v in champion.verdicts] if champion else [],
         "models": models,
+        "proposals": [_proposal(d) for d in registry.decisions.pending(as_of)],
         "promotions": [_entry(p) for p in entries],
     }
 
 
-def show_candidate(registry: Registry, world_name: str, model_id: str) -> dict[str, Any]:
-    """The card of a model, its scorecard, the verdicts that its statistics give, and the promotions that name it."""
+def show_candidate(registry: Registry, world: World, model_id: str) -> dict[str, Any]:
+    """The card of a model, its scorecard, the verdicts on it, the decisions and the promotions that name it.
+
+    The verdicts are those of the newest decision, or, where it was never up for promotion, those of its statistics alone.
+    """
     candidate = registry.candidate(model_id)
     card = _scorecard(registry, candidate.model_id)
-    decided = verdicts(statistics_of(registry, candidate.model_id)) if card else ()
+    known = [d for d in registry.decisions.read() if d.model_id == candidate.model_id]
+    decided: tuple[Verdict, ...] = known[-1].verdicts if known else ()
+    if card and not known:
+        decided = verdicts(statistics_of(registry, candidate.model_id), world.promotion, candidate=candidate.model_id)
     return {
-        "world": world_name,
+        "world": world.name,
         "model_id": candidate.model_id,
         "card": candidate.card,
         "files": list(candidate.file_names),
         "scorecard": card.model_dump(mode="json") if card else None,
         "verdicts": [verdict.model_dump(mode="json") for verdict in decided],
+        "decisions": [d.model_dump(mode="json", exclude={"verdicts", "world"}) for d in known],
         "promotions": [_entry(p) for p in registry.promotions() if p.model_id == candidate.model_id],
     }
 
@@ -109,3 +118,12 @@ def _entry(promotion: Promotion) -> dict[str, Any]:
     published = {f"{v.domain}.{v.variable}": v.published for v in promotion.verdicts}
     fields = ("as_of", "model_id", "previous", "how", "reason")
     return {name: getattr(promotion, name) for name in fields} | {"published": published}
+
+
+def _published(verdict: Verdict, champion: Promotion) -> dict[str, str]:
+    return {**verdict.model_dump(include={"domain", "variable", "published"}), "model_id": verdict.model_id or champion.model_id}
+
+
+def _proposal(decision: Decision) -> dict[str, Any]:
+    published = {f"{v.domain}.{v.variable}": v.published for v in decision.verdicts if v.model_id == decision.model_id}
+    return decision.model_dump(mode="json", include={"model_id", "as_of", "champion", "expires", "reason"}) | {"takes": published}

@@ -1,37 +1,44 @@
-"""evaluate: a candidate and the baselines on the held-out fold that neither has seen."""
+"""evaluate: a candidate, its baselines and the champion on the held-out fold that the candidate and its baselines have not seen."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.api import EvaluateRequest, Receipt
-from pipeline.contracts.forecasts import JOINT
+from pipeline.contracts.cubes import DomainCube
+from pipeline.contracts.forecasts import CHAMPION, JOINT
 from pipeline.contracts.provenance import canonical_json
-from pipeline.contracts.scores import Scorecard, ScoreRow
+from pipeline.contracts.scores import Promotion, Scorecard, ScoreRow
 from pipeline.contracts.times import format_instant, from_seconds, to_seconds
 from pipeline.contracts.windows import WindowSet
 from pipeline.contracts.world_files import load_world
 from pipeline.contracts.worlds import World
-from pipeline.errors import ContractError, LookaheadError, NotYetAvailable
+from pipeline.errors import ContractError, LookaheadError
 from pipeline.settings import Settings
 from pipeline.steps import reading
+from pipeline.steps.incumbents import champion_before, score_champion
+from pipeline.steps.judging import grounds_in, judged_by
 from pipeline.stores.objects import ObjectStore
-from pipeline.stores.registry import Candidate, Registry
+from pipeline.stores.registry import Candidate, Evidence, Registry
 from pipeline.telemetry import Progress
-from pipeline.verification.evaluation import Forecaster, evaluate_domain
-from pipeline.verification.metrics import score_rows
+from pipeline.verification.evaluation import CLIMATE, Forecaster, evaluate_domain
+from pipeline.verification.metrics import event_rows, score_rows, slice_rows
 from pipeline.verification.statistics import Statistics
+from pipeline.windows.folds import expected_windows, fold_boundaries
 
 if TYPE_CHECKING:
     from models.api import Predictor
 
 
 def run(request: EvaluateRequest, settings: Settings, progress: Progress) -> Receipt:
-    """The scorecard of a candidate: every cell of the test fold counted, every good one scored.
+    """The scorecard of a candidate: every cell of the test fold counted, every good one scored; the champion on the same windows.
 
     Raises:
         NotYetAvailable: There is no candidate as of the request.
@@ -47,82 +54,141 @@ def run(request: EvaluateRequest, settings: Settings, progress: Progress) -> Rec
             found=f"it was trained on data until {format_instant(candidate.as_of)}",
             mend="ask with a later --as-of",
         )
-    known = _known(registry, candidate.model_id, reading.snapshot_of(world, settings))
-    card, notes = (known, ()) if known else _made(world, settings, registry, candidate, progress)
+    evaluation = _Evaluation(world, settings, registry, candidate, progress)
+    card, created = evaluation.card(request.as_of)
     return Receipt(
         step=request.step,
         world=world.name,
         as_of=request.as_of,
-        outcome="unchanged" if known else "done",
+        outcome="done" if created else "unchanged",
         ids={"model_id": candidate.model_id, "snapshot": card.snapshot},
         counts=_counts(card),
         paths={"scorecard": registry.scorecards_url(candidate.model_id)},
-        notes=notes,
-        details={"fold": card.fold, "periods": card.periods, "headline": headline(card.rows)},
+        notes=card.notes if created else (),
+        details={"fold": card.fold, "periods": card.periods, "champion": card.champion, "headline": headline(card.rows)},
     )
 
 
-def _known(registry: Registry, model_id: str, snapshot: str) -> Scorecard | None:
-    """The scorecard that was made from this very snapshot."""
-    try:
-        card = registry.scorecard(model_id)
-    except NotYetAvailable:
-        return None
-    return card if card.snapshot == snapshot else None
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Made:
+    """What evaluating the candidate itself gave."""
+
+    card: Scorecard
+    statistics: Statistics
+    explanation: bytes
 
 
-def _made(
-    world: World, settings: Settings, registry: Registry, candidate: Candidate, progress: Progress
-) -> tuple[Scorecard, tuple[str, ...]]:
-    cubes = reading.open_cubes(world, settings, candidate.as_of, absent_is_fine=True)
-    windows = reading.windows_of(world, candidate, cubes, as_of=to_seconds(candidate.as_of), live=False)
-    observed = {name: cubes[name].values_TNV for name in windows.domains}
-    del cubes
-    models = reading.load_models(candidate)
-    statistics = _evaluate(windows, models, observed, progress)
-    card = _scorecard(candidate, windows, statistics)
-    explanation = models.predictors[JOINT].explain()
-    files = {"statistics.json": canonical_json(statistics.to_json()), "explanation.json": canonical_json(explanation)}
-    registry.add_scorecard(card, files)
-    return card, _notes(candidate, windows, card)
+class _Evaluation:
+    """One candidate's evaluation; what was scored before is not scored again."""
+
+    def __init__(self, world: World, settings: Settings, registry: Registry, candidate: Candidate, progress: Progress) -> None:
+        self._world, self._settings, self._registry, self._candidate, self._progress = world, settings, registry, candidate, progress
+        self._opened: dict[str, DomainCube] | None = None
+
+    def card(self, as_of: datetime) -> tuple[Scorecard, bool]:
+        """The scorecard against the champion of an instant, and whether it is new."""
+        champion = champion_before(self._registry, as_of, self._candidate.model_id)
+        wanted = champion.model_id if champion and champion.model_id != self._candidate.model_id else None
+        snapshot = reading.snapshot_of(self._world, self._settings)
+        known = [e for e in self._registry.evidences(self._candidate.model_id) if self._alike(e, snapshot)]
+        same = [e for e in known if e.scorecard.champion == wanted]
+        if same:
+            return same[-1].scorecard, False
+        made = self._read(known[-1]) if known else self._made(snapshot)
+        if champion is None or wanted is None:
+            card, statistics = made.card, made.statistics
+        else:
+            card, statistics = self._against(made, champion)
+        files = {"statistics.json": canonical_json(statistics.to_json()), "explanation.json": made.explanation}
+        return card, self._registry.add_scorecard(card, files)
+
+    def _alike(self, evidence: Evidence, snapshot: str) -> bool:
+        card = evidence.scorecard
+        return (card.snapshot, card.judged_by) == (snapshot, judged_by(self._world))
+
+    def _read(self, evidence: Evidence) -> _Made:
+        content = evidence.read("statistics.json") or b"{}"
+        statistics = Statistics.from_json(json.loads(content)).without(CHAMPION)
+        notes = tuple(note for note in evidence.scorecard.notes if not note.startswith(CHAMPION))
+        card = _with_rows(evidence.scorecard, statistics, champion=None, notes=notes)
+        return _Made(card=card, statistics=statistics, explanation=evidence.read("explanation.json") or b"{}")
+
+    def _cubes(self) -> dict[str, DomainCube]:
+        if self._opened is None:
+            self._opened = reading.open_cubes(self._world, self._settings, self._candidate.as_of, absent_is_fine=True)
+        return self._opened
+
+    def _made(self, snapshot: str) -> _Made:
+        cubes, as_of = self._cubes(), to_seconds(self._candidate.as_of)
+        windows = reading.windows_of(self._world, self._candidate, cubes, as_of=as_of, live=False)
+        models = reading.load_models(self._candidate)
+        used = {name: view.windows_of("test") for name, view in windows.domains.items()}
+        if not any(len(index) for index in used.values()):
+            raise ContractError(asked="evaluate on the test fold", found="no window in it", mend="train with a later cut-off: more data")
+        statistics = Statistics.added(self._scored(windows, name, index_W, models, cubes[name]) for name, index_W in used.items())
+        edges = {name: windows.domains[name].issue_time_W[index[[0, -1]]] for name, index in used.items() if len(index)}
+        card = Scorecard(
+            world=self._world.name,
+            model_id=self._candidate.model_id,
+            as_of=format_instant(self._candidate.as_of),
+            fold="test",
+            periods={name: (format_instant(from_seconds(int(a))), format_instant(from_seconds(int(b)))) for name, (a, b) in edges.items()},
+            snapshot=snapshot,
+            windows={name: len(index) for name, index in used.items()},
+            rows=(),
+            judged_by=judged_by(self._world),
+            notes=_notes(self._candidate, windows, used),
+        )
+        explanation = canonical_json(models.predictors[JOINT].explain())
+        return _Made(card=_with_rows(card, statistics), statistics=statistics, explanation=explanation)
+
+    def _scored(self, windows: WindowSet, name: str, index_W: NDArray[np.int64], models: reading.Models, cube: DomainCube) -> Statistics:
+        self._expect(windows, name, len(index_W))
+        forecasters = {model: forecaster(predictor) for model, predictor in models.of(name).items()}
+        with self._progress.stage(f"evaluate {name}", len(index_W), "windows") as stage:
+            return evaluate_domain(
+                windows,
+                name,
+                forecasters,
+                cube.values_TNV,
+                index_W,
+                stage.advance,
+                grounds_of=grounds_in(self._world, windows, {name: cube.nodes}, name),
+                climate=forecasters.get(CLIMATE),
+            )
+
+    def _expect(self, windows: WindowSet, name: str, found: int) -> None:
+        """Refuse a test fold with fewer or more windows than the clock says there are."""
+        first, since = int(windows.domains[name].valid_time_T[0]), fold_boundaries(self._world, name, windows.as_of)[1]
+        expected = expected_windows(self._world, name, first=first, since=since, as_of=windows.as_of)
+        if expected != found:
+            raise ContractError(
+                asked=f"score {expected} windows of {name}, by its clock", found=f"{found} in the test fold", mend="report this fault"
+            )
+
+    def _against(self, made: _Made, champion: Promotion) -> tuple[Scorecard, Statistics]:
+        scored = score_champion(self._world, self._registry, champion, self._candidate.as_of, self._cubes(), self._progress)
+        statistics = made.statistics + scored.statistics
+        notes = (*made.card.notes, *(f"{CHAMPION} {champion.model_id}, {name}: {why}" for name, why in scored.not_comparable.items()))
+        return _with_rows(made.card, statistics, champion=champion.model_id, notes=notes), statistics
 
 
-def _evaluate(windows: WindowSet, models: reading.Models, observed: Mapping[str, NDArray[np.float32]], progress: Progress) -> Statistics:
-    chosen = {name: view.windows_of("test") for name, view in windows.domains.items()}
-    if not any(len(index) for index in chosen.values()):
-        raise ContractError(asked="evaluate on the test fold", found="no window in it", mend="train with a later cut-off: more data")
-    found = Statistics.zero()
-    for name, index_W in chosen.items():
-        forecasters = {model: _forecaster(predictor) for model, predictor in models.of(name).items()}
-        with progress.stage(f"evaluate {name}", len(index_W), "windows") as stage:
-            found = found + evaluate_domain(windows, name, forecasters, observed[name], index_W, stage.advance)
-    return found
+def forecaster(model: Predictor) -> Forecaster:
+    """A predictor's quantiles."""
 
-
-def _forecaster(model: Predictor) -> Forecaster:
     def forecast(windows: WindowSet, domain: str, index_W: NDArray[np.int64]) -> NDArray[np.float32]:
         return model.predict(windows, domain, index_W, split=False).quantiles_BLNVQ
 
     return forecast
 
 
-def _scorecard(candidate: Candidate, windows: WindowSet, statistics: Statistics) -> Scorecard:
-    used = {name: view.issue_time_W[view.windows_of("test")] for name, view in windows.domains.items()}
-    edges = {name: (int(issue[0]), int(issue[-1])) for name, issue in used.items() if len(issue)}
-    return Scorecard(
-        world=windows.world,
-        model_id=candidate.model_id,
-        as_of=format_instant(candidate.as_of),
-        fold="test",
-        periods={name: (format_instant(from_seconds(a)), format_instant(from_seconds(b))) for name, (a, b) in edges.items()},
-        snapshot=windows.snapshot,
-        windows={name: len(issue) for name, issue in used.items()},
-        rows=score_rows(statistics),
-    )
+def _with_rows(card: Scorecard, statistics: Statistics, **changes: Any) -> Scorecard:
+    rows = {"rows": score_rows(statistics), "slices": slice_rows(statistics), "events": event_rows(statistics)}
+    return card.model_copy(update=rows | changes)
 
 
-def _notes(candidate: Candidate, windows: WindowSet, card: Scorecard) -> tuple[str, ...]:
-    notes = [f"domain {name} has no window in the test fold" for name, n in card.windows.items() if n == 0]
+def _notes(candidate: Candidate, windows: WindowSet, used: Mapping[str, NDArray[np.int64]]) -> tuple[str, ...]:
+    notes = [f"domain {name} has no window in the test fold" for name, index in used.items() if not len(index)]
     if candidate.card.get("window_digest") not in (None, windows.digest):
         notes.append("the windows are not those of training: the cube, as of the cut-off, or the code changed since")
     return tuple(notes)
@@ -140,7 +206,7 @@ def headline(rows: tuple[ScoreRow, ...]) -> list[dict[str, Any]]:
     for joint in (row for row in rows if row.model == JOINT and row.lead == 0):
         same = [row for row in rows if (row.domain, row.variable) == (joint.domain, joint.variable)]
         mae = {(row.model, row.lead): row.mae for row in same}
-        rivals = sorted({row.model for row in same} - {JOINT})
+        rivals = sorted({row.model for row in same} - {JOINT, CHAMPION})
         leads = sorted({row.lead for row in same} - {0})
         found.append(
             {
@@ -154,6 +220,7 @@ def headline(rows: tuple[ScoreRow, ...]) -> list[dict[str, Any]]:
                 "n": joint.n,
                 "missing": joint.missing,
                 "baselines": {name: mae[name, 0] for name in rivals},
+                "champion": mae.get((CHAMPION, 0)),
                 "leads": len(leads),
                 "leads_won": sum(all(_below(mae[JOINT, lead], mae[name, lead]) for name in rivals) for lead in leads),
                 "mae_by_lead": [mae[JOINT, lead] for lead in leads],

@@ -27,7 +27,6 @@ from pipeline.stores.registry import Registry
 from pipeline.stores.scores import ScoreStore
 from pipeline.verification.metrics import score_rows
 from pipeline.verification.outcomes import pair
-from pipeline.verification.statistics import Statistics
 
 _ISSUES_SUMMED = 100
 
@@ -95,12 +94,11 @@ def _came(world: World, settings: Settings, forecast: Forecast, record: dict[str
 
 def _verified(scores: ScoreStore) -> tuple[tuple[ScoreRow, ...], int]:
     """Scores of the newest published forecasts together, and how many were compared with at least one observation."""
-    total, count = Statistics.zero(), 0
-    for issue_time in scores.issue_times(newest=_ISSUES_SUMMED):
-        record = scores.newest(issue_time)
-        if record is not None and record["counts"]["all"]["observed"]:
-            total, count = total + Statistics.from_json(record["statistics"]), count + 1
-    return tuple(row for row in score_rows(total) if row.lead == 0), count
+    known = scores.issue_times(newest=_ISSUES_SUMMED)
+    if not known:
+        return (), 0
+    found = scores.period(known[0], known[-1])
+    return tuple(row for row in score_rows(found.statistics) if row.lead == 0), found.observed
 
 
 @dataclass(frozen=True, kw_only=True)

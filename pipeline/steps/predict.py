@@ -23,6 +23,7 @@ from pipeline.monitoring.freshness import freshness, inputs
 from pipeline.publishing.tables import headline
 from pipeline.settings import Settings, code_version
 from pipeline.steps import reading
+from pipeline.steps.incumbents import makers_of
 from pipeline.stores.forecasts import ForecastStore
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.registry import Candidate, Registry
@@ -54,7 +55,8 @@ def run(request: PredictRequest, settings: Settings, progress: Progress) -> Rece
     issue_time = to_seconds(request.as_of)
     cubes = reading.open_cubes(world, settings, request.as_of, start=reading.needed_from(world, issue_time), absent_is_fine=True)
     with progress.stage("predict", len(cubes), "domains") as stage:
-        forecast = make_forecast(world, champion, candidate, reading.load_models(candidate), cubes, issue_time)
+        others = {m: (other := registry.candidate(m), reading.load_models(other)) for m in makers_of(champion) if m != candidate.model_id}
+        forecast = make_forecast(world, champion, candidate, reading.load_models(candidate), cubes, issue_time, others=others)
         stage.advance(len(cubes))
     issued, created = ForecastStore(objects, world.name).add(forecast)
     return Receipt(
@@ -86,6 +88,8 @@ def make_forecast(
     cubes: Mapping[str, DomainCube],
     issue_time: int,
     marks: Mapping[str, str] | None = None,
+    *,
+    others: Mapping[str, tuple[Candidate, reading.Models]] | None = None,
 ) -> Forecast:
     """The forecast issued at an instant (seconds UTC), the same bits from cubes as of any later instant.
 
@@ -97,6 +101,7 @@ def make_forecast(
         cubes: Known at the issue time or later, at least from where `reading.needed_from` says.
         issue_time: What became available later is not seen.
         marks: More keys of the provenance.
+        others: Earlier models that still publish some targets, by their id, loaded.
 
     Raises:
         NotYetAvailable: No domain has a value in its context.
@@ -110,6 +115,14 @@ def make_forecast(
         else:
             made = _domain(windows, name, index_W, models.of(name), champion)
             domains[name] = replace(made, regimes={k: v[0] for k, v in regimes_at(world, windows, name, index_W).items()})
+    made_by = makers_of(champion)
+    for model_id, (other, loaded) in sorted((others or {}).items()):
+        theirs = reading.windows_of(world, other, cubes, as_of=issue_time, live=True)
+        for name in sorted({domain for domain, _ in made_by.get(model_id, {})} & domains.keys() & theirs.domains.keys()):
+            index_W = _live(theirs, name, issue_time)
+            if index_W is not None and loaded.of(name):
+                held = frozenset(variable for domain, variable in made_by[model_id] if domain == name)
+                domains[name] = _joined(domains[name], _domain(theirs, name, index_W, loaded.of(name), champion), held)
     if not domains:
         raise NotYetAvailable(
             asked=f"forecast at {format_instant(from_seconds(issue_time))}",
@@ -117,6 +130,8 @@ def make_forecast(
             mend="land, observe and build the cube up to it, or ask for an issue time at which there are data",
         )
     provenance = _provenance(world, candidate, champion, windows, issue_time, _inputs(world, cubes, issue_time), absent)
+    if others:
+        provenance["made_by"] = {f"{d}.{v}": m for m in sorted(others) for d, v in sorted(made_by.get(m, {}))}
     provenance |= marks or {}
     return Forecast(world=world.name, issue_time=issue_time, domains=domains, provenance=provenance)
 
@@ -171,6 +186,26 @@ def _domain(
         model_V=model_V,
         rivals={name: p.quantiles_BLNVQ[0].astype(np.float32) for name, p in predicted.items()},
     )
+
+
+def _joined(ours: DomainForecast, theirs: DomainForecast, held: frozenset[str]) -> DomainForecast:
+    """A domain's forecast with the variables that another model still publishes taken from that, at the nodes that it knows."""
+    at = {node: n for n, node in enumerate(theirs.node_ids)}
+    here = [n for n, node in enumerate(ours.node_ids) if node in at]
+    there = [at[ours.node_ids[n]] for n in here]
+    parts = (*ours.parts, *(part for part in theirs.parts if part not in ours.parts))
+    more = [(0, 0)] * 3 + [(0, len(parts) - len(ours.parts))]
+    quantiles, split, models = ours.quantiles_LNVQ.copy(), np.pad(ours.split_LNVP, more), list(ours.model_V)
+    for v, variable in enumerate(ours.variables):
+        if variable not in held or variable not in theirs.variables:
+            continue
+        their = theirs.variables.index(variable)
+        quantiles[:, here, v] = theirs.quantiles_LNVQ[:, there, their]
+        split[:, here, v] = 0
+        for p, part in enumerate(theirs.parts):
+            split[:, here, v, parts.index(part)] = theirs.split_LNVP[:, there, their, p]
+        models[v] = theirs.model_V[their]
+    return replace(ours, quantiles_LNVQ=quantiles, split_LNVP=split, parts=parts, model_V=tuple(models))
 
 
 def _split(prediction: Prediction, parts: tuple[str, ...]) -> NDArray[np.float32]:

@@ -12,7 +12,7 @@ from pipeline.contracts.cubes import DomainCube
 from pipeline.contracts.forecasts import JOINT
 from pipeline.contracts.windows import WindowSet
 from pipeline.contracts.worlds import World
-from pipeline.errors import NotYetAvailable
+from pipeline.errors import ContractError, NotYetAvailable
 from pipeline.settings import Settings
 from pipeline.stores.registry import Candidate
 
@@ -50,9 +50,10 @@ def open_cubes(
     *,
     domains: Iterable[str] | None = None,
     start: Mapping[str, int] | None = None,
+    until: Mapping[str, int] | None = None,
     absent_is_fine: bool = False,
 ) -> dict[str, DomainCube]:
-    """Domains (all by default) as of an instant; with `start` (seconds UTC) a domain's axis from there on only.
+    """Domains (all by default) as of an instant; with `start` and `until` (seconds UTC) that part of a domain's axis only.
 
     Raises:
         NotYetAvailable: A domain was never built, and absence was not declared fine.
@@ -63,7 +64,7 @@ def open_cubes(
     found = {}
     for domain in world.domains if domains is None else domains:
         try:
-            found[domain] = store.open(as_of, domain, start=(start or {}).get(domain))
+            found[domain] = store.open(as_of, domain, start=(start or {}).get(domain), until=(until or {}).get(domain))
         except NotYetAvailable:
             if not absent_is_fine:
                 raise
@@ -71,12 +72,24 @@ def open_cubes(
 
 
 def load_models(candidate: Candidate) -> Models:
-    """The joint model and its baselines, as they were trained."""
+    """The joint model and its baselines, as they were trained.
+
+    Raises:
+        ContractError: They were made by a version of the code that this one does not read.
+        StoreError: A file of them is damaged.
+    """
     from models.api import load, load_baselines
 
-    meta = json.loads(candidate.read("joint.json"))
-    joint = load(candidate.read("joint.safetensors"), meta)
-    rivals = load_baselines(candidate.read("baselines.safetensors"), json.loads(candidate.read("baselines.json")))
+    try:
+        meta = json.loads(candidate.read("joint.json"))
+        joint = load(candidate.read("joint.safetensors"), meta)
+        rivals = load_baselines(candidate.read("baselines.safetensors"), json.loads(candidate.read("baselines.json")))
+    except (KeyError, TypeError) as error:
+        raise ContractError(
+            asked=f"model {candidate.model_id}",
+            found=f"made by code {candidate.card.get('code_version', 'of another version')}: {error}",
+            mend="train again with this version",
+        ) from error
     domains = {JOINT: frozenset(meta["leading"]), **{name: frozenset(model.scalers) for name, model in rivals.items()}}
     return Models(predictors={JOINT: joint, **rivals}, domains=domains)
 

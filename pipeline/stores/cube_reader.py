@@ -95,10 +95,10 @@ class _Chunks:
                 )
 
 
-def read_domain(group: Any, domain: str, as_of: int, start: int | None, snapshot: str) -> DomainCube:
-    """The group's state as it was known at `as_of` (seconds UTC), from `start` on."""
+def read_domain(group: Any, domain: str, as_of: int, start: int | None, snapshot: str, until: int | None = None) -> DomainCube:
+    """The group's state as it was known at `as_of` (seconds UTC), from `start` to `until`."""
     book = group.attrs["cubecast"]
-    span = _span(group, book, as_of, start)
+    span = _span(group, book, as_of if until is None else min(as_of, until), start)
     axis = group["valid_time"][span.begin : span.stop]
     all_nodes, known_time = read_nodes(group), group["node_known_time"][:]
     heard = np.flatnonzero(known_time <= as_of)
@@ -136,15 +136,15 @@ def read_domain(group: Any, domain: str, as_of: int, start: int | None, snapshot
     )
 
 
-def _span(group: Any, book: Mapping[str, Any], as_of: int, start: int | None) -> _Span:
-    """Which steps lie in [start, as_of]; an even axis is not read for that."""
+def _span(group: Any, book: Mapping[str, Any], until: int, start: int | None) -> _Span:
+    """Which steps lie in [start, until]; an even axis is not read for that."""
     first, step, steps = book["first"], book["even_step"], book["steps"]
     if step is None:
         labels = group["valid_time"][:]
-        stop = int(np.searchsorted(labels, as_of, side="right"))
+        stop = int(np.searchsorted(labels, until, side="right"))
         begin = 0 if start is None else int(np.searchsorted(labels, start, side="left"))
     else:
-        stop = min(max((as_of - first) // step + 1, 0), steps)
+        stop = min(max((until - first) // step + 1, 0), steps)
         begin = 0 if start is None else max(-((first - start) // step), 0)
     return _Span(begin=min(begin, stop), stop=stop, chunk_steps=book["chunk_steps"])
 

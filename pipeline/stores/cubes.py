@@ -65,7 +65,7 @@ class CubeStore:
         self.root, self.world, self._at = root.rstrip("/"), world, at
         self.url = f"{self.root}/cubes/{world}"
 
-    def open(self, as_of: datetime, domain: str, *, start: int | None = None) -> DomainCube:
+    def open(self, as_of: datetime, domain: str, *, start: int | None = None, until: int | None = None) -> DomainCube:
         """One domain as it was known at `as_of`: the only way to read values.
 
         Steps, nodes, values and flags that became available later are not there; a cell revised later shows what it
@@ -75,6 +75,7 @@ class CubeStore:
             as_of: The cut-off.
             domain: Name of the domain.
             start: Leave out the steps before this instant (seconds UTC).
+            until: Leave out those after this one.
 
         Raises:
             NotYetAvailable: The cube or the domain was never built.
@@ -83,7 +84,7 @@ class CubeStore:
         from pipeline.stores.cube_reader import read_domain
 
         with self._reading(f"{self.url}/{domain}"):
-            return read_domain(self._group(domain), domain, to_seconds(as_of), start, self.snapshot)
+            return read_domain(self._group(domain), domain, to_seconds(as_of), start, self.snapshot, until)
 
     def state(self) -> CubeState:
         """Sizes, digests and missing shares of the newest snapshot.

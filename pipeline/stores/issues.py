@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from datetime import UTC, datetime
 
 from pipeline.contracts.times import compact_instant, format_instant, from_seconds
@@ -33,6 +34,12 @@ class IssueLogs:
         found = itertools.chain.from_iterable(self._in(month) for month in self._months() if month >= first)
         return [t for t in found if since is None or t >= since]
 
+    def sizes(self, month: str) -> dict[int, int]:
+        """Per issue time of a month (`2014-09`) how many records there are, ascending."""
+        prefix = f"{self._prefix}/{month}"
+        counts = Counter(key.removeprefix(prefix).split("/")[1] for key in self._objects.list(prefix))
+        return {_seconds(name): counts[name] for name in sorted(counts)}
+
     def newest(self, most: int = 1) -> list[int]:
         """The newest issue times with a record, ascending, at most so many."""
         found: list[int] = []
@@ -57,4 +64,8 @@ class IssueLogs:
         # Files, not folders: a writer that dies leaves an empty folder on a local disk.
         prefix = f"{self._prefix}/{month}"
         names = {key.removeprefix(prefix).split("/")[1] for key in self._objects.list(prefix)}
-        return sorted(int(datetime.strptime(name, _STAMP).replace(tzinfo=UTC).timestamp()) for name in names)
+        return sorted(_seconds(name) for name in names)
+
+
+def _seconds(name: str) -> int:
+    return int(datetime.strptime(name, _STAMP).replace(tzinfo=UTC).timestamp())

@@ -12,6 +12,7 @@ from pipeline.contracts.provenance import canonical_json
 from pipeline.contracts.scores import Promotion, Scorecard
 from pipeline.contracts.times import format_instant, parse_instant
 from pipeline.errors import ConflictError, ContractError, NotYetAvailable
+from pipeline.stores.decisions import DecisionLog
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.sealed import SealedLog, read_blob
 
@@ -75,6 +76,7 @@ class Registry:
         self._base = f"registry/{world_name}"
         self._candidates = SealedLog(objects, f"{self._base}/candidates")
         self._champions = SealedLog(objects, f"{self._base}/champions")
+        self.decisions = DecisionLog(objects, world_name)
 
     def add_candidate(self, model_id: str, files: Mapping[str, bytes], card: Mapping[str, Any]) -> bool:
         """Register a model; False where it was there with the same content. The card must carry `as_of`.
@@ -168,6 +170,13 @@ class Registry:
                 found="none",
                 mend=f"cubecast evaluate --world {self._world} --model-id {model_id}",
             )
+        return self._evidence(record)
+
+    def evidences(self, model_id: str) -> list[Evidence]:
+        """All scorecards of a candidate, oldest first, with the files of their evaluations."""
+        return [self._evidence(record) for record in self._scorecards(model_id).read()]
+
+    def _evidence(self, record: Mapping[str, Any]) -> Evidence:
         return Evidence(scorecard=Scorecard.model_validate(record["scorecard"]), _objects=self._objects, _files=record["files"])
 
     def scorecard(self, model_id: str) -> Scorecard:

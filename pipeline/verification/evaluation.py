@@ -11,12 +11,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.contracts.forecasts import MEDIAN
 from pipeline.contracts.windows import DomainWindows, WindowSet
 from pipeline.errors import ContractError
-from pipeline.verification.statistics import Axis, Statistics, score_windows
+from pipeline.verification.grounds import Grounds
+from pipeline.verification.scoring import score_windows
+from pipeline.verification.statistics import STATISTICS, Axis, Statistics
 
 _NODES_PER_BATCH = 32_768
 
+
+CLIMATE = "historical_average"
+"""The baseline that anomalies are counted from."""
 
 Forecaster = Callable[[WindowSet, str, NDArray[np.int64]], NDArray[np.float32]]
 """Windows, a domain, B windows of it -> quantiles (B, L, N, V, Q), V in the order of the domain's targets, physical units."""
@@ -56,6 +62,10 @@ def batches_of(windows: DomainWindows, index_W: NDArray[np.int64]) -> list[NDArr
     return [index_W[start : start + size] for start in range(0, len(index_W), size)]
 
 
+GroundsOf = Callable[[NDArray[np.int64], NDArray[np.float32] | None], Grounds]
+"""B windows of a domain, and the forecast (B, L, N, V) that anomalies are counted from -> their grounds."""
+
+
 def evaluate_domain(
     windows: WindowSet,
     domain: str,
@@ -63,46 +73,55 @@ def evaluate_domain(
     observed_TNV: NDArray[np.float32],
     index_W: NDArray[np.int64],
     advance: Callable[[int], None],
+    *,
+    grounds_of: GroundsOf | None = None,
+    climate: Forecaster | None = None,
 ) -> Statistics:
     """The statistics of all models on the same windows of one domain; `advance` is told of windows done.
 
-    `observed_TNV` are the domain's values in physical units on the windows' axis, without the horizon after the cut-off.
+    `observed_TNV` are the domain's values in physical units on the windows' axis, without the horizon after the cut-off;
+    the anomalies of a grid are counted from the median of `climate`.
 
     Raises:
-        ContractError: A model's forecast has another shape than the targets.
+        ContractError: A model's forecast has another shape than the targets, or not every cell was counted.
     """
-    found = Statistics.zero()
+    parts: list[Statistics] = []
     view = windows.domains[domain]
-    axis = target_axis(view)
     for batch_W in batches_of(view, index_W):
         truth = truth_of(view, observed_TNV, batch_W)
+        usual = climate(windows, domain, batch_W)[..., MEDIAN] if climate is not None and view.grid_shape is not None else None
+        grounds = Grounds() if grounds_of is None else grounds_of(batch_W, usual)
         for name, model in models.items():
-            quantiles = model(windows, domain, batch_W)
-            if quantiles.shape[:-1] != truth.good_WLNV.shape:
-                raise ContractError(
-                    asked=f"evaluate {name} on {domain}",
-                    found=f"a forecast of shape {quantiles.shape} for targets {truth.good_WLNV.shape}",
-                    mend="mend the model's output",
-                )
-            found = found + score_windows(
+            scored = score_windows(
                 domain=domain,
-                axis=axis,
+                axis=target_axis(view),
                 model=name,
                 issue_time_W=view.issue_time_W[batch_W],
                 truth_WLNV=truth.values_WLNV,
                 good_WLNV=truth.good_WLNV,
-                quantiles_WLNVQ=quantiles,
+                quantiles_WLNVQ=_fitting(name, domain, model(windows, domain, batch_W), truth),
+                grounds=grounds,
             )
+            parts.append(scored)
         advance(len(batch_W))
+    found = Statistics.added(parts)
     _complete(found, domain, models, len(index_W) * len(view.node_ids))
     return found
 
 
+def _fitting(name: str, domain: str, quantiles: NDArray[np.float32], truth: Truth) -> NDArray[np.float32]:
+    if quantiles.shape[:-1] != truth.good_WLNV.shape:
+        raise ContractError(
+            asked=f"evaluate {name} on {domain}",
+            found=f"a forecast of shape {quantiles.shape} for targets {truth.good_WLNV.shape}",
+            mend="mend the model's output",
+        )
+    return quantiles
+
+
 def _complete(found: Statistics, domain: str, models: Mapping[str, Forecaster], cells: int) -> None:
-    if domain not in found.axes:
-        return
-    for name in models:
-        expected = found.total(domain, name)[..., 0]
+    for name in models if domain in found.axes else ():
+        expected = found.total(domain, name)[..., STATISTICS.index("expected")]
         if not (expected == cells).all():
             raise ContractError(
                 asked=f"evaluate {name} on {domain}",

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.contracts.scores import ScoreRow
-from pipeline.verification.statistics import PINBALLS, STATISTICS, Statistics
-
-_AT = {name: i for i, name in enumerate(STATISTICS)}
+from pipeline.contracts.forecasts import BASELINES
+from pipeline.contracts.scores import EventRow, Reliability, ScoreRow
+from pipeline.verification.cells import BELOW, CELLS, PINBALLS, UPTO
+from pipeline.verification.events import EVENTS, WARNING_BINS, WARNINGS
+from pipeline.verification.statistics import STATISTICS, Axis, Statistics, Table
 
 
 def score_rows(statistics: Statistics) -> tuple[ScoreRow, ...]:
     """One row per domain, variable, model and lead, and lead 0 for all leads together, in that order.
 
-    `pinball` is the mean over the quantile levels (twice it approximates the CRPS); bias is forecast - observation.
-    Figures are None where nothing was observed.
+    `pinball` is the mean over the quantile levels (twice it is the CRPS); bias is forecast - observation.
+    Figures are None where nothing was observed, or where they have no meaning.
     """
     rows = []
     for domain in sorted(statistics.axes):
@@ -24,37 +29,158 @@ def score_rows(statistics: Statistics) -> tuple[ScoreRow, ...]:
             by_lead_VLS = statistics.total(domain, model)
             together_VS = statistics.total(domain, model, over_leads=True)
             for v, variable in enumerate(axis.variables):
-                rows.append(_row(domain, variable, model, 0, 0, together_VS[v]))
-                rows += [_row(domain, variable, model, i + 1, lead, by_lead_VLS[v, i]) for i, lead in enumerate(axis.lead_times)]
-    return tuple(sorted(rows, key=lambda r: (r.domain, r.variable, r.model, r.lead)))
+                about: dict[str, Any] = {"domain": domain, "variable": variable, "model": model}
+                rows.append(ScoreRow(**about, lead=0, lead_time=0, **figures(STATISTICS, together_VS[v])))
+                leads = enumerate(axis.lead_times)
+                rows += [ScoreRow(**about, lead=i + 1, lead_time=s, **figures(STATISTICS, by_lead_VLS[v, i])) for i, s in leads]
+    return _with_skill(rows)
 
 
-def mean_pinball(sums_S: NDArray[np.float64]) -> float:
-    """Mean loss over quantile levels and observations."""
-    return float(sums_S[_AT[PINBALLS[0]] :].mean() / sums_S[_AT["n"]])
+def slice_rows(statistics: Statistics) -> tuple[ScoreRow, ...]:
+    """One row per domain, variable, model, part and group of leads, and lead 0 for all leads of the part together."""
+    rows = []
+    for domain in sorted(statistics.axes):
+        axis = statistics.axes[domain]
+        for model in statistics.models(domain):
+            for table in statistics.tables(domain, model, "part"):
+                numbers_VKS = statistics.table(domain, model, table)
+                for v, variable in enumerate(axis.variables):
+                    about: dict[str, Any] = {
+                        "domain": domain,
+                        "variable": variable,
+                        "model": model,
+                        "kind": table.kind,
+                        "label": table.label,
+                    }
+                    rows += _parts(about, axis, numbers_VKS[v])
+    return _with_skill(rows)
 
 
-def mean_absolute(sums_S: NDArray[np.float64]) -> float:
-    """MAE of the median."""
-    return float(sums_S[_AT["absolute"]] / sums_S[_AT["n"]])
+def event_rows(statistics: Statistics) -> tuple[EventRow, ...]:
+    """One row per domain, event, model and lead, lead 0 for all leads together, and lead 0 of each part."""
+    rows = []
+    for domain in sorted(statistics.axes):
+        axis = statistics.axes[domain]
+        for model in statistics.models(domain):
+            for table in statistics.tables(domain, model, "event"):
+                numbers = statistics.table(domain, model, table)
+                rows.append(_event(domain, model, table, axis, 0, numbers))
+                if not table.kind:
+                    rows += [_event(domain, model, table, axis, i + 1, numbers[[i]]) for i in range(len(numbers))]
+    return tuple(sorted(rows, key=lambda r: (r.domain, r.event, r.model, r.kind, r.label, r.lead)))
 
 
-def _row(domain: str, variable: str, model: str, lead: int, lead_time: int, sums_S: NDArray[np.float64]) -> ScoreRow:
-    expected, n = int(sums_S[_AT["expected"]]), int(sums_S[_AT["n"]])
-    mean = {name: float(sums_S[_AT[name]] / n) for name in ("error", "squared", "covered_80", "covered_90")} if n else {}
-    return ScoreRow(
+def flat_rows(rows: Iterable[ScoreRow]) -> list[dict[str, Any]]:
+    """Rows as plain columns, the same ones in each: `skill_<baseline>` and `pit_<n>` from 0; None where a row has no such figure."""
+    found = []
+    for row in rows:
+        plain = row.model_dump(mode="json", exclude={"skill", "pit", "leads", "kind", "label"})
+        more = {f"skill_{name}": value for name, value in row.skill.items()} | {f"pit_{i}": share for i, share in enumerate(row.pit)}
+        found.append(plain | more)
+    columns = dict.fromkeys(name for row in found for name in row)
+    return [{name: row.get(name) for name in columns} for row in found]
+
+
+def figures(names: tuple[str, ...], sums_S: NDArray[np.float64]) -> dict[str, Any]:
+    """The fields of a ScoreRow that some sums give; `names` are `STATISTICS`, or `CELLS` where there are no fields."""
+    at = {name: float(value) for name, value in zip(names, sums_S, strict=True)}
+    expected, n = int(at["expected"]), int(at["n"])
+    found: dict[str, Any] = {"expected": expected, "n": n, "missing": expected - n}
+    empty = dict.fromkeys(("mae", "rmse", "bias", "pinball", "coverage_80", "coverage_90"))
+    if not n:
+        return {**found, **empty}
+    pinball = sum(at[name] for name in PINBALLS) / len(PINBALLS) / n
+    below = [(at[low] + at[high]) / 2 / n for low, high in zip(BELOW, UPTO, strict=True)]
+    return found | {
+        "mae": at["absolute"] / n,
+        "rmse": float(np.sqrt(at["squared"] / n)),
+        "bias": at["error"] / n,
+        "pinball": pinball,
+        "crps": 2 * pinball,
+        "coverage_80": (at["upto_90"] - at["below_10"]) / n,
+        "coverage_90": (at["upto_95"] - at["below_05"]) / n,
+        "width_80": at["width_80"] / n,
+        "width_90": at["width_90"] / n,
+        "pit": tuple(float(x) for x in np.diff([0.0, *below, 1.0])),
+        "mape": _share(at["percent"], at["nonzero"]),
+        "direction": _share(at["direction"], at["changes"]),
+        "energy": _share(at.get("energy", 0), at.get("fields", 0)),
+        "ic": _share(at.get("ic", 0), at.get("correlated", 0)),
+        "rank_ic": _share(at.get("rank_ic", 0), at.get("correlated", 0)),
+        "acc": _share(at.get("anomaly_product", 0), np.sqrt(at.get("anomaly_forecast", 0) * at.get("anomaly_observed", 0))),
+        "rmse_weighted": None if not at.get("weight") else float(np.sqrt(at["weighted_squared"] / at["weight"])),
+    }
+
+
+def _share(part: float, whole: float) -> float | None:
+    return float(part / whole) if whole > 0 else None
+
+
+def _parts(about: dict[str, Any], axis: Axis, numbers_KS: NDArray[np.float64]) -> list[ScoreRow]:
+    groups = axis.lead_groups
+    rows = [ScoreRow(**about, lead=0, lead_time=0, leads=(1, groups[-1][1]), **figures(CELLS, numbers_KS.sum(axis=0)))]
+    for k, (first, last) in enumerate(groups):
+        rows.append(ScoreRow(**about, lead=last, lead_time=axis.lead_times[last - 1], leads=(first, last), **figures(CELLS, numbers_KS[k])))
+    return rows
+
+
+def _with_skill(rows: Iterable[ScoreRow]) -> tuple[ScoreRow, ...]:
+    """The rows in order, each with what it saves of each baseline's MAE on the same cells."""
+    together: dict[tuple[Any, ...], list[ScoreRow]] = defaultdict(list)
+    for row in rows:
+        together[row.domain, row.variable, row.kind, row.label, row.lead].append(row)
+    found = []
+    for same in together.values():
+        rivals = {r.model: r.mae for r in same if r.model in BASELINES and r.mae}
+        for row in same:
+            skill = {} if row.mae is None else {name: 1 - row.mae / mae for name, mae in rivals.items() if name != row.model}
+            found.append(row.model_copy(update={"skill": skill}))
+    return tuple(sorted(found, key=lambda r: (r.domain, r.variable, r.kind, r.label, r.model, r.lead)))
+
+
+def _event(domain: str, model: str, table: Table, axis: Axis, lead: int, numbers_LS: NDArray[np.float64]) -> EventRow:
+    names = WARNINGS if table.kind else EVENTS
+    at = dict(zip(names, (float(x) for x in numbers_LS.sum(axis=0)), strict=True))
+    n, happened, hits, warned, onsets = (int(at[name]) for name in ("n", "happened", "hits", "warned", "onsets"))
+    brier, rate = _share(at["brier"], n), _share(happened, n)
+    constant = 0.0 if rate is None else rate * (1 - rate)
+    return EventRow(
         domain=domain,
-        variable=variable,
+        event=table.event,
         model=model,
+        kind=table.kind,
+        label=table.label,
         lead=lead,
-        lead_time=lead_time,
-        expected=expected,
+        lead_time=axis.lead_times[lead - 1] if lead else 0,
         n=n,
-        missing=expected - n,
-        mae=mean_absolute(sums_S) if n else None,
-        rmse=float(np.sqrt(mean["squared"])) if n else None,
-        bias=mean["error"] if n else None,
-        pinball=mean_pinball(sums_S) if n else None,
-        coverage_80=mean["covered_80"] if n else None,
-        coverage_90=mean["covered_90"] if n else None,
+        happened=happened,
+        hits=hits,
+        misses=happened - hits,
+        false_alarms=warned - hits,
+        brier=brier,
+        brier_skill=None if brier is None or constant == 0 else 1 - brier / constant,
+        pod=_share(hits, happened),
+        far=_share(warned - hits, warned),
+        csi=_share(hits, happened + warned - hits),
+        onsets=onsets,
+        warning_lead_time=None if lead or table.kind else _time_under_warning(axis, numbers_LS),
+        reliability=() if table.kind else _reliability(at),
     )
+
+
+def _time_under_warning(axis: Axis, numbers_LS: NDArray[np.float64]) -> float | None:
+    """Seconds: the sum over leads of the share of onsets warned of at that lead, times the step to the lead before."""
+    onsets, warned = (numbers_LS[:, EVENTS.index(name)] for name in ("onsets", "warned_onsets"))
+    if not onsets.any():
+        return None
+    steps = np.diff([0, *axis.lead_times])
+    return float((steps * np.divide(warned, onsets, out=np.zeros(len(onsets)), where=onsets > 0)).sum())
+
+
+def _reliability(at: dict[str, float]) -> tuple[Reliability, ...]:
+    found = []
+    for b in range(WARNING_BINS):
+        n = int(at[f"bin_{b}_n"])
+        if n:
+            found.append(Reliability(n=n, probability=at[f"bin_{b}_probability"] / n, observed=at[f"bin_{b}_happened"] / n))
+    return tuple(found)

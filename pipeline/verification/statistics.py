@@ -1,34 +1,35 @@
 """Statistics: exact additive sums of forecast errors; a monoid, so that no order and no split can change a score.
 
-Shape suffixes: W windows, L lead, N node, V target variable, Q quantile, S statistic.
+Shape suffixes: W windows, L lead, K group of leads, N node, V target variable, Q quantile, C column of nodes, S statistic.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.contracts.forecasts import MEDIAN, QUANTILES
 from pipeline.errors import ContractError
+from pipeline.verification.cells import CELLS, PINBALLS
+from pipeline.verification.events import EVENTS, WARNINGS
+from pipeline.verification.exact import FINE, Limbs, from_text, normal, rounded, to_text
+from pipeline.verification.fields import FIELDS
 
-PINBALLS = tuple(f"pinball_{round(100 * level):02d}" for level in QUANTILES)
-COUNTS = ("expected", "n", "covered_80", "covered_90")
-STATISTICS: tuple[str, ...] = (*COUNTS, "error", "absolute", "squared", *PINBALLS)
-"""Names along S. Error = forecast median - observation; `pinball_10` is the loss of the 10 % quantile."""
+STATISTICS: tuple[str, ...] = (*CELLS, *FIELDS)
+"""Names along S of the whole; a part has those of `CELLS` only."""
 
-_FINE = 40
-_COARSE = 8
-_LIMIT = 2.0**53
-_LEVELS_Q = np.array(QUANTILES)
-_INNER = {"covered_80": (QUANTILES.index(0.1), QUANTILES.index(0.9)), "covered_90": (QUANTILES.index(0.05), QUANTILES.index(0.95))}
-_AT = {name: i for i, name in enumerate(STATISTICS)}
+BLOCKS: tuple[str, ...] = ("expected", "n", "absolute", "squared", "pinball")
+"""Names along S of a day's block, the unit of comparisons; `pinball` is the sum over the quantile levels."""
 
-Key = tuple[str, str, int]
-"""Domain, model, and day (UTC days since 1970) of the issue time: the block of the bootstrap."""
+FORMAT = 2
+"""Of statistics as JSON: those of another are scored again."""
+
+_MOST_GROUPS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,87 +40,95 @@ class Axis:
     units: tuple[str, ...]
     lead_times: tuple[int, ...]
 
+    @property
+    def lead_groups(self) -> tuple[tuple[int, int], ...]:
+        """First and last lead (from 1) of each group: at most three, near, middle and far."""
+        cuts = np.linspace(0, len(self.lead_times), min(_MOST_GROUPS, len(self.lead_times)) + 1).round().astype(int)
+        return tuple((int(a) + 1, int(b)) for a, b in itertools.pairwise(cuts))
 
-def score_window(truth_LNV: NDArray[np.float32], good_LNV: NDArray[np.bool_], quantiles_LNVQ: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Sums over the nodes of one window, (V, L, S), in physical units; a cell that is not good counts as expected only.
+    @property
+    def lead_codes(self) -> NDArray[np.int64]:
+        """The group (from 0) of each lead."""
+        return np.repeat(np.arange(len(self.lead_groups)), [b - a + 1 for a, b in self.lead_groups])
 
-    A row depends on this window alone, bit for bit, never on what is scored beside it.
 
-    Raises:
-        ContractError: A quantile is NaN or infinite.
+@dataclass(frozen=True, kw_only=True, order=True)
+class Table:
+    """What a table of sums is about.
+
+    `whole`: (V, L, S) over all cells. `part`: (V, K, S) over the cells of one `label` of a `kind` (a region, hours of the day,
+    a regime, or where an event happened). `event`: (L, S) of one event, of a part (K, S). `day`: (V, K, S) of the windows
+    issued on one day (UTC days since 1970) and of one region.
     """
-    good_LVN = np.ascontiguousarray(good_LNV.transpose(0, 2, 1))
-    truth_LVN = np.where(good_LVN, truth_LNV.transpose(0, 2, 1), 0).astype(np.float64)
-    short_LVQN = truth_LVN[:, :, None] - np.ascontiguousarray(quantiles_LNVQ.transpose(0, 2, 3, 1))
-    if not np.isfinite(short_LVQN).all():
-        raise ContractError(asked="score a forecast", found="a quantile that is NaN or infinite", mend="mend the model that made it")
-    short_LVQN *= good_LVN[:, :, None]
-    total_LVQ = short_LVQN.sum(axis=-1)
-    over_LVQ = -np.minimum(short_LVQN, 0).sum(axis=-1)
-    rows_LVS = np.empty((*total_LVQ.shape[:2], len(STATISTICS)))
-    rows_LVS[..., _AT["expected"]] = good_LVN.shape[-1]
-    rows_LVS[..., _AT["n"]] = good_LVN.sum(axis=-1)
-    for name, (low, high) in _INNER.items():
-        rows_LVS[..., _AT[name]] = ((short_LVQN[:, :, low] >= 0) & (short_LVQN[:, :, high] <= 0) & good_LVN).sum(axis=-1)
-    rows_LVS[..., _AT["error"]] = -total_LVQ[..., MEDIAN]
-    rows_LVS[..., _AT["absolute"]] = (total_LVQ + 2 * over_LVQ)[..., MEDIAN]
-    rows_LVS[..., _AT["squared"]] = np.square(short_LVQN[:, :, MEDIAN]).sum(axis=-1)
-    rows_LVS[..., _AT[PINBALLS[0]] :] = _LEVELS_Q * total_LVQ + over_LVQ
-    return rows_LVS.swapaxes(0, 1)
+
+    what: str = "whole"
+    kind: str = ""
+    label: str = ""
+    event: str = ""
+    day: int = 0
+
+    def shape(self, axis: Axis) -> tuple[int, ...]:
+        """The shape of the numbers in it."""
+        v, leads, groups = len(axis.variables), len(axis.lead_times), len(axis.lead_groups)
+        if self.what == "event":
+            return (groups, len(WARNINGS)) if self.kind else (leads, len(EVENTS))
+        if self.what == "day":
+            return (v, groups, len(BLOCKS))
+        return (v, leads, len(STATISTICS)) if self.what == "whole" else (v, groups, len(CELLS))
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields that are not empty."""
+        return {name: value for name, value in vars(self).items() if value}
 
 
-def exact_sum(rows_W: NDArray[np.float64]) -> NDArray[np.object_]:
-    """The exact sum over the first axis as Python integers in units of 2^-40, each row first rounded to that unit.
-
-    Raises:
-        ContractError: A row is not finite or beyond 2^53.
-    """
-    if not (np.abs(rows_W) < _LIMIT).all():
-        raise ContractError(
-            asked="sum the errors of a window",
-            found=f"a sum of {np.abs(rows_W).max():g}",
-            mend="check the unit of the variable and the model's bounds",
-        )
-    high = np.floor(rows_W * 2.0**_COARSE)
-    low = np.rint((rows_W - high * 2.0**-_COARSE) * 2.0**_FINE).astype(np.int64)
-    narrow = len(rows_W) == 0 or np.abs(high).max() * len(rows_W) < 2.0**62
-    whole = high.astype(np.int64) if narrow else high.astype(np.int64).astype(object)
-    exact = np.asarray(whole.sum(axis=0)).astype(object) * 2 ** (_FINE - _COARSE) + np.asarray(low.sum(axis=0)).astype(object)
-    return np.asarray(exact, dtype=object)
+WHOLE = Table()
+Key = tuple[str, str, Table]
+"""Domain, model, table."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Statistics:
-    """Exact sums per domain, model and day: zero, and +, which is associative and commutative bit for bit.
+    """Exact sums per domain, model and table: zero, and +, which is associative and commutative bit for bit.
 
-    The promise: rows of single windows are rounded to 2^-40 of a unit once, and summed as integers; so any order,
+    The promise: rows of single windows are rounded to 2^-72 of a unit once, and summed as integers; so any order,
     split or merging of windows, on any number of workers, gives equal sums. All nodes of a window must be in one row.
 
     Attributes:
         axes: Per domain what V and L are.
-        sums: Per key Python integers (V, L, S) in units of 2^-40.
+        sums: Per key the limbs of its numbers (see `exact`), in normal form.
     """
 
     axes: Mapping[str, Axis]
-    sums: Mapping[Key, NDArray[np.object_]]
+    sums: Mapping[Key, Limbs]
 
     @staticmethod
     def zero() -> Statistics:
         """The statistics of nothing: adding it changes nothing."""
         return Statistics(axes={}, sums={})
 
+    @staticmethod
+    def added(parts: Iterable[Statistics]) -> Statistics:
+        """All of them together.
+
+        Raises:
+            ContractError: They run over different variables, units or leads.
+        """
+        axes: dict[str, Axis] = {}
+        sums: dict[Key, Limbs] = {}
+        for part in parts:
+            for domain, axis in part.axes.items():
+                if axes.setdefault(domain, axis) != axis:
+                    raise ContractError(
+                        asked=f"add statistics of domain {domain}",
+                        found=f"{axes[domain]} and {axis}",
+                        mend="add scores of one world's settings only",
+                    )
+            for key, limbs in part.sums.items():
+                sums[key] = normal(sums[key] + limbs) if key in sums else limbs
+        return Statistics(axes=axes, sums=sums)
+
     def __add__(self, other: Statistics) -> Statistics:
-        for domain in self.axes.keys() & other.axes.keys():
-            if self.axes[domain] != other.axes[domain]:
-                raise ContractError(
-                    asked=f"add statistics of domain {domain}",
-                    found=f"{self.axes[domain]} and {other.axes[domain]}",
-                    mend="add scores of one world's settings only",
-                )
-        sums = dict(self.sums)
-        for key, value in other.sums.items():
-            sums[key] = sums[key] + value if key in sums else value
-        return Statistics(axes={**self.axes, **other.axes}, sums=sums)
+        return Statistics.added((self, other))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Statistics) and self.to_json() == other.to_json()
@@ -128,82 +137,115 @@ class Statistics:
         """The models scored on a domain, sorted."""
         return tuple(sorted({model for d, model, _ in self.sums if d == domain}))
 
-    def days(self, domain: str, model: str) -> tuple[int, ...]:
-        """The days on which a model was scored, sorted."""
-        return tuple(sorted(day for d, m, day in self.sums if (d, m) == (domain, model)))
+    @cached_property
+    def _tables(self) -> dict[tuple[str, str, str], list[Table]]:
+        found: dict[tuple[str, str, str], list[Table]] = {}
+        for domain, model, table in sorted(self.sums):
+            found.setdefault((domain, model, table.what), []).append(table)
+        return found
 
-    def daily(self, domain: str, model: str) -> NDArray[np.float64]:
-        """Sums per day (day, V, L, S) in physical units, each correctly rounded from the exact sum."""
-        found = [self.sums[domain, model, day] for day in self.days(domain, model)]
-        axis = self.axes[domain]
-        return _rounded(np.array(found, dtype=object).reshape(-1, len(axis.variables), len(axis.lead_times), len(STATISTICS)))
+    def tables(self, domain: str, model: str, what: str) -> tuple[Table, ...]:
+        """The tables of one sort, sorted."""
+        return tuple(self._tables.get((domain, model, what), ()))
+
+    def table(self, domain: str, model: str, table: Table) -> NDArray[np.float64]:
+        """The numbers of a table in physical units, each correctly rounded; zeros where it is not there."""
+        limbs = self.sums.get((domain, model, table))
+        return np.zeros(table.shape(self.axes[domain])) if limbs is None else rounded(limbs)
 
     def total(self, domain: str, model: str, *, over_leads: bool = False) -> NDArray[np.float64]:
-        """Sums over all days, (V, L, S), or (V, S) over all leads too, each correctly rounded from the exact sum."""
-        total: NDArray[np.object_] = sum((v for (d, m, _), v in self.sums.items() if (d, m) == (domain, model)), self._none(domain))
-        return _rounded(total.sum(axis=1) if over_leads else total)
+        """The whole, (V, L, S), or (V, S) over all leads too, each correctly rounded from the exact sum."""
+        limbs = self.sums.get((domain, model, WHOLE))
+        if limbs is None:
+            shape = WHOLE.shape(self.axes[domain])
+            return np.zeros((shape[0], shape[2]) if over_leads else shape)
+        return rounded(normal(limbs.sum(axis=1)) if over_leads else limbs)
 
-    def _none(self, domain: str) -> NDArray[np.object_]:
-        axis = self.axes[domain]
-        return np.zeros((len(axis.variables), len(axis.lead_times), len(STATISTICS)), object)
+    def days(self, domain: str, model: str) -> tuple[int, ...]:
+        """The days on which a model was scored, sorted."""
+        return tuple(sorted({t.day for t in self.tables(domain, model, "day")}))
+
+    def regions(self, domain: str, model: str) -> tuple[str, ...]:
+        """The regions that the days are told apart by, sorted."""
+        return tuple(sorted({t.label for t in self.tables(domain, model, "day")}))
+
+    def daily(self, domain: str, model: str, region: str | None = None) -> NDArray[np.float64]:
+        """Sums per day (day, V, K, S of `BLOCKS`), of all regions or of one, each correctly rounded from the exact sum."""
+        days, tables = self.days(domain, model), self.tables(domain, model, "day")
+        wanted = {day: [self.sums[domain, model, t] for t in tables if t.day == day and region in (None, t.label)] for day in days}
+        shape = Table(what="day").shape(self.axes[domain])
+        zero: Limbs = np.zeros((*shape, 4), np.int64)
+        return np.array([rounded(normal(sum(wanted[day], zero))) for day in days]).reshape(-1, *shape)
+
+    def without(self, model: str) -> Statistics:
+        """The same without one model."""
+        return Statistics(axes=self.axes, sums={key: limbs for key, limbs in self.sums.items() if key[1] != model})
+
+    def only(self, domains: frozenset[str]) -> Statistics:
+        """The same of some domains."""
+        return Statistics(
+            axes={d: axis for d, axis in self.axes.items() if d in domains}, sums={k: v for k, v in self.sums.items() if k[0] in domains}
+        )
 
     def to_json(self) -> dict[str, Any]:
-        """JSON content with decimal strings for the sums, keys sorted; `from_json` gives equal statistics."""
+        """JSON content, keys sorted; `from_json` gives equal statistics."""
         return {
-            "unit": f"2^-{_FINE}",
-            "statistics": list(STATISTICS),
+            "format": FORMAT,
+            "unit": f"2^-{FINE}",
+            "statistics": {"whole": list(STATISTICS), "event": list(EVENTS), "day": list(BLOCKS)},
             "axes": {
                 d: {"variables": list(a.variables), "units": list(a.units), "lead_times": list(a.lead_times)}
                 for d, a in sorted(self.axes.items())
             },
             "sums": [
-                {"domain": d, "model": m, "day": day, "values": " ".join(map(str, self.sums[d, m, day].ravel()))}
-                for d, m, day in sorted(self.sums)
+                {"domain": d, "model": m, "table": t.to_json(), "values": to_text(self.sums[d, m, t])} for d, m, t in sorted(self.sums)
             ],
         }
 
     @staticmethod
-    def from_json(content: dict[str, Any]) -> Statistics:
+    def from_json(content: Mapping[str, Any]) -> Statistics:
         """The statistics that `to_json` wrote.
 
         Raises:
             ContractError: They were written in another unit or with other statistics.
         """
-        if content["unit"] != f"2^-{_FINE}" or content["statistics"] != list(STATISTICS):
+        expected = Statistics.zero().to_json()
+        if any(content.get(name) != expected[name] for name in ("format", "unit", "statistics")):
             raise ContractError(
-                asked="read statistics", found=f"{content['unit']} {content['statistics']}", mend="score again with this version"
+                asked="read statistics",
+                found=f"format {content.get('format', 1)} with {content.get('statistics')}",
+                mend="score again with this version",
             )
         axes = {
             d: Axis(variables=tuple(a["variables"]), units=tuple(a["units"]), lead_times=tuple(a["lead_times"]))
             for d, a in content["axes"].items()
         }
-        sums: dict[Key, NDArray[np.object_]] = {}
+        sums: dict[Key, Limbs] = {}
         for row in content["sums"]:
-            axis = axes[row["domain"]]
-            numbers = np.array([int(word) for word in row["values"].split()], dtype=object)
-            sums[row["domain"], row["model"], row["day"]] = numbers.reshape(len(axis.variables), len(axis.lead_times), len(STATISTICS))
+            table = Table(**row["table"])
+            sums[row["domain"], row["model"], table] = from_text(row["values"], table.shape(axes[row["domain"]]))
         return Statistics(axes=axes, sums=sums)
 
 
-def _rounded(exact: NDArray[np.object_]) -> NDArray[np.float64]:
-    return np.array([value / 2**_FINE for value in exact.ravel()], dtype=np.float64).reshape(exact.shape)
+def block_columns() -> list[list[int]]:
+    """Per name of `BLOCKS` the positions in `CELLS` that add up to it."""
+    return [[CELLS.index(p) for p in PINBALLS] if name == "pinball" else [CELLS.index(name)] for name in BLOCKS]
 
 
-def score_windows(
-    *,
-    domain: str,
-    axis: Axis,
-    model: str,
-    issue_time_W: NDArray[np.int64],
-    truth_WLNV: NDArray[np.float32],
-    good_WLNV: NDArray[np.bool_],
-    quantiles_WLNVQ: NDArray[np.float32],
-) -> Statistics:
-    """The statistics of some windows of one model; every cell is counted, the good ones are scored."""
-    shape = (len(issue_time_W), len(axis.variables), len(axis.lead_times), len(STATISTICS))
-    rows_WVLS = np.empty(shape)
-    for w in range(len(issue_time_W)):
-        rows_WVLS[w] = score_window(truth_WLNV[w], good_WLNV[w], quantiles_WLNVQ[w])
-    day_W = issue_time_W // 86400
-    sums = {(domain, model, int(day)): exact_sum(rows_WVLS[day_W == day]) for day in np.unique(day_W)}
+def stitched(domain: str, owners: Sequence[Statistics], events: Mapping[str, str]) -> Statistics:
+    """One domain's statistics of which each variable comes from its owner; `events` names the variable of each event.
+
+    All owners were scored under the same model names, on the same windows.
+    """
+    axis = owners[0].axes[domain]
+    sums: dict[Key, Limbs] = {}
+    for key in sorted({key for owner in owners for key in owner.sums if key[0] == domain}):
+        table = key[2]
+        zero: Limbs = np.zeros((*table.shape(axis), 4), np.int64)
+        if table.what == "event":
+            owner = owners[axis.variables.index(events[table.event])]
+            if key in owner.sums:
+                sums[key] = owner.sums[key]
+        else:
+            sums[key] = np.stack([owner.sums.get(key, zero)[v] for v, owner in enumerate(owners)])
     return Statistics(axes={domain: axis}, sums=sums)

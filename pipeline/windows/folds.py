@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.alignment.time_grid import axis
 from pipeline.contracts.times import to_seconds
 from pipeline.contracts.windows import FOLD_CODES
 from pipeline.contracts.worlds import World
+from pipeline.windows.index import issue_lag
 
 GAP = -1
 """Code of a window that belongs to no fold."""
@@ -42,3 +44,16 @@ def fold_codes(
     test = (issue_time_W >= second) & (last_target_W <= as_of)
     codes = [FOLD_CODES["train"], FOLD_CODES["validation"], FOLD_CODES["test"]]
     return np.select([train, validation, test], codes, GAP).astype(np.int8)
+
+
+def expected_windows(world: World, domain: str, *, first: int, since: int, as_of: int) -> int:
+    """How many windows the clock says there are, issued from `since` on, whose last target is not after `as_of`.
+
+    `first` is the axis's first step; all in seconds UTC. Counted from the clock alone, so that a window that was never
+    made is missed.
+    """
+    declared = world.domains[domain]
+    labels = axis(declared.clock, first, as_of)
+    issue = labels + issue_lag(world, domain)
+    end = np.searchsorted(labels, issue, side="right") - 1
+    return int(((issue >= since) & (issue <= as_of) & (end >= declared.context - 1) & (end + declared.horizon < len(labels))).sum())

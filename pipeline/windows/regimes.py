@@ -34,14 +34,16 @@ def known_at(view: DomainWindows, index_W: NDArray[np.int64]) -> Known:
     return _known(view, view.issue_time_W[index_W], ends_W)
 
 
-def regimes_at(world: World, windows: WindowSet, domain: str, index_W: NDArray[np.int64]) -> dict[str, NDArray[np.int8]]:
-    """The code of each regime per window and node (W, N), from what was known at each issue time.
+def regimes_at(
+    world: World, windows: WindowSet, domain: str, index_W: NDArray[np.int64], known: Known | None = None
+) -> dict[str, NDArray[np.int8]]:
+    """The code of each regime per window and node (W, N), from what was `known_at` each issue time.
 
     `availability` is always there (`AVAILABILITY_LABELS`), then those that the world declares (`REGIME_LABELS`); of one
     that looks at a domain without windows nothing is known.
     """
     view = windows.domains[domain]
-    own = known_at(view, index_W)
+    own = known or known_at(view, index_W)
     share = own.share_WN
     found = {AVAILABILITY: np.select([share >= PRESENT_SHARE, share > 0], [0, 1], 2).astype(np.int8)}
     for name, regime in world.domains[domain].regimes.items():

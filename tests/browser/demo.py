@@ -15,7 +15,8 @@ from pipeline.monitoring.freshness import freshness, inputs
 from pipeline.publishing.page_data import PageInputs
 from pipeline.verification.metrics import score_rows
 from pipeline.verification.promotion import verdicts
-from pipeline.verification.statistics import Axis, Statistics, score_windows
+from pipeline.verification.scoring import score_windows
+from pipeline.verification.statistics import Axis, Statistics
 
 ISSUE_TIME = 1412092800
 SPREAD = np.array([-1.64, -1.28, -0.67, 0, 0.67, 1.28, 1.64])

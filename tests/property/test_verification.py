@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.contracts.forecasts import QUANTILES
-from pipeline.verification.statistics import Axis, Statistics, exact_sum, score_windows
+from pipeline.verification.exact import FINE, from_text, grouped_sum, integers, limbs_of, normal, to_text
+from pipeline.verification.scoring import score_windows
+from pipeline.verification.statistics import Axis, Statistics
 
 AXIS = Axis(variables=("count", "speed"), units=("1", "km/h"), lead_times=(300, 600, 900))
 
@@ -53,11 +57,13 @@ def test_zero_is_neutral_and_addition_is_associative_and_commutative(seed: int) 
     assert a + b != a
 
 
-@given(st.lists(st.floats(-(2.0**52), 2.0**52), min_size=1, max_size=40))
+@given(st.lists(st.floats(-(2.0**80), 2.0**80), min_size=1, max_size=40), st.data())
 @settings(max_examples=80, deadline=None)
-def test_an_exact_sum_equals_rational_arithmetic_to_the_unit(values: list[float]) -> None:
-    from fractions import Fraction
-
+def test_an_exact_sum_equals_rational_arithmetic_to_the_unit_in_any_grouping(values: list[float], data: st.DataObject) -> None:
     exact = sum((Fraction(v) for v in values), Fraction(0))
-    found = Fraction(int(exact_sum(np.array(values))), 2**40)
-    assert abs(found - exact) <= Fraction(len(values), 2**41)
+    found = grouped_sum(limbs_of(np.array(values)), np.zeros(len(values), np.int64))[0]
+    assert abs(Fraction(int(integers(found)), 2**FINE) - exact) <= Fraction(len(values), 2 ** (FINE + 1))
+    cut = data.draw(st.integers(0, len(values)))
+    parts = [normal(limbs_of(np.array(part)).sum(axis=0)) for part in (values[cut:], values[:cut])]
+    assert (normal(parts[0] + parts[1]) == found).all()
+    assert (from_text(to_text(found[None]), (1,)) == found).all()

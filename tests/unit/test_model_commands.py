@@ -47,10 +47,15 @@ class Desk:
         return json.loads(out)
 
     def evaluate(self, model_id: str, **errors: float) -> None:
-        self.town.errors(self.patch, **({"persistence": 3.0, "historical_average": 2.0, "ridge": 1.5} | errors))
-        evaluate.run(EvaluateRequest(world=self.town.file, as_of=CUTOFF, model_id=model_id), self.town.settings, QUIET)
+        self.town.errors(self.patch, model_id, **({"persistence": 3.0, "historical_average": 2.0, "ridge": 1.5} | errors))
+        self._evaluate(model_id, CUTOFF)
+
+    def _evaluate(self, model_id: str, as_of: datetime) -> None:
+        evaluate.run(EvaluateRequest(world=self.town.file, as_of=as_of, model_id=model_id), self.town.settings, QUIET)
 
     def promote(self, model_id: str, as_of: datetime) -> str:
+        """Evaluate against the champion of that instant, then promote."""
+        self._evaluate(model_id, as_of)
         request = PromoteRequest(world=self.town.file, as_of=as_of, model_id=model_id)
         return promote.run(request, self.town.settings, QUIET).outcome
 
@@ -82,7 +87,7 @@ def test_the_list_tells_cut_offs_scores_the_champion_and_what_is_published(desk:
     ]
     assert found["models"][1]["headline"][0]["mae"] == pytest.approx(0.5, rel=1e-5)
     assert (found["models"][0]["as_of"], found["models"][0]["recipe"]) == (format_instant(CUTOFF), "stub")
-    assert found["published"] == [{"domain": "road", "variable": v, "published": "joint"} for v in ("flow", "speed")]
+    assert found["published"] == [{"domain": "road", "variable": v, "published": "joint", "model_id": "m1"} for v in ("flow", "speed")]
     assert [p["how"] for p in found["promotions"]] == ["evidence"]
     text = " ".join(desk.say("list")[1].split())
     assert "champion m1" in text
@@ -171,7 +176,8 @@ def test_the_daily_promotion_does_not_undo_a_rollback_but_a_person_may(desk: Des
     desk.promote("m1", CUTOFF)
     desk.promote("m2", ISSUE)
     desk.json("rollback", "--as-of", format_instant(ISSUE), *REASON)
-    assert desk.promote("m2", ISSUE) == "unchanged"
+    assert [desk.promote("m2", ISSUE) for _ in range(2)] == ["done", "unchanged"]  # the decision says why, once
+    assert "only a person undoes that" in desk.registry.decisions.read()[-1].reason
     assert desk.registry.champion(ISSUE).model_id == "m1"
     assert desk.json("promote", "m2", "--as-of", format_instant(ISSUE), *REASON)["outcome"] == "done"
     assert desk.registry.champion(ISSUE).model_id == "m2"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from pipeline.contracts.worlds import World
 from pipeline.settings import Settings
 from pipeline.steps import reading
 from pipeline.stores.objects import ObjectStore
-from pipeline.stores.registry import Registry
+from pipeline.stores.registry import Candidate, Registry
 from pipeline.verification.evaluation import truth_of
 from pipeline.windows.reader import build_windows
 from pipeline.windows.scaling import dump_scalers
@@ -36,6 +36,13 @@ name = "tiny"
 title = "Tiny <b>town</b>"
 timezone = "Europe/Copenhagen"
 start = "2024-03-04T00:00Z"
+[folds]
+train = 0.2
+validation = 0.1
+test = 0.7
+[promotion]
+coverage_80 = [0.0, 1.0]
+coverage_90 = [0.0, 1.0]
 [sources.road]
 adapter = "csv"
 [sources.road.variables]
@@ -120,13 +127,17 @@ class Town:
     file: str
     settings: Settings
     cube: DomainCube
+    erring: dict[str, dict[str, float]] = field(default_factory=dict)
 
-    def errors(self, patch: pytest.MonkeyPatch, **errors: float) -> None:
-        """Let the models err by these amounts."""
-        scalers = {"road": None}
-        predictors = {name: Stub(errors.get(name, 2.0), scalers) for name in (JOINT, *BASELINES)}
-        models = reading.Models(predictors=predictors, domains=dict.fromkeys(predictors, frozenset({"road"})))
-        patch.setattr(reading, "load_models", lambda candidate: models)
+    def errors(self, patch: pytest.MonkeyPatch, model_id: str = "", **errors: float) -> None:
+        """Let the forecasts of one candidate, or of all others, err by these amounts."""
+        self.erring[model_id] = errors
+        patch.setattr(reading, "load_models", self._load)
+
+    def _load(self, candidate: Candidate) -> reading.Models:
+        errors = self.erring.get(candidate.model_id, self.erring[""])
+        predictors = {name: Stub(errors.get(name, 2.0), {"road": None}) for name in (JOINT, *BASELINES)}
+        return reading.Models(predictors=predictors, domains=dict.fromkeys(predictors, frozenset({"road"})))
 
 
 def make_town(folder: Path, patch: pytest.MonkeyPatch) -> Town:
@@ -135,7 +146,7 @@ def make_town(folder: Path, patch: pytest.MonkeyPatch) -> Town:
     world = load_world(str(file))
     town = Town(world=world, file=str(file), settings=Settings(store=str(folder / "store"), data=None, dask=None), cube=made_cube(world))
 
-    def open_cubes(world, settings, as_of, *, domains=None, start=None, absent_is_fine=False):
+    def open_cubes(world, settings, as_of, *, domains=None, start=None, until=None, absent_is_fine=False):
         return {"road": as_known(town.cube, to_seconds(as_of), (start or {}).get("road"))}
 
     patch.setattr(reading, "open_cubes", open_cubes)

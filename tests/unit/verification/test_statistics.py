@@ -7,7 +7,8 @@ import scoringrules
 from pipeline.contracts.forecasts import MEDIAN, QUANTILES
 from pipeline.errors import ContractError
 from pipeline.verification.metrics import score_rows
-from pipeline.verification.statistics import Axis, Statistics, score_windows
+from pipeline.verification.scoring import score_windows
+from pipeline.verification.statistics import Axis, Statistics
 
 AXIS = Axis(variables=("count", "speed"), units=("1", "km/h"), lead_times=(300, 600, 900))
 

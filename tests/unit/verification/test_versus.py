@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.verification.compare import Scored, versus
-from pipeline.verification.statistics import Axis, Statistics, score_windows
+from pipeline.verification.scoring import score_windows
+from pipeline.verification.statistics import Axis, Statistics
+from pipeline.verification.versus import Scored, versus
 
 HOUR, DAY = 3600, 86400
 AXIS = Axis(variables=("count",), units=("vehicles",), lead_times=(300, 600))
