@@ -41,7 +41,7 @@ class Chunk:
     Attributes:
         settings: Of the lane.
         issues: Issue times (seconds UTC), each with what is published at it.
-        start: Per domain from where on the cubes of all chunks are opened (seconds UTC).
+        since: The first issue time (seconds UTC) that the cubes of all chunks are opened for.
         until: As of when they are opened.
         snapshot: Of the cubes, the one that is read.
         now: As of when it is asked; outcomes later than that are pending.
@@ -52,7 +52,7 @@ class Chunk:
     lane_id: str
     mode: Mode
     issues: tuple[tuple[int, Promotion], ...]
-    start: tuple[tuple[str, int], ...]
+    since: int
     until: int
     snapshot: str
     now: int
@@ -75,29 +75,29 @@ def work(chunk: Chunk) -> Done:
     """
     world, objects, done = load_world(chunk.world), ObjectStore(chunk.settings.store), Done()
     published, scores = PublishedStore(objects, world.name), ScoreStore(objects, world.name)
-    cubes = _cubes(chunk.world, chunk.settings, chunk.start, chunk.until, chunk.snapshot)
+    inputs = _inputs(chunk.world, chunk.settings, chunk.since, chunk.until, chunk.snapshot)
     for issue_time, champion in chunk.issues:
         known = scores.newest(issue_time)
         if published.record(issue_time) is not None and known is not None and known["final"]:
             continue
         try:
-            forecast, fresh = _issued(chunk, world, champion, cubes, issue_time, published)
+            forecast, fresh = _issued(chunk, world, champion, inputs, issue_time, published)
         except NotYetAvailable as error:
             done.refused[issue_time] = error.found
             continue
         done.issued += fresh
-        done.scored += _repeated(partial(keep_scores, scores, issue_time, mature_scores(world, forecast, cubes, chunk.now)))
+        done.scored += _repeated(partial(keep_scores, scores, issue_time, mature_scores(world, forecast, inputs.cubes, chunk.now)))
     return done
 
 
 def _issued(
-    chunk: Chunk, world: World, champion: Promotion, cubes: Mapping[str, DomainCube], issue_time: int, published: PublishedStore
+    chunk: Chunk, world: World, champion: Promotion, inputs: reading.Inputs, issue_time: int, published: PublishedStore
 ) -> tuple[Forecast, bool]:
     """The forecast of an issue time, published, and whether it was made now."""
     forecasts = ForecastStore(ObjectStore(chunk.settings.store), world.name)
     if published.record(issue_time) is not None:
         return forecasts.read(issue_time), False
-    forecast = _forecast(chunk, world, champion, cubes, issue_time)
+    forecast = _forecast(chunk, world, champion, inputs, issue_time)
     issued, _ = _repeated(partial(forecasts.add, forecast))
     _repeated(partial(_publish, published, forecast, issued))
     return forecast, True
@@ -119,7 +119,7 @@ def mature_scores(world: World, forecast: Forecast, cubes: Mapping[str, DomainCu
     return score_forecast(world, forecast, seen, min(last, now)) | {"final": last <= now, "mature_time": times}
 
 
-def _forecast(chunk: Chunk, world: World, champion: Promotion, cubes: Mapping[str, DomainCube], issue_time: int) -> Forecast:
+def _forecast(chunk: Chunk, world: World, champion: Promotion, inputs: reading.Inputs, issue_time: int) -> Forecast:
     candidate, models = _model(chunk.settings, world.name, champion.model_id)
     marks = {"lane": chunk.lane_id}
     if chunk.mode == "reforecast":
@@ -130,7 +130,7 @@ def _forecast(chunk: Chunk, world: World, champion: Promotion, cubes: Mapping[st
             found=f"champion {candidate.model_id} trained on data until {format_instant(candidate.as_of)}",
             mend="look at the lane's registry; --mode reforecast applies a later model to the past on purpose",
         )
-    return make_forecast(world, champion, candidate, models, reading.Inputs(cubes=dict(cubes), runs={}, texts={}), issue_time, marks)
+    return make_forecast(world, champion, candidate, models, inputs, issue_time, marks)
 
 
 def _publish(published: PublishedStore, forecast: Forecast, issued: Issued) -> None:
@@ -148,9 +148,9 @@ def _repeated(write: Callable[[], Result]) -> Result:
 
 
 @lru_cache(maxsize=1)
-def _cubes(world_file: str, settings: Settings, start: tuple[tuple[str, int], ...], until: int, snapshot: str) -> dict[str, DomainCube]:
+def _inputs(world_file: str, settings: Settings, since: int, until: int, snapshot: str) -> reading.Inputs:
     world = load_world(world_file)
-    return reading.open_cubes(world, settings, from_seconds(until), start=dict(start), absent_is_fine=True, at=snapshot)
+    return reading.open_inputs(world, settings, from_seconds(until), live=True, since=since, at=snapshot)
 
 
 @lru_cache(maxsize=2)

@@ -167,7 +167,7 @@ def _issue(
                 lane_id=lane_id,
                 mode=request.mode,
                 issues=tuple(issues[part]),
-                start=span.start,
+                since=span.since,
                 until=span.until,
                 snapshot=plan.snapshot,
                 now=to_seconds(request.as_of),
