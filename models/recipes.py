@@ -85,8 +85,8 @@ def tiny() -> ModelConfig:
 
 
 def continued(config: ModelConfig) -> ModelConfig:
-    """The configuration of a training that goes on from another model's weights: a quarter of the epochs, at smaller steps."""
-    epochs = max(1, config.epochs // 4)
+    """The configuration of a training that goes on from another model's weights: an eighth of the epochs, at smaller steps."""
+    epochs = max(1, config.epochs // 8)
     return replace(config, epochs=epochs, patience=epochs, learning_rate=config.learning_rate * 0.3)
 
 

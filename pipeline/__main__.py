@@ -19,10 +19,12 @@ from pipeline.errors import ConfigError, CubecastError, StoreError
 from pipeline.forecast_commands import forecasts_app
 from pipeline.metric_commands import metrics_app, state_of
 from pipeline.model_commands import models_app
+from pipeline.plot_commands import plot_app
 from pipeline.replay_commands import lanes_app, replay_app
 from pipeline.serve_commands import serve_app
 from pipeline.settings import read_settings, share_processors
 from pipeline.step_commands import perform, steps_app
+from pipeline.store_commands import store_app
 
 app = typer.Typer(
     name="cubecast",
@@ -44,7 +46,9 @@ app.add_typer(models_app, name="model", hidden=True)
 app.add_typer(replay_app)
 app.add_typer(lanes_app, name="lanes", rich_help_panel="Look")
 app.add_typer(cube_app, name="cube", rich_help_panel="Look")
+app.add_typer(store_app, name="store", rich_help_panel="Look")
 app.add_typer(forecasts_app, name="forecasts", rich_help_panel="Look")
+app.add_typer(plot_app, name="plot", rich_help_panel="Look")
 app.add_typer(metrics_app, name="metrics", rich_help_panel="Look")
 app.add_typer(airflow_app, name="airflow", rich_help_panel="Run")
 

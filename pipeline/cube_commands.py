@@ -52,7 +52,7 @@ def plan(world: WorldName, as_of: AsOf = None, as_json: JsonObject = False) -> N
 def info(world: WorldName, as_json: JsonObject = False) -> None:
     """What the newest snapshot holds: domains, sizes, clocks, chunks, missing shares, bytes at rest, provenance."""
     loaded, store = _open(world)
-    state, history = store.state(), store.history()
+    state, texts, history = store.state(), store.texts(), store.history()
     newest = history[0] if history else {"written_time": None, "provenance": {}}
     domains = {name: _domain_info(loaded, name, held, store.book(name)) for name, held in state.domains.items()}
     found = {
@@ -64,6 +64,7 @@ def info(world: WorldName, as_json: JsonObject = False) -> None:
         "bytes_at_rest": store.bytes_at_rest(),
         "provenance": newest["provenance"],
         "domains": domains,
+        "texts": {name: asdict(held) for name, held in texts.items()},
     }
     lines = [f"cube {store.url}", f"snapshot {state.snapshot}, written {found['written_time']}, {len(history)} snapshot(s)"]
     lines.append(f"{found['bytes_at_rest']:,} bytes at rest, all snapshots together")
@@ -75,6 +76,7 @@ def info(world: WorldName, as_json: JsonObject = False) -> None:
         )
         lines.extend(f"  {v:24} {w['units'] or '1':10} {w['missing']:7.2%} missing" for v, w in d["variables"].items())
         lines.append(f"  digest {d['digest']}")
+    lines.extend(f"texts {n}: {t.documents:,} documents, {t.tokens:,} tokens, digest {t.digest}" for n, t in texts.items())
     say(found, [*lines, *_provenance_lines(newest["provenance"])], as_json=as_json)
 
 
@@ -199,10 +201,13 @@ def _provenance_lines(provenance: Mapping[str, Any]) -> list[str]:
     return [f"  {key:14} {value if isinstance(value, str) else json.dumps(value)}" for key, value in provenance.items()]
 
 
-def _clock(world: api.World, domain: str) -> str | None:
-    if domain not in world.domains:
+def _clock(world: api.World, name: str) -> str | None:
+    from pipeline.cube.groups import groups_of
+
+    group = groups_of(world).get(name)
+    if group is None:
         return None
-    clock = world.domains[domain].clock
+    clock = group.clock
     return clock.calendar or (None if clock.step is None else format_duration(clock.step))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -12,10 +12,11 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.api import BuildCubeRequest, Receipt
+from pipeline.contracts.nodes import NodeSet
 from pipeline.contracts.observations import REJECTION_SCHEMA, RowCounts
 from pipeline.contracts.times import from_seconds, parse_instant, to_seconds
 from pipeline.contracts.world_files import load_world
-from pipeline.contracts.worlds import World
+from pipeline.contracts.worlds import Source, World
 from pipeline.settings import Settings
 from pipeline.steps import build_cube
 from pipeline.stores.objects import ObjectStore
@@ -79,12 +80,14 @@ close = { source = "shares", aggregate = "last", scale = "relative" }
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a source: values are (value, flag) per variable."""
+    """One row of a source: values are (value, flag) per variable; of a forecast with its run, of a document with its text."""
 
     node: str
     valid_time: int
     available_time: int
-    values: dict[str, tuple[float, int]]
+    values: dict[str, tuple[float, int]] = field(default_factory=dict)
+    init_time: int = 0
+    text: str = ""
 
 
 @dataclass(frozen=True)
@@ -116,13 +119,31 @@ def observe(place: Place, source: str, rows: Iterable[Row]) -> None:
         "delivery": pa.array(["d"] * len(rows), pa.string()).dictionary_encode(),
         "row": pa.array(range(1, len(rows) + 1), pa.int64()),
     }
+    if "init_time" in store.schema.names:
+        columns["init_time"] = pa.array([r.init_time for r in rows], pa.int64()).cast(stamp)
+    if "text" in store.schema.names:
+        columns |= {"text": pa.array([r.text for r in rows], pa.string()), "text_flag": pa.array([0] * len(rows), pa.uint16())}
     for name in store.variables:
         values = [r.values.get(name, (math.nan, 1)) for r in rows]
         columns[name] = pa.array([None if math.isnan(v) else v for v, _ in values], pa.float32())
         columns[f"{name}_flag"] = pa.array([f for _, f in values], pa.uint16())
     counts = RowCounts(raw=len(rows), observations=len(rows), duplicates=0, rejected=0)
     done = len(store.commits())
-    store.append(pa.table(columns), REJECTION_SCHEMA.empty_table(), counts, deliveries=[done], expected=done)
+    store.append(
+        pa.table(columns),
+        REJECTION_SCHEMA.empty_table(),
+        counts,
+        deliveries=[done],
+        places=_places(place.world.sources[source]),
+        expected=done,
+    )
+
+
+def _places(source: Source) -> NodeSet | None:
+    if source.nodes is None:
+        return None
+    ids, latitude, longitude = zip(*source.nodes.rows, strict=True)
+    return NodeSet(ids=ids, latitude=np.array(latitude), longitude=np.array(longitude))
 
 
 def build(place: Place, as_of: datetime | int) -> Receipt:

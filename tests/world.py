@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+MEASURED = ("weather", "roads", "prices")
+"""Its sources of readings; `outlook` are forecasts by others, `notices` documents."""
+
 _TINY = """
 name = "{name}"
 title = "A tiny made-up city"
@@ -38,6 +41,28 @@ options = {{ feed = "prices", {made} }}
 [sources.prices.variables]
 price = {{ unit = "EUR", valid_min = 0.01 }}
 
+[sources.outlook]
+adapter = "synthetic"
+latency = "3h"
+runs = "6h"
+ahead = "18h"
+options = {{ feed = "outlook", {made} }}
+[sources.outlook.variables]
+temperature = {{ unit = "degC", valid_min = -40.0, valid_max = 50.0 }}
+rain = {{ unit = "mm/h", to = "mm h-1", valid_min = 0.0, valid_max = 200.0 }}
+
+[sources.notices]
+adapter = "synthetic"
+latency = "1min"
+text = {{ column = "text" }}
+options = {{ feed = "notices", {made} }}
+
+[texts.notices]
+source = "notices"
+reach = "3h"
+buckets = 64
+links = {{ traffic = {{ by = "id" }} }}
+
 [domains.weather]
 title = "Weather"
 kind = "grid"
@@ -61,6 +86,10 @@ graph = {{ kind = "distance", neighbours = 3 }}
 [domains.traffic.variables]
 speed = {{ source = "roads", scale = "node", lower = 0.0 }}
 count = {{ source = "roads", scale = "node", lower = 0.0 }}
+[domains.traffic.future]
+source = "outlook"
+[domains.traffic.future.variables]
+rain = {{ interpolate = "1h" }}
 
 [domains.market]
 title = "Prices"

@@ -41,6 +41,11 @@ class Readings:
     value: NDArray[np.float32]
     flag: NDArray[np.uint16]
 
+    @property
+    def says(self) -> NDArray[np.bool_]:
+        """Which rows deliver something, be it bad."""
+        return np.asarray(~(np.isnan(self.value) & ((self.flag & ~np.uint16(Flag.MISSING)) == 0)))
+
     def take(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> Readings:
         """These rows only."""
         return Readings(
@@ -111,11 +116,15 @@ def aggregate(
         latency: Declared seconds after which a step's readings are there.
         max_age: With `last`, how long a reading serves (also later cells); None: its own cell only.
     """
-    shape = (len(axis_T), nodes)
-    delivered = readings.take(~(np.isnan(readings.value) & ((readings.flag & ~np.uint16(Flag.MISSING)) == 0)))
+    delivered = readings.take(readings.says)
     rows, step = _meet(delivered.valid_time, axis_T, edge, max_age if method == "last" else None)
     used = delivered.take(rows)
-    cell = step * nodes + used.node
+    return settle(used, step * nodes + used.node, axis_T=axis_T, nodes=nodes, method=method, latency=latency)
+
+
+def settle(used: Readings, cell: NDArray[np.int64], *, axis_T: NDArray[np.int64], nodes: int, method: Method, latency: int) -> Cells:
+    """The cells that delivered readings meet, by the rules of `aggregate`; `cell` counts step * nodes + node."""
+    shape, step = (len(axis_T), nodes), cell // max(nodes, 1)
     alone = np.bincount(cell, minlength=shape[0] * nodes)[cell] == 1 if len(cell) else np.zeros(0, np.bool_)
     values = np.full(shape, np.nan, np.float32)
     flags = np.full(shape, np.uint16(Flag.MISSING), np.uint16)

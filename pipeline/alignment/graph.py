@@ -30,7 +30,7 @@ def edges(nodes: NodeSet, graph: Graph) -> tuple[NDArray[np.int32], NDArray[np.f
     count = min(graph.neighbours, len(placed) - 1)
     if graph.kind == "none" or count < 1:
         return np.zeros((2, 0), np.int32), np.zeros(0, np.float32)
-    points = _unit_vectors(nodes.latitude[placed], nodes.longitude[placed])
+    points = unit_vectors(nodes.latitude[placed], nodes.longitude[placed])
     source, target, metres = _nearest(points, count)
     width = max(float(metres.mean()), 1.0)
     weight = np.maximum(np.exp(-((metres / width) ** 2)), 1e-6)
@@ -52,12 +52,14 @@ def _given(nodes: NodeSet, count: int) -> tuple[NDArray[np.int32], NDArray[np.fl
     return np.stack([source[keep], target[keep]]).astype(np.int32), np.maximum(weight[keep], 1e-6).astype(np.float32)
 
 
-def _unit_vectors(latitude: NDArray[np.float64], longitude: NDArray[np.float64]) -> NDArray[np.float64]:
+def unit_vectors(latitude: NDArray[np.float64], longitude: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(place, 3) points on a sphere of radius 1."""
     phi, lam = np.radians(latitude), np.radians(longitude)
     return np.stack([np.cos(phi) * np.cos(lam), np.cos(phi) * np.sin(lam), np.sin(phi)], axis=1)
 
 
-def _metres(chord: NDArray[np.float64]) -> NDArray[np.float64]:
+def metres_of(chord: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Great-circle distances of chords of that sphere."""
     return np.asarray(2 * EARTH_RADIUS_M * np.arcsin(np.clip(chord / 2, 0, 1)))
 
 
@@ -68,7 +70,7 @@ def _nearest(points: NDArray[np.float64], count: int) -> tuple[NDArray[np.int64]
     found = cKDTree(points).query(points, k=min(count + 2, len(points)))
     chord, index = np.asarray(found[0]), np.asarray(found[1])
     target = np.repeat(np.arange(len(points)), index.shape[1])
-    flat, far = index.reshape(-1), np.round(_metres(chord.reshape(-1)), 3)
+    flat, far = index.reshape(-1), np.round(metres_of(chord.reshape(-1)), 3)
     other = flat != target
     flat, target, far = flat[other], target[other], far[other]
     order = np.lexsort((flat, far, target))
@@ -83,7 +85,7 @@ def _shared(ends: NDArray[np.float64]) -> NDArray[np.int64]:
     from scipy.spatial import cKDTree
 
     known = np.flatnonzero(~np.isnan(ends).any(axis=1))
-    points = _unit_vectors(ends[known][:, [0, 2]].reshape(-1), ends[known][:, [1, 3]].reshape(-1))
+    points = unit_vectors(ends[known][:, [0, 2]].reshape(-1), ends[known][:, [1, 3]].reshape(-1))
     pairs = cKDTree(points).query_pairs(_SAME_END_M / EARTH_RADIUS_M, output_type="ndarray")
     segments = known[pairs // 2]
     segments = segments[segments[:, 0] != segments[:, 1]]

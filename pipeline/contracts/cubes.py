@@ -83,3 +83,27 @@ class DomainCube:
     latency_TNV: NDArray[np.int32]
     revisions: Revisions
     node_known_time_N: NDArray[np.int64] | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TextCube:
+    """The documents of one stream as they were known at `as_of`, in the order in which they became known.
+
+    Attributes:
+        places: What documents are about, sorted by name; those of the documents that are there.
+        available_time_D, valid_time_D: (D,) int64 seconds UTC.
+        place_D: (D,) int32 index in `places`.
+        token_start_D: (D+1,) int64; the tokens of document d are token[token_start_D[d]:token_start_D[d + 1]].
+        token: int32 hashed words and sequences of words.
+        snapshot: Identity of the immutable state that was read.
+    """
+
+    stream: str
+    as_of: int
+    snapshot: str
+    places: NodeSet
+    available_time_D: NDArray[np.int64]
+    valid_time_D: NDArray[np.int64]
+    place_D: NDArray[np.int32]
+    token_start_D: NDArray[np.int64]
+    token: NDArray[np.int32]

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.alignment.aggregate import Cells, Readings, aggregate
+from pipeline.alignment.aggregate import Cells, Readings, aggregate, settle
+from pipeline.alignment.runs import run_places, steps_after
 from pipeline.contracts.cubes import NEVER, Revisions
-from pipeline.contracts.worlds import Domain, World
 from pipeline.cube.digests import chunk_digest
+from pipeline.cube.groups import Group, GroupVariable, Runs
 from pipeline.cube.plan import DomainPlan, Region
 
 _STAMP = pa.timestamp("s", tz="UTC")
@@ -63,43 +65,49 @@ class Slab:
         )
 
 
-def reach_seconds(domain: Domain) -> int:
-    """How long before its own interval a cell may take a reading from: the longest `max_age`."""
-    return max((int(v.max_age.total_seconds()) for v in domain.variables.values() if v.max_age is not None), default=0)
-
-
 def region_edge(plan: DomainPlan, region: Region) -> int:
     """The label before the region's first step."""
     return int(plan.axis_T[region.start - 1]) if region.start else plan.edge
 
 
-def assemble(world: World, plan: DomainPlan, region: Region, tables: Mapping[str, pa.Table]) -> Slab:
-    """One region from the observations of each source with `region_edge - reach < valid_time <= last label`."""
-    domain = world.domains[plan.domain]
-    index = {name: k for k, name in enumerate(plan.nodes.ids)}
-    rows = {name: _Rows(table, index) for name, table in tables.items()}
-    cells = []
-    for name, variable in domain.variables.items():
-        max_age = None if variable.max_age is None else int(variable.max_age.total_seconds())
-        cells.append(
-            aggregate(
-                rows[variable.source].readings(name),
-                axis_T=plan.axis_T[region.start : region.stop],
-                edge=region_edge(plan, region),
-                nodes=len(plan.nodes),
-                method=variable.aggregate,
-                latency=int(world.sources[variable.source].latency.total_seconds()),
-                max_age=max_age,
-            )
-        )
-    heard = np.full(len(plan.nodes), UNKNOWN_TIME)
+def assemble(group: Group, plan: DomainPlan, region: Region, tables: Mapping[str, pa.Table]) -> Slab:
+    """One region from the observations of each source with `region_edge - before < valid_time <= last label + after`."""
     axis_T = plan.axis_T[region.start : region.stop]
-    for source in rows.values():
-        label_R = axis_T[np.minimum(np.searchsorted(axis_T, source.valid_time), len(axis_T) - 1)]
-        np.minimum.at(heard, source.node, np.maximum(source.available_time, label_R))
-    label = axis_T[:, None]
-    latest = [np.where(c.latency_TN == NEVER, 0, label + c.latency_TN).max(initial=0) for c in cells]
-    return Slab(region=region, cells=tuple(cells), node_known_time=heard, known_time=int(max(latest, default=0)))
+    index = {name: k for k, name in enumerate(plan.nodes.ids if group.runs is None else run_places(plan.nodes).ids)}
+    rows = {name: _Rows(table, index) for name, table in tables.items()}
+    made = partial(_of_axis, plan, region) if group.runs is None else partial(_of_runs, group.runs, plan, region)
+    cells = tuple(made(variable, rows[variable.source], name) for name, variable in group.variables.items())
+    heard = np.full(len(plan.nodes), UNKNOWN_TIME)
+    if group.runs is None:
+        for source in rows.values():
+            label_R = axis_T[np.minimum(np.searchsorted(axis_T, source.valid_time), len(axis_T) - 1)]
+            np.minimum.at(heard, source.node, np.maximum(source.available_time, label_R))
+    latest = [np.where(c.latency_TN == NEVER, 0, axis_T[:, None] + c.latency_TN).max(initial=0) for c in cells]
+    return Slab(region=region, cells=cells, node_known_time=heard, known_time=int(max(latest, default=0)))
+
+
+def _of_axis(plan: DomainPlan, region: Region, variable: GroupVariable, rows: _Rows, name: str) -> Cells:
+    return aggregate(
+        rows.readings(name),
+        axis_T=plan.axis_T[region.start : region.stop],
+        edge=region_edge(plan, region),
+        nodes=len(plan.nodes),
+        method=variable.aggregate,
+        latency=variable.latency,
+        max_age=variable.max_age,
+    )
+
+
+def _of_runs(runs: Runs, plan: DomainPlan, region: Region, variable: GroupVariable, rows: _Rows, name: str) -> Cells:
+    """Forecasts on the steps after the start of their runs, which are the labels of the axis."""
+    axis_T, init, readings = plan.axis_T[region.start : region.stop], rows.init_time, rows.readings(name)
+    run = np.minimum(np.searchsorted(axis_T, init), len(axis_T) - 1)
+    step = steps_after(runs.clock, runs.start, init, readings.valid_time)
+    within = (step >= 0) & (step < runs.count) & (readings.valid_time - init <= runs.reach)
+    used = np.flatnonzero((axis_T[run] == init) & within & readings.says)
+    place, places = readings.node[used], len(plan.nodes) // runs.count
+    cell = (run[used] * runs.count + step[used]) * places + place
+    return settle(readings.take(used), cell, axis_T=axis_T, nodes=len(plan.nodes), method=variable.aggregate, latency=variable.latency)
 
 
 class _Rows:
@@ -117,6 +125,7 @@ class _Rows:
         self.node = here[self._known]
         self.valid_time = self._seconds("valid_time")
         self.available_time = self._seconds("available_time")
+        self.init_time = self._seconds("init_time") if "init_time" in table.column_names else self.valid_time
 
     def _seconds(self, name: str) -> NDArray[np.int64]:
         return np.asarray(self._table[name].cast(_STAMP).cast(pa.int64()).to_numpy()[self._known])

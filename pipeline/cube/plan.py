@@ -106,6 +106,7 @@ def touched_chunks(
     stored_steps: int,
     days: Sequence[int],
     reach: int,
+    ahead: int = 0,
 ) -> NDArray[np.int64]:
     """Chunks that new observations or new steps change.
 
@@ -116,12 +117,13 @@ def touched_chunks(
         stored_steps: Steps that the cube holds already.
         days: Starts (seconds UTC) of the days of `valid_time` that received rows since the cube was last built.
         reach: Seconds that a reading serves beyond its own cell (`max_age`).
+        ahead: Seconds after a label of which readings still belong to its cell (runs).
     """
     steps = len(axis_T)
     fresh = np.arange(stored_steps // chunk_steps, -(-steps // chunk_steps)) if steps > stored_steps else np.zeros(0, np.int64)
     day = np.asarray(sorted(days), np.int64)
-    # A day's rows meet the steps (begin, label] with label >= its start and begin < its end + reach; the first begins at `edge`.
-    first = np.searchsorted(axis_T, day, side="left")
+    # A day's rows meet the steps (begin, label] with label + ahead >= its start and begin < its end + reach; the first begins at `edge`.
+    first = np.searchsorted(axis_T, day - ahead, side="left")
     last = np.searchsorted(axis_T, day + DAY + reach - 1, side="left")
     last = np.where(edge < day + DAY + reach - 1, np.minimum(last, steps - 1), -1)
     spans = [np.arange(a // chunk_steps, b // chunk_steps + 1) for a, b in zip(first, last, strict=True) if a <= b]

@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.contracts.forecasts import JOINT
-from pipeline.publishing.page_data import PageInputs, page_data
+from pipeline.contracts.scores import Promotion
+from pipeline.contracts.times import parse_instant, to_seconds
+from pipeline.publishing.page_data import page_data
+from pipeline.publishing.page_inputs import PageInputs
 from pipeline.publishing.words import duration_text, instant_text, label_text, model_text, utc_text
 
 if TYPE_CHECKING:
@@ -19,14 +22,17 @@ _NOT_ON_PAGE = ("history", "config", "window_digest", "world", "world_digest", "
 """Keys of a card that the provenance shows, or that are for programs."""
 
 _LONGEST = 300
+_MOST_PROMOTIONS = 12
 
 _TEMPLATES = Path(__file__).parent / "templates"
+_SCRIPTS = ("tools", "axes", "map", "fan", "earlier", "scores", "calibration", "why", "looked", "holes", "choose")
+"""The parts of the page's script, in order; they share one scope."""
 
 
 def render_page(page: PageInputs) -> bytes:
     """The page as HTML bytes, the same for the same inputs; every text from outside is escaped."""
     data = json.dumps(page_data(page), ensure_ascii=False, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
-    html = _template().render(page=_words(page), data=data, css=_text("page.css"), js=_text("page.js"))
+    html = _template().render(page=_words(page), data=data, css=_text("page.css"), js=_script())
     return html.encode()
 
 
@@ -45,6 +51,11 @@ def _text(name: str) -> str:
     return (_TEMPLATES / name).read_text(encoding="utf-8")
 
 
+def _script() -> str:
+    parts = "\n".join(_text(f"js/{name}.js") for name in _SCRIPTS)
+    return f'(() => {{\n"use strict";\n{parts}\n}})();'
+
+
 def _words(page: PageInputs) -> dict[str, Any]:
     world, issue_time = page.world, page.forecast.issue_time
     verdicts = _verdicts(page)
@@ -59,8 +70,12 @@ def _words(page: PageInputs) -> dict[str, Any]:
         "verdicts": verdicts,
         "freshness": _freshness(page),
         "absent": [world.domains[d].title for d in page.forecast.provenance.get("absent", []) if d in world.domains],
+        "promotions": [_promotion(page, p) for p in page.promotions[::-1][:_MOST_PROMOTIONS]],
+        "more_promotions": max(0, len(page.promotions) - _MOST_PROMOTIONS),
+        "revision": page.revision,
+        "changes": page.changes,
         "card": _pairs(page.card, skip=_NOT_ON_PAGE),
-        "provenance": _pairs({**page.forecast.provenance, "revision": page.revision}, skip=("inputs", "absent")),
+        "provenance": _pairs({**page.forecast.provenance, "revision": page.revision}, skip=("inputs", "absent", "explanation")),
         "products": list(page.products.items()),
         "version": page.version,
     }
@@ -91,6 +106,19 @@ def _verdicts(page: PageInputs) -> list[dict[str, Any]]:
         }
         for v in sorted(found, key=lambda v: order.index(v.domain))
     ]
+
+
+def _promotion(page: PageInputs, entry: Promotion) -> dict[str, Any]:
+    """One entry of the log of champions in words."""
+    joint = [v for v in entry.verdicts if v.published == JOINT]
+    return {
+        "when": instant_text(to_seconds(parse_instant(entry.as_of)), page.world.zone),
+        "model": entry.model_id,
+        "previous": entry.previous or "none",
+        "how": entry.how,
+        "joint": f"{len(joint)} of {len(entry.verdicts)}",
+        "reason": entry.reason,
+    }
 
 
 def _freshness(page: PageInputs) -> list[dict[str, Any]]:

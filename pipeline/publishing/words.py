@@ -15,7 +15,6 @@ MODEL_NAMES = {
     "ridge": "Ridge on lags",
     "boosted_trees": "Boosted trees on lags",
     "published": "As published",
-    "champion": "Champion before",
 }
 _UNITS = {"degC": "°C", "degF": "°F", "percent": "%", "m s-1": "m/s", "m/s": "m/s", "count": "", "1": "", "USD": "USD", "degree": "°"}
 

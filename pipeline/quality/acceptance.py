@@ -45,4 +45,5 @@ def series_codes(node: NDArray[np.int32], key: NDArray[np.int64]) -> NDArray[np.
     """(R,) one code per pair of node and key: rows of one code are versions of each other where their instants agree."""
     keys, code = np.unique(key, return_inverse=True)
     pair = node.astype(np.int64) * max(len(keys), 1) + code.reshape(-1)
-    return np.unique(pair, return_inverse=True)[1].reshape(-1).astype(np.int32)
+    codes: NDArray[np.int32] = np.unique(pair, return_inverse=True)[1].reshape(-1).astype(np.int32)
+    return codes

@@ -68,19 +68,47 @@ def json_bytes(content: Any) -> bytes:
     return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
 
 
+def _check_rows(rows: int, form: Format) -> None:
+    if rows > MOST_ROWS[form]:
+        raise Refused(
+            413,
+            asked=f"{rows:,} rows as {form}",
+            found=f"more than {MOST_ROWS[form]:,} in one answer",
+            mend="name a node or a variable, ask for parquet, or read the published files",
+        )
+
+
+def records_bytes(head: Mapping[str, Any], records: Sequence[Mapping[str, Any]], form: Format) -> bytes:
+    """Records in a format; in a table what is nested becomes columns such as `skill_ridge` and `pit_0`.
+
+    Raises:
+        Refused: There are more than one answer may have (413).
+    """
+    import pyarrow as pa
+
+    _check_rows(len(records), form)
+    if form == "json":
+        return json_bytes({**head, "rows": list(records)})
+    flat = [{key: value for name, inner in record.items() for key, value in _columns(name, inner)} for record in records]
+    names = list(dict.fromkeys(key for row in flat for key in row)) or ["domain"]
+    return table_bytes(head, pa.table({name: pa.array([row.get(name) for row in flat]) for name in names}), form)
+
+
+def _columns(name: str, value: Any) -> list[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        return [(f"{name}_{key}", inner) for key, inner in value.items()]
+    if isinstance(value, list | tuple):
+        return [(f"{name}_{number}", inner) for number, inner in enumerate(value)]
+    return [(name, value)]
+
+
 def table_bytes(head: Mapping[str, Any], table: pa.Table, form: Format) -> bytes:
     """A table in a format; JSON has the head beside the rows.
 
     Raises:
         Refused: It has more rows than one answer may have (413).
     """
-    if table.num_rows > MOST_ROWS[form]:
-        raise Refused(
-            413,
-            asked=f"{table.num_rows:,} rows as {form}",
-            found=f"more than {MOST_ROWS[form]:,} in one answer",
-            mend="name a node or a variable, ask for parquet, or read the published files",
-        )
+    _check_rows(table.num_rows, form)
     if form == "json":
         return json_bytes({**head, "rows": _rows(table)})
     sink = io.BytesIO()

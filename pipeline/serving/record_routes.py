@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query, Response
 from pipeline.contracts.cubes import DomainCube
 from pipeline.contracts.times import format_instant, from_seconds, to_seconds
 from pipeline.errors import NotYetAvailable
-from pipeline.serving.answers import MEDIA_TYPES, Refused, table_bytes, unknown
+from pipeline.serving.answers import MEDIA_TYPES, Refused, records_bytes, table_bytes, unknown
 from pipeline.serving.forecast_routes import DOMAIN, FORMAT, NODE, VARIABLES, WORLD
 from pipeline.serving.schemas import FAULTS, Observations, Scores, table_of
 from pipeline.serving.shelf import Shelf, WorldShelf, instant
@@ -60,8 +60,6 @@ def record_routes(shelf: Shelf) -> APIRouter:
     @router.get("/worlds/{world}/scores", responses=table_of(Scores))
     def scores(world: WORLD, last: LAST = 100, issue_time: SCORED = None, form: FORMAT = "json") -> Response:
         """Scores of published forecasts, and of every rival, against what came; lead 0 is all leads together."""
-        import pyarrow as pa
-
         found = shelf.of(world)
         store = ScoreStore(ObjectStore(found.store), world)
         verified: list[str] = []
@@ -73,11 +71,8 @@ def record_routes(shelf: Shelf) -> APIRouter:
                 total, verified = total + Statistics.from_json(record["statistics"]), [*verified, format_instant(from_seconds(moment))]
         if issue_time is not None and not verified:
             raise _never(found, issue_time)
-        rows = flat_rows(score_rows(total))
-        table = pa.Table.from_pylist(rows) if rows else pa.table({"domain": pa.array([], pa.string())})
-        return Response(
-            table_bytes({"world": world, "issue_times": verified}, table, form), 200, {"cache-control": "no-cache"}, MEDIA_TYPES[form]
-        )
+        body = records_bytes({"world": world, "issue_times": verified}, flat_rows(score_rows(total)), form)
+        return Response(body, 200, {"cache-control": "no-cache"}, MEDIA_TYPES[form])
 
     @router.get("/worlds/{world}/scorecard", responses={200: {"model": Scores}})
     def scorecard(world: WORLD) -> dict[str, Any]:

@@ -75,10 +75,18 @@ class JsonAdapter(FileAdapter):
         if len(data) > MAX_BYTES:
             raise ContractError(asked=f"read {file}", found=f"{len(data)} bytes, more than {MAX_BYTES}", mend="split the file")
         if options.lines:
-            records, bad = _line_records(data)
-        else:
-            records, bad = list(enumerate(record_list(load_json(data, file), options.records, file), start=1)), []
-        return read_records(source, options, file, records, bad)
+            return parse_lines(source, options, file, data)
+        records = list(enumerate(record_list(load_json(data, file), options.records, file), start=1))
+        return read_records(source, options, file, records)
+
+
+def parse_lines(source: Source, options: JsonOptions, file: str, data: bytes) -> Readings:
+    """The readings of JSON lines.
+
+    Raises:
+        ContractError: No record has one of the keys needed.
+    """
+    return read_records(source, options, file, *_line_records(data))
 
 
 def load_json(data: bytes, file: str) -> Any:

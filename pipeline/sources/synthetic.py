@@ -1,8 +1,9 @@
-"""The made-up world as three feeds with all the faults of real ones, planted and listed.
+"""The made-up world as feeds with all the faults of real ones, planted and listed.
 
 - `weather`: NetCDF-3 files; per slab its time and when it was published; `nodes.csv` says which cell is where.
 - `roads`: CSV; local stamps with their offset; decimal points; a column says when each row was published.
 - `prices`: CSV with `;`, decimal commas and epoch seconds; the same column.
+- `outlook`: forecasts of the weather by others (`synthetic_outlook`); `notices`: texts about the roads (`synthetic_notices`).
 """
 
 from __future__ import annotations
@@ -26,15 +27,24 @@ from pipeline.settings import Settings
 from pipeline.sources.adapter import Readings
 from pipeline.sources.csv import parse_long
 from pipeline.sources.csv_options import CsvOptions
+from pipeline.sources.json import parse_lines
 from pipeline.sources.node_tables import parse_places
 from pipeline.sources.options import read_options
 from pipeline.sources.stamps import utc_offsets
 from pipeline.sources.synthetic_faults import PlantedFault, Reports, plant
+from pipeline.sources.synthetic_notices import NOTICE_ROWS, notice_deliveries
+from pipeline.sources.synthetic_outlook import OUTLOOK_ROWS, outlook_deliveries
 from pipeline.sources.synthetic_truth import Feed, SyntheticOptions, Truth, truth
 
 __all__ = ["FEED_VARIABLES", "Made", "SyntheticAdapter", "SyntheticOptions", "Truth", "made", "truth"]
 
-FEED_VARIABLES: dict[Feed, tuple[str, ...]] = {"weather": ("temperature", "rain"), "roads": ("speed", "count"), "prices": ("price",)}
+FEED_VARIABLES: dict[Feed, tuple[str, ...]] = {
+    "weather": ("temperature", "rain"),
+    "roads": ("speed", "count"),
+    "prices": ("price",),
+    "outlook": ("temperature", "rain"),
+    "notices": (),
+}
 _ROADS = CsvOptions(time="stamp", node_column="sensor", published="published")
 _PRICES = CsvOptions(
     separator=";",
@@ -71,7 +81,11 @@ class SyntheticAdapter:
         Raises:
             ConfigError: Naming the key, its value, what is allowed.
         """
-        known = FEED_VARIABLES[read_options(SyntheticOptions, source).feed]
+        feed = read_options(SyntheticOptions, source).feed
+        known = FEED_VARIABLES[feed]
+        if (feed == "outlook") != (source.runs is not None) or (feed == "notices") != (source.text is not None):
+            mend = "feed 'outlook' comes in runs and 'notices' are texts, no others"
+            raise ConfigError(asked=f"feed '{feed}'", found=f"runs = {source.runs}, text = {source.text}", mend=mend)
         for name, variable in source.variables.items():
             column = variable.column or name
             if column not in known:
@@ -85,6 +99,10 @@ class SyntheticAdapter:
     def deliveries(self, source: Source, settings: Settings, as_of: datetime) -> Iterator[Delivery]:
         """One delivery per interval that is over at `as_of`, with what was published in it; the places of the nodes first."""
         options = read_options(SyntheticOptions, source)
+        if options.feed in ("outlook", "notices"):
+            offered = outlook_deliveries if options.feed == "outlook" else notice_deliveries
+            yield from offered(source, options, to_seconds(as_of))
+            return
         feed = made(options, int(source.latency.total_seconds())).reports
         truths = truth(options)
         places = _places_csv(options, truths)
@@ -115,7 +133,9 @@ class SyntheticAdapter:
         feed = read_options(SyntheticOptions, source).feed
         if feed == "weather":
             return _parse_slabs(source, file, data)
-        return parse_long(source, _ROADS if feed == "roads" else _PRICES, file, data)
+        if feed == "notices":
+            return parse_lines(source, NOTICE_ROWS, file, data)
+        return parse_long(source, {"roads": _ROADS, "outlook": OUTLOOK_ROWS}.get(feed, _PRICES), file, data)
 
     def parse_places(self, source: Source, parts: Mapping[str, bytes]) -> NodeSet:
         """The cells of the grid row by row, or the sensors.

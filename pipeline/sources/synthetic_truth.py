@@ -17,7 +17,7 @@ from pipeline.contracts.times import to_seconds
 from pipeline.contracts.worlds import Duration, Instant, Zone
 from pipeline.sources.stamps import utc_offsets
 
-Feed = Literal["weather", "roads", "prices"]
+Feed = Literal["weather", "roads", "prices", "outlook", "notices"]
 Array = NDArray[np.float64]
 HOUR, DAY = 3600, 86400
 CELL_DEGREES = 0.05
@@ -25,7 +25,7 @@ SOUTH_WEST = (56.0, 10.0)
 
 
 class SyntheticOptions(BaseModel):
-    """Size and seed of a made-up world; the three feeds of one world differ in `feed` only.
+    """Size and seed of a made-up world; the feeds of one world differ in `feed` only.
 
     Attributes:
         delivery: A delivery holds what was published in one such interval.
@@ -187,8 +187,14 @@ class _Maker:
         return (_demand_shape(seconds_T, self.options.timezone) * self.day_factor[day])[:, None] * self.taste_N
 
 
+def weather_at(options: SyntheticOptions, seconds_T: NDArray[np.int64], place_P2: Array) -> tuple[Array, Array]:
+    """(T, P) true temperature and rain at any instants and (latitude, longitude) places."""
+    made, cells = _Maker(options), (place_P2 - SOUTH_WEST) / CELL_DEGREES
+    return made.temperature(seconds_T, cells), made.rain(seconds_T, cells)
+
+
 def truth(options: SyntheticOptions) -> Truth:
-    """The noise-free world that the three feeds of `options` report on; `feed` does not matter."""
+    """The noise-free world that the feeds of `options` report on; `feed` does not matter."""
     made = _Maker(options)
     c = made.coefficients
     hour_T = made.start + HOUR * np.arange(options.days * 24 + 1, dtype=np.int64)

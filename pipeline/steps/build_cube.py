@@ -14,15 +14,17 @@ from pipeline.api import BuildCubeRequest, Receipt
 from pipeline.contracts.times import format_instant
 from pipeline.contracts.world_files import load_world
 from pipeline.contracts.worlds import World
-from pipeline.cube.assemble import Slab, assemble, reach_seconds, region_edge
+from pipeline.cube.assemble import Slab, assemble, region_edge
+from pipeline.cube.groups import Group, groups_of
 from pipeline.cube.plan import DomainPlan, Region, check_plan, measure_plan
 from pipeline.parallel import Crew, crew
 from pipeline.settings import Settings, code_version
 from pipeline.steps.build_plan import BuildPlan, chunk_count, plan_build, recipe_digest
+from pipeline.steps.texts import build_texts
 from pipeline.stores.cube_books import RegionBook
-from pipeline.stores.cube_format import GroupTemplate, VariableTemplate
+from pipeline.stores.cube_format import TEXTS, GroupTemplate, VariableTemplate
 from pipeline.stores.cube_writer import CubeWriter, RegionWriter
-from pipeline.stores.cubes import CubeState, CubeStore
+from pipeline.stores.cubes import CubeStore
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.observations import ObservationStore
 from pipeline.telemetry import Progress
@@ -50,8 +52,8 @@ def run(request: BuildCubeRequest, settings: Settings, progress: Progress) -> Re
     """
     world = load_world(request.world)
     plan = plan_build(world, request.as_of, settings)
-    if not plan.domains and plan.state is not None:
-        return _receipt(request, world, plan.state, outcome="unchanged")
+    if not plan.domains and not plan.texts and plan.state is not None:
+        return _receipt(request, world, CubeStore(settings.store, world.name), outcome="unchanged")
     with crew(settings) as workers:
         size = measure_plan(list(plan.domains.values()), plan.rows, threads=workers.threads)
         with progress.stage("plan", size.tasks, "regions") as stage:
@@ -61,7 +63,7 @@ def run(request: BuildCubeRequest, settings: Settings, progress: Progress) -> Re
     return _receipt(
         request,
         world,
-        CubeStore(settings.store, world.name).state(),
+        CubeStore(settings.store, world.name),
         outcome="done",
         notes=notes,
         plan={"regions": size.tasks, "written_cells": size.cells},
@@ -73,58 +75,51 @@ def _build(
     request: BuildCubeRequest, world: World, plan: BuildPlan, settings: Settings, workers: Crew, progress: Progress
 ) -> tuple[str, ...]:
     """Make every region and commit them together; returns what was noticed about the workers."""
-    writer = CubeWriter(settings.store, world.name)
+    writer, groups = CubeWriter(settings.store, world.name), groups_of(world)
     for domain in plan.domains.values():
-        writer.prepare(_template(world, domain), fresh=len(domain.regions) == chunk_count(domain))
+        writer.prepare(_template(world, groups[domain.domain], domain), fresh=len(domain.regions) == chunk_count(domain))
     make = partial(_build_region, settings=settings, world=world, plan=plan, writer=writer.regions(isolated=workers.isolated))
     mapped = workers.map(make, [r for domain in plan.domains.values() for r in domain.regions], progress)
     writer.merge([built.written for built in mapped.results])
     digests = {}
     for name in plan.domains:
-        used = {v.source for v in world.domains[name].variables.values()}
         books = [built.book for built in mapped.results if built.domain == name]
-        digests[name] = writer.keep_books(name, books, {s: plan.consumed[s] for s in used})
+        digests[name] = writer.keep_books(name, books, {s: plan.consumed[s] for s in groups[name].sources})
+    digests |= {TEXTS + name: digest for name, digest in build_texts(world, plan.texts, plan.consumed, settings, writer, progress).items()}
     writer.commit(f"{world.name} as of {format_instant(request.as_of)}", _provenance(request, world, plan.consumed, digests))
     return mapped.notes
 
 
-def _template(world: World, plan: DomainPlan) -> GroupTemplate:
-    domain = world.domains[plan.domain]
-    variables = []
-    for name, variable in domain.variables.items():
-        raw = world.sources[variable.source].variables[name]
-        variables.append(
-            VariableTemplate(
-                name=name,
-                units=raw.to or raw.unit,
-                aggregate=variable.aggregate,
-                long_name=variable.long_name,
-                standard_name=variable.standard_name,
-            )
-        )
+def _template(world: World, group: Group, plan: DomainPlan) -> GroupTemplate:
+    variables = tuple(
+        VariableTemplate(name=n, units=v.units, aggregate=v.aggregate, long_name=v.long_name, standard_name=v.standard_name)
+        for n, v in group.variables.items()
+    )
     return GroupTemplate(
         domain=plan.domain,
-        title=domain.title,
+        title=group.title,
         axis_T=plan.axis_T,
-        even_step=None if domain.clock.step is None else step_seconds(domain.clock),
+        even_step=None if group.clock.step is None else step_seconds(group.clock),
         nodes=plan.nodes,
-        variables=tuple(variables),
+        variables=variables,
         chunk_steps=plan.chunk_steps,
         chunk_nodes=plan.chunk_nodes,
-        recipe=recipe_digest(world, plan.domain),
+        recipe=recipe_digest(world, group),
+        runs=group.runs is not None,
     )
 
 
 def _build_region(region: Region, *, settings: Settings, world: World, plan: BuildPlan, writer: RegionWriter) -> _Built:
     """Read, assemble and write one region; runs on any worker."""
-    consumed, plan_of, domain = plan.consumed, plan.domains[region.domain], world.domains[region.domain]
-    begin, end = region_edge(plan_of, region) - reach_seconds(domain), int(plan_of.axis_T[region.stop - 1])
+    consumed, plan_of, group = plan.consumed, plan.domains[region.domain], groups_of(world)[region.domain]
+    begin, end = region_edge(plan_of, region) - group.before, int(plan_of.axis_T[region.stop - 1]) + group.after
     objects, tables = ObjectStore(settings.store), {}
-    for source in sorted({v.source for v in domain.variables.values()}):
-        names = [n for n, v in domain.variables.items() if v.source == source]
-        columns = ["node", "valid_time", "available_time", *(c for n in names for c in (n, f"{n}_flag"))]
+    for source in group.sources:
+        names = [n for n, v in group.variables.items() if v.source == source]
+        times = ["valid_time", "available_time", *(["init_time"] if group.runs is not None else [])]
+        columns = ["node", *times, *(c for n in names for c in (n, f"{n}_flag"))]
         tables[source] = ObservationStore(objects, world, source, at=consumed[source]).read(begin, end, columns, dictionaries=True)
-    slab = assemble(world, plan_of, region, tables)
+    slab = assemble(group, plan_of, region, tables)
     written = writer.write(region.domain, region.start, _arrays(plan_of, slab))
     book = RegionBook(
         chunk=region.chunk,
@@ -158,25 +153,28 @@ def _provenance(request: BuildCubeRequest, world: World, consumed: Mapping[str, 
 def _receipt(
     request: BuildCubeRequest,
     world: World,
-    state: CubeState,
+    store: CubeStore,
     *,
     outcome: Any,
     notes: tuple[str, ...] = (),
     plan: dict[str, int] | None = None,
     details: dict[str, Any] | None = None,
 ) -> Receipt:
-    domains = state.domains
+    state, texts = store.state(), store.texts()
+    domains = {name: held for name, held in state.domains.items() if name in world.domains}
+    digests = {name: held.digest for name, held in state.domains.items()} | {TEXTS + name: held.digest for name, held in texts.items()}
     counts = {
         "cells": sum(d.steps * d.nodes * len(d.missing) for d in domains.values()),
         "missing": sum(round(share * d.steps * d.nodes) for d in domains.values() for share in d.missing.values()),
         "revisions": sum(d.revisions for d in domains.values()),
+        "documents": sum(held.documents for held in texts.values()),
     }
     return Receipt(
         step=request.step,
         world=world.name,
         as_of=request.as_of,
         outcome=outcome,
-        ids={"snapshot": state.snapshot} | {f"digest.{name}": d.digest for name, d in domains.items()},
+        ids={"snapshot": state.snapshot} | {f"digest.{name}": digest for name, digest in digests.items()},
         counts=counts | {"regions": 0, "written_cells": 0} | (plan or {}),
         notes=notes,
         details={"missing_share": {name: d.missing for name, d in domains.items()}} | (details or {}),

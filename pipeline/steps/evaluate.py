@@ -25,6 +25,7 @@ from pipeline.settings import Settings
 from pipeline.steps import reading
 from pipeline.steps.incumbents import champion_before, score_champion
 from pipeline.steps.judging import grounds_in, judged_by
+from pipeline.steps.outages import outages
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.registry import Candidate, Evidence, Registry
 from pipeline.telemetry import Progress
@@ -83,7 +84,7 @@ class _Evaluation:
 
     def __init__(self, world: World, settings: Settings, registry: Registry, candidate: Candidate, progress: Progress) -> None:
         self._world, self._settings, self._registry, self._candidate, self._progress = world, settings, registry, candidate, progress
-        self._opened: dict[str, DomainCube] | None = None
+        self._opened: reading.Inputs | None = None
 
     def card(self, as_of: datetime) -> tuple[Scorecard, bool]:
         """The scorecard against the champion of an instant, and whether it is new."""
@@ -113,19 +114,19 @@ class _Evaluation:
         card = _with_rows(evidence.scorecard, statistics, champion=None, notes=notes)
         return _Made(card=card, statistics=statistics, explanation=evidence.read("explanation.json") or b"{}")
 
-    def _cubes(self) -> dict[str, DomainCube]:
+    def _inputs(self) -> reading.Inputs:
         if self._opened is None:
-            self._opened = reading.open_cubes(self._world, self._settings, self._candidate.as_of, absent_is_fine=True)
+            self._opened = reading.open_inputs(self._world, self._settings, self._candidate.as_of)
         return self._opened
 
     def _made(self, snapshot: str) -> _Made:
-        cubes, as_of = self._cubes(), to_seconds(self._candidate.as_of)
-        windows = reading.windows_of(self._world, self._candidate, cubes, as_of=as_of, live=False)
+        inputs, as_of = self._inputs(), to_seconds(self._candidate.as_of)
+        windows = reading.windows_of(self._world, self._candidate, inputs, as_of=as_of, live=False)
         models = reading.load_models(self._candidate)
         used = {name: view.windows_of("test") for name, view in windows.domains.items()}
         if not any(len(index) for index in used.values()):
             raise ContractError(asked="evaluate on the test fold", found="no window in it", mend="train with a later cut-off: more data")
-        statistics = Statistics.added(self._scored(windows, name, index_W, models, cubes[name]) for name, index_W in used.items())
+        statistics = Statistics.added(self._scored(windows, name, index_W, models, inputs.cubes[name]) for name, index_W in used.items())
         edges = {name: windows.domains[name].issue_time_W[index[[0, -1]]] for name, index in used.items() if len(index)}
         card = Scorecard(
             world=self._world.name,
@@ -139,8 +140,18 @@ class _Evaluation:
             judged_by=judged_by(self._world),
             notes=_notes(self._candidate, windows, used),
         )
-        explanation = canonical_json(models.predictors[JOINT].explain())
+        explanation = canonical_json(self._explained(windows, models, used, inputs.cubes))
         return _Made(card=_with_rows(card, statistics), statistics=statistics, explanation=explanation)
+
+    def _explained(
+        self, windows: WindowSet, models: reading.Models, used: Mapping[str, NDArray[np.int64]], cubes: Mapping[str, DomainCube]
+    ) -> dict[str, Any]:
+        """How the joint model mixes, and what the outage of each modality costs."""
+        joint = models.predictors[JOINT]
+        found = joint.explain()
+        for name in models.domains[JOINT] & used.keys():
+            found[name]["outages"] = outages(windows, name, joint, cubes[name].values_TNV, used[name])
+        return found
 
     def _scored(self, windows: WindowSet, name: str, index_W: NDArray[np.int64], models: reading.Models, cube: DomainCube) -> Statistics:
         self._expect(windows, name, len(index_W))
@@ -167,7 +178,7 @@ class _Evaluation:
             )
 
     def _against(self, made: _Made, champion: Promotion) -> tuple[Scorecard, Statistics]:
-        scored = score_champion(self._world, self._registry, champion, self._candidate.as_of, self._cubes(), self._progress)
+        scored = score_champion(self._world, self._registry, champion, self._candidate.as_of, self._inputs(), self._progress)
         statistics = made.statistics + scored.statistics
         notes = (*made.card.notes, *(f"{CHAMPION} {champion.model_id}, {name}: {why}" for name, why in scored.not_comparable.items()))
         return _with_rows(made.card, statistics, champion=champion.model_id, notes=notes), statistics

@@ -56,11 +56,11 @@ class ScoredChampion:
 
 
 def score_champion(
-    world: World, registry: Registry, champion: Promotion, as_of: datetime, cubes: dict[str, DomainCube], progress: Progress
+    world: World, registry: Registry, champion: Promotion, as_of: datetime, inputs: reading.Inputs, progress: Progress
 ) -> ScoredChampion:
     """The champion on the test windows of a candidate with cut-off `as_of`, on whole days that none of its models was fitted on.
 
-    `cubes` are the domains as of that cut-off. A model that cannot be read, or not applied to these cubes, is named.
+    `inputs` are the world as of that cut-off. A model that cannot be read, or not applied to these cubes, is named.
     """
     parts: dict[str, dict[str, Statistics]] = {}
     reasons: dict[str, str] = {}
@@ -70,13 +70,13 @@ def score_champion(
         try:
             candidate = registry.candidate(model_id)
             models = reading.load_models(candidate)
-            windows = reading.windows_of(world, candidate, cubes, as_of=to_seconds(as_of), live=False)
+            windows = reading.windows_of(world, candidate, inputs, as_of=to_seconds(as_of), live=False)
         except (ContractError, ConfigError, StoreError) as error:
             why = "cannot be read" if isinstance(error, StoreError) else "does not fit these cubes or this version"
             reasons |= dict.fromkeys(domains, f"model {model_id} {why}: {error.asked}: {error.found}")
             continue
         for domain in sorted(domains):
-            found = _scored(world, candidate, models, windows, domain, targets, cubes, progress)
+            found = _scored(world, candidate, models, windows, domain, targets, inputs.cubes, progress)
             if isinstance(found, str):
                 reasons[domain] = found
             else:

@@ -43,6 +43,7 @@ class Chunk:
         issues: Issue times (seconds UTC), each with what is published at it.
         start: Per domain from where on the cubes of all chunks are opened (seconds UTC).
         until: As of when they are opened.
+        snapshot: Of the cubes, the one that is read.
         now: As of when it is asked; outcomes later than that are pending.
     """
 
@@ -53,6 +54,7 @@ class Chunk:
     issues: tuple[tuple[int, Promotion], ...]
     start: tuple[tuple[str, int], ...]
     until: int
+    snapshot: str
     now: int
 
 
@@ -73,7 +75,7 @@ def work(chunk: Chunk) -> Done:
     """
     world, objects, done = load_world(chunk.world), ObjectStore(chunk.settings.store), Done()
     published, scores = PublishedStore(objects, world.name), ScoreStore(objects, world.name)
-    cubes = _cubes(chunk.world, chunk.settings, chunk.start, chunk.until)
+    cubes = _cubes(chunk.world, chunk.settings, chunk.start, chunk.until, chunk.snapshot)
     for issue_time, champion in chunk.issues:
         known = scores.newest(issue_time)
         if published.record(issue_time) is not None and known is not None and known["final"]:
@@ -128,7 +130,7 @@ def _forecast(chunk: Chunk, world: World, champion: Promotion, cubes: Mapping[st
             found=f"champion {candidate.model_id} trained on data until {format_instant(candidate.as_of)}",
             mend="look at the lane's registry; --mode reforecast applies a later model to the past on purpose",
         )
-    return make_forecast(world, champion, candidate, models, cubes, issue_time, marks)
+    return make_forecast(world, champion, candidate, models, reading.Inputs(cubes=dict(cubes), runs={}, texts={}), issue_time, marks)
 
 
 def _publish(published: PublishedStore, forecast: Forecast, issued: Issued) -> None:
@@ -146,9 +148,9 @@ def _repeated(write: Callable[[], Result]) -> Result:
 
 
 @lru_cache(maxsize=1)
-def _cubes(world_file: str, settings: Settings, start: tuple[tuple[str, int], ...], until: int) -> dict[str, DomainCube]:
+def _cubes(world_file: str, settings: Settings, start: tuple[tuple[str, int], ...], until: int, snapshot: str) -> dict[str, DomainCube]:
     world = load_world(world_file)
-    return reading.open_cubes(world, settings, from_seconds(until), start=dict(start), absent_is_fine=True)
+    return reading.open_cubes(world, settings, from_seconds(until), start=dict(start), absent_is_fine=True, at=snapshot)
 
 
 @lru_cache(maxsize=2)

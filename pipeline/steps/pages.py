@@ -11,13 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.contracts.cubes import DomainCube
 from pipeline.contracts.forecasts import Forecast
-from pipeline.contracts.scores import Promotion, Scorecard, ScoreRow
-from pipeline.contracts.times import compact_instant, from_seconds, parse_instant
+from pipeline.contracts.scores import Scorecard, ScoreRow
+from pipeline.contracts.times import compact_instant, from_seconds, parse_instant, to_seconds
 from pipeline.contracts.worlds import World
 from pipeline.errors import NotYetAvailable
 from pipeline.publishing.page import render_page
-from pipeline.publishing.page_data import PageInputs
+from pipeline.publishing.page_inputs import Earlier, PageInputs
+from pipeline.publishing.revisions import change_lines
 from pipeline.settings import VERSION, Settings
 from pipeline.steps import reading
 from pipeline.stores.forecasts import ForecastStore
@@ -29,6 +31,8 @@ from pipeline.verification.metrics import score_rows
 from pipeline.verification.outcomes import pair
 
 _ISSUES_SUMMED = 100
+_EARLIER = 4
+_EARLIER_SECONDS = 31 * 86400
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,34 +49,49 @@ def write_page(world: World, settings: Settings, issue_time: int) -> Page:
     Raises:
         NotYetAvailable: Nothing was issued at that instant.
     """
+    published = PublishedStore(ObjectStore(settings.store), world.name)
+    html = render_page(page_inputs(world, settings, issue_time))
+    newest = published.newest() == [issue_time]
+    name = "page/index.html" if newest else f"page/{compact_instant(from_seconds(issue_time))}.html"
+    return Page(changed=published.view(name, html), url=published.url(name))
+
+
+def page_inputs(world: World, settings: Settings, issue_time: int) -> PageInputs:
+    """What the page of an issue time is made of, from what is stored now.
+
+    Raises:
+        NotYetAvailable: Nothing was issued at that instant.
+    """
     objects = ObjectStore(settings.store)
-    published = PublishedStore(objects, world.name)
-    issued = ForecastStore(objects, world.name).newest(issue_time)
-    forecast = ForecastStore(objects, world.name).read(issue_time)
+    published, store = PublishedStore(objects, world.name), ForecastStore(objects, world.name)
+    issued, forecast = store.newest(issue_time), store.read(issue_time)
     moment = from_seconds(issue_time)
     start = {domain: issue_time - _past_seconds(world, domain) for domain in forecast.domains}
-    cubes = reading.open_cubes(world, settings, moment, domains=forecast.domains, start=start)
-    verified, issues = _verified(ScoreStore(objects, world.name))
+    scores, record = ScoreStore(objects, world.name), published.record(issue_time) or {}
+    verified, issues = _verified(scores)
     model = _model(Registry(objects, world.name), forecast)
-    html = render_page(
-        PageInputs(
-            world=world,
-            forecast=forecast,
-            revision=issued.revision,
-            cubes=cubes,
-            came=_came(world, settings, forecast, ScoreStore(objects, world.name).newest(issue_time)),
-            scorecard=model.scorecard,
-            verified=verified,
-            verified_issues=issues,
-            explanation=model.explanation,
-            promotion=model.promotion,
-            card=model.card,
-            products=_products(published.record(issue_time)),
-            version=VERSION,
-        )
+    before = [store.read(t) for t in published.issue_times(issue_time - _EARLIER_SECONDS) if t < issue_time][-_EARLIER:]
+    looked = scores.newest(issue_time)
+    seen = moment if looked is None else parse_instant(looked["as_of"])
+    later = _cubes_at(world, settings, seen, [forecast, *before])
+    registry = Registry(objects, world.name)
+    return PageInputs(
+        world=world,
+        forecast=forecast,
+        revision=issued.revision,
+        cubes=reading.open_cubes(world, settings, moment, domains=forecast.domains, start=start),
+        came={} if looked is None else _came(forecast, later, to_seconds(seen)),
+        earlier=tuple(Earlier(forecast=f, came=_came(f, later, to_seconds(seen))) for f in before),
+        scorecard=model.scorecard,
+        verified=verified,
+        verified_issues=issues,
+        explanation=model.explanation,
+        promotions=tuple(p for p in registry.promotions() if parse_instant(p.as_of) <= moment),
+        changes=tuple(change_lines(record.get("changes", {}))),
+        card=model.card,
+        products=_products(record),
+        version=VERSION,
     )
-    name = "page/index.html" if published.newest() == [issue_time] else f"page/{compact_instant(moment)}.html"
-    return Page(changed=published.view(name, html), url=published.url(name))
 
 
 def _past_seconds(world: World, domain: str) -> int:
@@ -81,14 +100,16 @@ def _past_seconds(world: World, domain: str) -> int:
     return 86400 * (7 + 2 * steps) if settings.clock.step is None else int(settings.clock.step.total_seconds()) * steps
 
 
-def _came(world: World, settings: Settings, forecast: Forecast, record: dict[str, Any] | None) -> dict[str, NDArray[np.float32]]:
-    """What came, as known when the newest scores were made; nothing where there are none."""
-    if record is None:
-        return {}
-    seen: datetime = parse_instant(record["as_of"])
-    start = dict.fromkeys(forecast.domains, forecast.issue_time)
-    cubes = reading.open_cubes(world, settings, seen, domains=forecast.domains, start=start, absent_is_fine=True)
-    found = {name: pair(domain, cubes.get(name), int(seen.timestamp())) for name, domain in forecast.domains.items()}
+def _cubes_at(world: World, settings: Settings, seen: datetime, forecasts: list[Forecast]) -> dict[str, DomainCube]:
+    """What was known at `seen` of all that these forecasts speak of."""
+    names = sorted({name for forecast in forecasts for name in forecast.domains if name in world.domains})
+    start = dict.fromkeys(names, min(forecast.issue_time for forecast in forecasts))
+    return reading.open_cubes(world, settings, seen, domains=names, start=start, absent_is_fine=True)
+
+
+def _came(forecast: Forecast, cubes: Mapping[str, DomainCube], now: int) -> dict[str, NDArray[np.float32]]:
+    """What came of a forecast as known at `now`; a domain of which all is pending is left out."""
+    found = {name: pair(domain, cubes.get(name), now) for name, domain in forecast.domains.items()}
     return {name: outcome.values_LNV for name, outcome in found.items() if outcome.counts.pending < outcome.counts.expected}
 
 
@@ -104,7 +125,6 @@ def _verified(scores: ScoreStore) -> tuple[tuple[ScoreRow, ...], int]:
 @dataclass(frozen=True, kw_only=True)
 class _Model:
     card: Mapping[str, Any]
-    promotion: Promotion | None
     scorecard: Scorecard | None
     explanation: Mapping[str, Any]
 
@@ -112,20 +132,17 @@ class _Model:
 def _model(registry: Registry, forecast: Forecast) -> _Model:
     """What the registry says of the model that made a forecast."""
     model_id = str(forecast.provenance["model_id"])
-    promotion = registry.champion(from_seconds(forecast.issue_time))
     card = registry.candidate(model_id).card
     try:
         evidence = registry.evidence(model_id)
     except NotYetAvailable:
-        return _Model(card=card, promotion=promotion, scorecard=None, explanation={})
+        return _Model(card=card, scorecard=None, explanation={})
     explanation = evidence.read("explanation.json")
-    return _Model(
-        card=card, promotion=promotion, scorecard=evidence.scorecard, explanation={} if explanation is None else json.loads(explanation)
-    )
+    return _Model(card=card, scorecard=evidence.scorecard, explanation={} if explanation is None else json.loads(explanation))
 
 
-def _products(record: dict[str, Any] | None) -> dict[str, str]:
-    if record is None:
+def _products(record: dict[str, Any]) -> dict[str, str]:
+    if not record:
         return {}
     parquet = {f"Parquet, {domain}": key.split("/published/", 1)[-1] for domain, key in record["parquet"].items()}
     return {**parquet, "Zarr, all issue times (Icechunk; a group per domain)": "zarr", "Newest, for programs": "latest.json"}

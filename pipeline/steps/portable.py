@@ -50,8 +50,8 @@ def export_model(world: World, settings: Settings, model_id: str, folder: Path, 
 
     candidate = Registry(ObjectStore(settings.store), world.name).candidate(model_id)
     as_of = to_seconds(candidate.as_of)
-    cubes = reading.open_cubes(world, settings, candidate.as_of, start=reading.needed_from(world, as_of), absent_is_fine=True)
-    windows = reading.windows_of(world, candidate, cubes, as_of=as_of, live=True)
+    inputs = reading.open_inputs(world, settings, candidate.as_of, live=True)
+    windows = reading.windows_of(world, candidate, inputs, as_of=as_of, live=True)
     joint = load(candidate.read("joint.safetensors"), json.loads(candidate.read("joint.json")))
     live = {name: view.windows_of("live") for name, view in windows.domains.items() if name in joint.leading}
     if not any(len(index) for index in live.values()):

@@ -24,6 +24,7 @@ from pipeline.publishing.tables import headline
 from pipeline.settings import Settings, code_version
 from pipeline.steps import reading
 from pipeline.steps.incumbents import makers_of
+from pipeline.steps.looking import looked_at
 from pipeline.stores.forecasts import ForecastStore
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.registry import Candidate, Registry
@@ -53,11 +54,11 @@ def run(request: PredictRequest, settings: Settings, progress: Progress) -> Rece
             mend="promote a model with an earlier cut-off, or ask for a later issue time",
         )
     issue_time = to_seconds(request.as_of)
-    cubes = reading.open_cubes(world, settings, request.as_of, start=reading.needed_from(world, issue_time), absent_is_fine=True)
-    with progress.stage("predict", len(cubes), "domains") as stage:
+    known = reading.open_inputs(world, settings, request.as_of, live=True)
+    with progress.stage("predict", len(known.cubes), "domains") as stage:
         others = {m: (other := registry.candidate(m), reading.load_models(other)) for m in makers_of(champion) if m != candidate.model_id}
-        forecast = make_forecast(world, champion, candidate, reading.load_models(candidate), cubes, issue_time, others=others)
-        stage.advance(len(cubes))
+        forecast = make_forecast(world, champion, candidate, reading.load_models(candidate), known, issue_time, others=others, look=True)
+        stage.advance(len(known.cubes))
     issued, created = ForecastStore(objects, world.name).add(forecast)
     return Receipt(
         step=request.step,
@@ -85,29 +86,32 @@ def make_forecast(
     champion: Promotion,
     candidate: Candidate,
     models: reading.Models,
-    cubes: Mapping[str, DomainCube],
+    known: reading.Inputs,
     issue_time: int,
     marks: Mapping[str, str] | None = None,
     *,
     others: Mapping[str, tuple[Candidate, reading.Models]] | None = None,
+    look: bool = False,
 ) -> Forecast:
-    """The forecast issued at an instant (seconds UTC), the same bits from cubes as of any later instant.
+    """The forecast issued at an instant (seconds UTC), the same bits from what was known at any later one.
 
     Args:
         world: The world.
         champion: What is published for each target, in force at the issue time.
         candidate: The champion's model.
         models: The same, loaded.
-        cubes: Known at the issue time or later, at least from where `reading.needed_from` says.
+        known: At the issue time or later, at least from where `reading.open_inputs` reads for a live window.
         issue_time: What became available later is not seen.
         marks: More keys of the provenance.
         others: Earlier models that still publish some targets, by their id, loaded.
+        look: Whether to ask the joint model what it looked at for the largest changes; it makes no other forecast.
 
     Raises:
         NotYetAvailable: No domain has a value in its context.
     """
-    windows = reading.windows_of(world, candidate, cubes, as_of=issue_time, live=True)
+    windows = reading.windows_of(world, candidate, known, as_of=issue_time, live=True)
     domains, absent = {}, [name for name in world.domains if name not in windows.domains]
+    explanation: dict[str, Any] = {}
     for name in windows.domains:
         index_W = _live(windows, name, issue_time)
         if index_W is None or not models.of(name):
@@ -115,9 +119,11 @@ def make_forecast(
         else:
             made = _domain(windows, name, index_W, models.of(name), champion)
             domains[name] = replace(made, regimes={k: v[0] for k, v in regimes_at(world, windows, name, index_W).items()})
+            if look and JOINT in models.of(name) and (found := looked_at(windows, index_W, made, models.of(name)[JOINT])):
+                explanation[name] = found
     made_by = makers_of(champion)
     for model_id, (other, loaded) in sorted((others or {}).items()):
-        theirs = reading.windows_of(world, other, cubes, as_of=issue_time, live=True)
+        theirs = reading.windows_of(world, other, known, as_of=issue_time, live=True)
         for name in sorted({domain for domain, _ in made_by.get(model_id, {})} & domains.keys() & theirs.domains.keys()):
             index_W = _live(theirs, name, issue_time)
             if index_W is not None and loaded.of(name):
@@ -129,10 +135,11 @@ def make_forecast(
             found=f"no domain of {', '.join(world.domains)} has a value in its context, the steps just before it",
             mend="land, observe and build the cube up to it, or ask for an issue time at which there are data",
         )
-    provenance = _provenance(world, candidate, champion, windows, issue_time, _inputs(world, cubes, issue_time), absent)
+    provenance = _provenance(world, candidate, champion, windows, issue_time, _inputs(world, known.cubes, issue_time), absent)
     if others:
         provenance["made_by"] = {f"{d}.{v}": m for m in sorted(others) for d, v in sorted(made_by.get(m, {}))}
     provenance |= marks or {}
+    provenance |= {"explanation": explanation} if explanation else {}
     return Forecast(world=world.name, issue_time=issue_time, domains=domains, provenance=provenance)
 
 

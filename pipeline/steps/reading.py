@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from pipeline.contracts.cubes import DomainCube
+from pipeline.contracts.cubes import DomainCube, TextCube
 from pipeline.contracts.forecasts import JOINT
-from pipeline.contracts.windows import WindowSet
+from pipeline.contracts.times import to_seconds
+from pipeline.contracts.windows import Scaler, WindowSet
 from pipeline.contracts.worlds import World
+from pipeline.cube.groups import FUTURE, groups_of
 from pipeline.errors import ContractError, NotYetAvailable
 from pipeline.settings import Settings
+from pipeline.stores.cube_format import TEXTS
 from pipeline.stores.registry import Candidate
 
 if TYPE_CHECKING:
     from models.api import Predictor
+
+
+Read = TypeVar("Read")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """All that windows are made of, from one snapshot as of one instant: cubes and runs of forecasts by domain, texts by stream."""
+
+    cubes: dict[str, DomainCube]
+    runs: dict[str, DomainCube]
+    texts: dict[str, TextCube]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,15 +68,18 @@ def open_cubes(
     start: Mapping[str, int] | None = None,
     until: Mapping[str, int] | None = None,
     absent_is_fine: bool = False,
+    at: str | None = None,
 ) -> dict[str, DomainCube]:
     """Domains (all by default) as of an instant; with `start` and `until` (seconds UTC) that part of a domain's axis only.
+
+    `at` names a snapshot to read instead of the newest.
 
     Raises:
         NotYetAvailable: A domain was never built, and absence was not declared fine.
     """
     from pipeline.stores.cubes import CubeStore
 
-    store = CubeStore(settings.cubes or settings.store, world.name)
+    store = CubeStore(settings.cubes or settings.store, world.name, at=at)
     found = {}
     for domain in world.domains if domains is None else domains:
         try:
@@ -68,6 +87,38 @@ def open_cubes(
         except NotYetAvailable:
             if not absent_is_fine:
                 raise
+    return found
+
+
+def open_inputs(world: World, settings: Settings, as_of: datetime, *, live: bool = False) -> Inputs:
+    """What is there of a world as of an instant; `live` as far back as a window issued then needs.
+
+    Raises:
+        StoreError: Storage is broken.
+    """
+    from pipeline.stores.cubes import CubeStore
+
+    moment = to_seconds(as_of)
+    cubes = open_cubes(world, settings, as_of, start=needed_from(world, moment) if live else None, absent_is_fine=True)
+    runs = {name: group.runs for name in cubes if (group := groups_of(world).get(name + FUTURE)) is not None}
+    if not cubes or not (runs or world.texts):
+        return Inputs(cubes=cubes, runs={}, texts={})
+    store = CubeStore(settings.cubes or settings.store, world.name, at=next(iter(cubes.values())).snapshot)
+    back = {name: moment - run.reach for name, run in runs.items() if run is not None and live}
+    back |= {TEXTS + name: moment - int(stream.reach.total_seconds()) for name, stream in world.texts.items() if live}
+    return Inputs(
+        cubes=cubes,
+        runs=_there(runs, lambda name: store.open_runs(as_of, name, start=back.get(name))),
+        texts=_there(world.texts, lambda name: store.open_texts(as_of, name, since=back.get(TEXTS + name))),
+    )
+
+
+def _there(names: Iterable[str], read: Callable[[str], Read]) -> dict[str, Read]:
+    """What is there of these, by name."""
+    found = {}
+    for name in names:
+        with contextlib.suppress(NotYetAvailable):
+            found[name] = read(name)
     return found
 
 
@@ -94,15 +145,21 @@ def load_models(candidate: Candidate) -> Models:
     return Models(predictors={JOINT: joint, **rivals}, domains=domains)
 
 
-def windows_of(world: World, candidate: Candidate, cubes: Mapping[str, DomainCube], *, as_of: int, live: bool) -> WindowSet:
+def windows_of(world: World, candidate: Candidate, inputs: Inputs, *, as_of: int, live: bool) -> WindowSet:
     """The windows of a world, scaled as the candidate was trained, of its domains only; a live set also of its nodes only."""
     from pipeline.windows.reader import build_windows
     from pipeline.windows.scaling import load_scalers
 
     scalers = load_scalers(candidate.read("scalers.safetensors"))
-    known = {name: cube for name, cube in cubes.items() if name in scalers}
+    known = {name: cube for name, cube in inputs.cubes.items() if name in scalers}
     nodes = _nodes_of(candidate) if live else None
-    return build_windows(world, known, as_of=as_of, scalers=scalers, live=live, nodes=nodes)
+    return build_windows(world, known, as_of=as_of, scalers=scalers, live=live, nodes=nodes, runs=inputs.runs, texts=inputs.texts)
+
+
+def scalers_of(windows: WindowSet) -> dict[str, Scaler]:
+    """Everything that a model needs to see later windows on the scale of those that it was trained on."""
+    futures = {name + FUTURE: view.future.scaler for name, view in windows.domains.items() if view.future is not None}
+    return {name: view.scaler for name, view in windows.domains.items()} | futures
 
 
 def _nodes_of(candidate: Candidate) -> dict[str, tuple[str, ...]]:

@@ -9,6 +9,7 @@ from datetime import timedelta
 from functools import partial
 
 from pipeline.api import Receipt, ReplayRequest
+from pipeline.contracts.provenance import digest_bytes
 from pipeline.contracts.replays import LaneRecord
 from pipeline.contracts.scores import Promotion
 from pipeline.contracts.times import format_instant, from_seconds, parse_instant, to_seconds
@@ -168,6 +169,7 @@ def _issue(
                 issues=tuple(issues[part]),
                 start=span.start,
                 until=span.until,
+                snapshot=plan.snapshot,
                 now=to_seconds(request.as_of),
             )
             for span in plan.spans
@@ -229,13 +231,14 @@ def _receipt(
     done: issue.Done | None = None,
     trained: int = 0,
 ) -> Receipt:
+    scorecard = lanes.scorecard(record.lane_id)
     asked = len(range(to_seconds(request.first), to_seconds(request.last), int(request.every.total_seconds())))
     return Receipt(
         step=request.step,
         world=record.world,
         as_of=request.as_of,
         outcome="done" if changed else "unchanged",
-        ids={"lane": record.lane_id},
+        ids={"lane": record.lane_id, **({"scorecard": digest_bytes(scorecard)[:16]} if scorecard is not None else {})},
         counts={
             "issue_times": asked,
             "issued": done.issued if done else 0,

@@ -75,7 +75,7 @@ def run(request: TrainRequest, settings: Settings, progress: Progress) -> Receip
         "joint.json": canonical_json(joint.meta),
         "baselines.safetensors": baselines.state,
         "baselines.json": canonical_json(baselines.meta),
-        "scalers.safetensors": dump_scalers({name: domain.scaler for name, domain in windows.domains.items()}),
+        "scalers.safetensors": dump_scalers(reading.scalers_of(windows)),
     }
     created = registry.add_candidate(model_id, files, card)
     if checkpoint is not None:
@@ -91,14 +91,14 @@ def windows_at(world: World, settings: Settings, as_of: datetime) -> WindowSet:
     """
     from pipeline.windows.reader import build_windows
 
-    cubes = reading.open_cubes(world, settings, as_of, absent_is_fine=True)
-    if not cubes:
+    inputs = reading.open_inputs(world, settings, as_of)
+    if not inputs.cubes:
         raise NotYetAvailable(
             asked=f"train on world {world.name} as of {format_instant(as_of)}",
             found="no cube",
             mend=f"cubecast build-cube --world {world.name} --as-of {format_instant(as_of)}",
         )
-    return build_windows(world, cubes, as_of=to_seconds(as_of), scalers=None, live=False)
+    return build_windows(world, inputs.cubes, as_of=to_seconds(as_of), scalers=None, live=False, runs=inputs.runs, texts=inputs.texts)
 
 
 def _options(request: TrainRequest, world: World) -> dict[str, Any]:

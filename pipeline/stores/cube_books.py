@@ -125,7 +125,7 @@ def write_present(array: Any, place: slice, values: NDArray[Any]) -> None:
 
 def _coordinates(group: Any, template: GroupTemplate, books: Sequence[RegionBook], before: Mapping[str, Any]) -> None:
     nodes, known = template.nodes, int(before.get("nodes", 0))
-    write_present(group["valid_time"], slice(int(before.get("steps", 0)), None), template.axis_T[int(before.get("steps", 0)) :])
+    write_present(group[template.axis_name], slice(int(before.get("steps", 0)), None), template.axis_T[int(before.get("steps", 0)) :])
     heard = np.full(len(nodes), np.iinfo(np.int64).max)
     heard[:known] = group["node_known_time"][:known]
     newly = np.minimum.reduce([heard, *(b.node_known_time for b in books)])

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,49 +15,37 @@ from pipeline.contracts.times import format_instant, from_seconds
 from pipeline.cube.digests import ChunkDigest, revisions_digest
 from pipeline.errors import StoreError
 from pipeline.stores.cube_books import read_nodes, read_revisions
-from pipeline.stores.cube_format import REVISION_TYPES, aggregate_of, axis_digest, content_digest
+from pipeline.stores.cube_format import REVISION_TYPES, TEXTS, DomainCheck, aggregate_of, axis_digest, axis_of, content_digest
+from pipeline.stores.cube_texts import TextCheck
 from pipeline.telemetry import Progress, Stage
 
 _SHOWN = 20
 _SUFFIXES = ("", "_flag", "_latency")
-_SMALL = ("valid_time", "node_id", "latitude", "longitude", "node_known_time")
+_SMALL = ("node_id", "latitude", "longitude", "node_known_time")
 _BOOKS = tuple(
     f"chunks/{name}" for name in ("known_time", "digest", "nodes", "present", "revision_start", "revision_stop", "revision_digest")
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class DomainCheck:
-    """What a verified domain holds: `chunks` at rest that were read, their `bytes` unpacked, the recomputed digest."""
-
-    arrays: int
-    chunks: int
-    bytes: int
-    digest: str
-
-
-def check_domains(session: Any, groups: Mapping[str, Any], url: str, progress: Progress) -> dict[str, DomainCheck]:
-    """Check every domain of a snapshot.
-
-    Raises:
-        StoreError: Naming each damaged place.
-    """
+def check_domains(session: Any, groups: Mapping[str, Any], progress: Progress) -> tuple[dict[str, DomainCheck], list[str]]:
+    """Check every domain of a snapshot; what each holds, and one line for each damaged place."""
     try:
-        checks = {name: _DomainCheck(session, group, name) for name, group in sorted(groups.items())}
+        checks: dict[str, _DomainCheck | TextCheck] = {
+            name: TextCheck(group, name) if name.startswith(TEXTS) else _DomainCheck(session, group, name)
+            for name, group in sorted(groups.items())
+        }
     except (KeyError, TypeError) as error:
-        raise _damaged(url, [f"the attributes of a domain: {type(error).__name__}: {error}"]) from error
+        return {}, [f"the attributes of a domain: {type(error).__name__}: {error}"]
     total = sum(check.size for check in checks.values())
     found: dict[str, DomainCheck] = {}
     with progress.stage("verify", total, "chunk") as stage:
         for name, check in checks.items():
             found[name] = check.run(stage)
-    faults = [fault for check in checks.values() for fault in check.faults]
-    if faults:
-        raise _damaged(url, faults)
-    return found
+    return found, [fault for check in checks.values() for fault in check.faults]
 
 
-def _damaged(url: str, faults: list[str]) -> StoreError:
+def damaged(url: str, faults: Sequence[str]) -> StoreError:
+    """What a verification raises that found these faults."""
     more = f"; and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
     return StoreError(
         asked=f"verify cube {url}",
@@ -76,8 +63,9 @@ class _DomainCheck:
         self.book = dict(group.attrs["cubecast"])
         self.digest = str(self.book["digest"])
         self.variables, self.chunk_steps = list(self.book["variables"]), int(self.book["chunk_steps"])
-        self.small = [*_SMALL, *(name for name in ("ends", "links") if name in group), *_BOOKS]
-        self.chunks = -(-group["valid_time"].shape[0] // self.chunk_steps)
+        self.axis = str(axis_of(group).basename)
+        self.small = [self.axis, *_SMALL, *(name for name in ("ends", "links") if name in group), *_BOOKS]
+        self.chunks = -(-group[self.axis].shape[0] // self.chunk_steps)
         self.size = self.chunks * len(self.variables) * len(_SUFFIXES)
         self._bytes = self._chunks = 0
 
@@ -132,7 +120,7 @@ class _DomainCheck:
 
     def _check_books(self, small: Mapping[str, NDArray[Any] | None]) -> None:
         """The content digest, and the totals."""
-        axis, digests, revisions, present = (small[n] for n in ("valid_time", "chunks/digest", "chunks/revision_digest", "chunks/present"))
+        axis, digests, revisions, present = (small[n] for n in (self.axis, "chunks/digest", "chunks/revision_digest", "chunks/present"))
         if axis is None or digests is None or revisions is None or present is None or any(a is None for a in small.values()):
             return  # the place is named already
         words = [[name, str(self.group[name].attrs.get("units")), aggregate_of(self.group[name].attrs)] for name in self.variables]
@@ -144,8 +132,8 @@ class _DomainCheck:
 
     def _check_chunk(self, k: int, small: Mapping[str, NDArray[Any] | None], earliest: NDArray[np.int64]) -> None:
         """One time chunk of every array, and its revisions, against their digests and their entry in the books."""
-        start, stop = k * self.chunk_steps, min((k + 1) * self.chunk_steps, self.group["valid_time"].shape[0])
-        digest, present, latest, axis, whole = ChunkDigest(), [], 0, small["valid_time"], True
+        start, stop = k * self.chunk_steps, min((k + 1) * self.chunk_steps, self.group[self.axis].shape[0])
+        digest, present, latest, axis, whole = ChunkDigest(), [], 0, small[self.axis], True
         for name in self.variables:
             parts = [self._read(name + suffix, start, stop) for suffix in _SUFFIXES]
             for part in parts:

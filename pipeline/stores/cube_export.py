@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     import xarray as xr
 
 Format = Literal["zarr", "netcdf"]
+_AXES = ("valid_time", "init_time")
 
 
 def to_dataset(cube: DomainCube, book: DomainBook, facts: Mapping[str, str]) -> xr.Dataset:
-    """The cube as a CF dataset: values, flags and latencies by `valid_time` and `node`, or by `valid_time`, `y` and `x`.
+    """The cube as a CF dataset: values, flags and latencies by `valid_time` and `node`, or by `valid_time`, `y` and `x`; what
+    others forecast by `init_time`, `step` and `place`.
 
     Nothing is decoded: `valid_time` is in seconds since 1970, a latency that never was is the fill value.
 
@@ -33,16 +35,18 @@ def to_dataset(cube: DomainCube, book: DomainBook, facts: Mapping[str, str]) -> 
     import xarray as xr
 
     shape = cube.nodes.shape
-    space, sizes = (("node",), (len(cube.nodes),)) if shape is None else (("y", "x"), shape)
+    time = "init_time" if "init_time" in book.attributes else "valid_time"
+    across = ("step", "place") if time == "init_time" else ("y", "x")
+    space, sizes = (("node",), (len(cube.nodes),)) if shape is None else (across, shape)
     placed = bool(len(cube.nodes)) and not (np.isnan(cube.nodes.latitude).all() or np.isnan(cube.nodes.longitude).all())
     series = shape is None and placed
     node_id = np.array(cube.nodes.ids, dtype=object).reshape(sizes)
     named = {"long_name": "identity of the node"} | ({"cf_role": "timeseries_id"} if series else {})
     coords: dict[str, Any] = {
-        "valid_time": (
-            "valid_time",
+        time: (
+            time,
             cube.valid_time,
-            {**book.attributes["valid_time"], "axis": "T", "units_metadata": "leap_seconds: none"},
+            {**book.attributes[time], "axis": "T", "units_metadata": "leap_seconds: none"},
         ),
         "node_id": (space, node_id, named),
     }
@@ -53,7 +57,7 @@ def to_dataset(cube: DomainCube, book: DomainBook, facts: Mapping[str, str]) -> 
     for v, name in enumerate(cube.variables):
         for suffix, array in (("", cube.values_TNV), ("_flag", cube.flags_TNV), ("_latency", cube.latency_TNV)):
             attributes = _attributes(suffix, book.attributes[name + suffix])
-            data[name + suffix] = (("valid_time", *space), array[..., v].reshape(len(array), *sizes), attributes)
+            data[name + suffix] = ((time, *space), array[..., v].reshape(len(array), *sizes), attributes)
     whole = {
         "Conventions": "CF-1.11",
         "title": book.title or cube.domain,
@@ -74,7 +78,7 @@ def export(dataset: xr.Dataset, to: Path, form: Format, *, chunk_steps: int) -> 
         NotYetAvailable: The dataset has no step or no node.
         StoreError: The disk refused.
     """
-    if not dataset.sizes["valid_time"] or not all(dataset.sizes.values()):
+    if not all(dataset.sizes.values()):
         raise NotYetAvailable(
             asked=f"export {dataset.attrs['title']} as of {dataset.attrs['as_of']}",
             found="no step or no node was known then",
@@ -99,10 +103,10 @@ def _attributes(suffix: str, stored: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _encodings(dataset: xr.Dataset, chunk_steps: int, word: str) -> dict[str, dict[str, Any]]:
-    steps = dataset.sizes["valid_time"]
+    steps = next(dataset.sizes[name] for name in _AXES if name in dataset.sizes)
     found: dict[str, dict[str, Any]] = {}
     for name, variable in dataset.variables.items():
-        fill = None if variable.dtype.kind in "uiO" or name == "valid_time" else np.array(np.nan, variable.dtype)[()]
+        fill = None if variable.dtype.kind in "uiO" or name in _AXES else np.array(np.nan, variable.dtype)[()]
         found[str(name)] = {} if variable.dtype.kind == "O" else {"_FillValue": NEVER if str(name).endswith("_latency") else fill}
         if name in dataset.data_vars:
             found[str(name)][word] = (min(chunk_steps, steps), *variable.shape[1:])

@@ -21,6 +21,9 @@ from pipeline.contracts.nodes import NodeSet
 from pipeline.contracts.provenance import canonical_json, digest_bytes
 from pipeline.errors import ContractError
 
+TEXTS = "texts."
+"""How the name of a group of documents begins; all others are of domains."""
+
 FORMAT = 2
 """Version of the layout; part of every group's recipe."""
 
@@ -37,6 +40,8 @@ REVISION_TYPES = {
     "superseded_time": "int64",
 }
 _TIME = {"standard_name": "time", "units": "seconds since 1970-01-01T00:00:00Z", "calendar": "proleptic_gregorian"}
+_STEP_TIME = _TIME | {"long_name": "end of the step"}
+_RUN_TIME = _TIME | {"standard_name": "forecast_reference_time", "long_name": "start of the run"}
 _CELL_METHODS = {"mean": "mean", "sum": "sum", "last": "point", "max": "maximum", "min": "minimum"}
 
 
@@ -59,6 +64,7 @@ class GroupTemplate:
         even_step: Seconds between any two labels, or None where they follow a calendar.
         chunk_nodes: Nodes of a chunk: as many as there were when the group was made; those that came later have chunks of their own.
         recipe: The settings under which stored regions stay valid.
+        runs: The axis are the starts of runs, and the nodes the steps after each at each place.
     """
 
     domain: str
@@ -70,6 +76,12 @@ class GroupTemplate:
     chunk_steps: int
     chunk_nodes: int
     recipe: str
+    runs: bool = False
+
+    @property
+    def axis_name(self) -> str:
+        """Name of the coordinate along the axis."""
+        return "init_time" if self.runs else "valid_time"
 
     @property
     def chunks(self) -> int:
@@ -95,17 +107,28 @@ class ArrayTemplate:
     attributes: dict[str, Any]
 
 
+@dataclass(frozen=True, kw_only=True)
+class DomainCheck:
+    """What a verified group holds: `chunks` at rest that were read, their `bytes` unpacked, the recomputed digest."""
+
+    arrays: int
+    chunks: int
+    bytes: int
+    digest: str
+
+
 def value_arrays(template: GroupTemplate) -> list[ArrayTemplate]:
     """The big arrays: values, flags and latencies."""
     shape, space = (len(template.axis_T), *template.space), ("y", "x") if template.nodes.shape else ("node",)
+    dims = (template.axis_name, *(("step", "place") if template.runs else space))
     across = template.space if template.nodes.shape else (template.chunk_nodes,)
     chunks = tuple(max(n, 1) for n in (template.chunk_steps, *across))
     found = []
     for v in template.variables:
         for suffix, dtype, fill, attributes in (
-            ("", "float32", float("nan"), _value_attributes(v)),
+            ("", "float32", float("nan"), _value_attributes(v, template.runs)),
             ("_flag", "uint16", int(Flag.MISSING), _flag_attributes(v)),
-            ("_latency", "int32", int(NEVER), _latency_attributes(v)),
+            ("_latency", "int32", int(NEVER), _latency_attributes(v, template.axis_name)),
         ):
             found.append(
                 ArrayTemplate(
@@ -114,7 +137,7 @@ def value_arrays(template: GroupTemplate) -> list[ArrayTemplate]:
                     shape=shape,
                     chunks=chunks,
                     fill=fill,
-                    dims=("valid_time", *space),
+                    dims=dims,
                     attributes=attributes | {"coordinates": "latitude longitude"},
                 )
             )
@@ -126,7 +149,7 @@ def small_arrays(template: GroupTemplate) -> list[ArrayTemplate]:
     steps, nodes, chunks = len(template.axis_T), len(template.nodes), template.chunks
     degrees = {"latitude": ("degrees_north", nodes), "longitude": ("degrees_east", nodes)}
     arrays = [
-        _line("valid_time", "int64", steps, 0, "valid_time", _TIME | {"long_name": "end of the step"}),
+        _line(template.axis_name, "int64", steps, 0, template.axis_name, _RUN_TIME if template.runs else _STEP_TIME),
         _line("node_id", "string", nodes, "", "node", {"cf_role": "timeseries_id"}),
         *(_line(k, "float64", n, float("nan"), "node", {"standard_name": k, "units": u}) for k, (u, n) in degrees.items()),
         _line("node_known_time", "int64", nodes, 0, "node", {"units": _TIME["units"], "long_name": "when the node was first heard of"}),
@@ -143,6 +166,11 @@ def small_arrays(template: GroupTemplate) -> list[ArrayTemplate]:
     if template.nodes.links:
         arrays.append(_line("links", "string", nodes, "", "node", {"long_name": "the nodes that tell about it, and how much, as JSON"}))
     return arrays
+
+
+def axis_of(group: Any) -> Any:
+    """The coordinate along the axis of a group at rest."""
+    return group["init_time" if "init_time" in group else "valid_time"]
 
 
 def revision_arrays(count: int) -> list[ArrayTemplate]:
@@ -211,7 +239,7 @@ def axis_digest(axis_T: NDArray[np.int64]) -> str:
 
 def aggregate_of(attributes: Mapping[str, Any]) -> str:
     """How readings met the clock, as the stored attributes of a variable tell it; empty where they do not."""
-    method = str(attributes.get("cell_methods", "")).removeprefix("valid_time: ")
+    method = str(attributes.get("cell_methods", "")).rpartition(": ")[2]
     return next((name for name, word in _CELL_METHODS.items() if word == method), "")
 
 
@@ -228,11 +256,11 @@ def _line(path: str, dtype: str, size: int, fill: Any, dim: str, attributes: dic
     )
 
 
-def _value_attributes(variable: VariableTemplate) -> dict[str, Any]:
+def _value_attributes(variable: VariableTemplate, runs: bool) -> dict[str, Any]:
     names = {"long_name": variable.long_name or variable.name.replace("_", " ")}
     if variable.standard_name:
         names["standard_name"] = variable.standard_name
-    method = f"valid_time: {_CELL_METHODS[variable.aggregate]}"
+    method = f"{'step' if runs else 'valid_time'}: {_CELL_METHODS[variable.aggregate]}"
     ancillary = f"{variable.name}_flag {variable.name}_latency"
     return names | {"units": variable.units, "cell_methods": method, "ancillary_variables": ancillary}
 
@@ -245,6 +273,6 @@ def _flag_attributes(variable: VariableTemplate) -> dict[str, Any]:
     }
 
 
-def _latency_attributes(variable: VariableTemplate) -> dict[str, Any]:
+def _latency_attributes(variable: VariableTemplate, since: str) -> dict[str, Any]:
     # No CF unit of time here: a reader that decodes durations would turn the sentinel into a date.
-    return {"long_name": f"seconds from valid_time until {variable.name} was available", "never": int(NEVER)}
+    return {"long_name": f"seconds from {since} until {variable.name} was available", "never": int(NEVER)}

@@ -15,6 +15,7 @@ from pipeline.cube.differences import DomainBook
 from pipeline.cube.digests import ChunkDigest, revisions_digest
 from pipeline.errors import StoreError
 from pipeline.stores.cube_books import read_nodes, read_revisions
+from pipeline.stores.cube_format import axis_of
 
 
 def read_book(group: Any) -> DomainBook:
@@ -22,7 +23,7 @@ def read_book(group: Any) -> DomainBook:
     book = group.attrs["cubecast"]
     return DomainBook(
         title=group.attrs["title"],
-        valid_time=group["valid_time"][:],
+        valid_time=axis_of(group)[:],
         nodes=read_nodes(group),
         variables=tuple(book["variables"]),
         chunk_steps=book["chunk_steps"],
@@ -99,7 +100,7 @@ def read_domain(group: Any, domain: str, as_of: int, start: int | None, snapshot
     """The group's state as it was known at `as_of` (seconds UTC), from `start` to `until`."""
     book = group.attrs["cubecast"]
     span = _span(group, book, as_of if until is None else min(as_of, until), start)
-    axis = group["valid_time"][span.begin : span.stop]
+    axis = axis_of(group)[span.begin : span.stop]
     all_nodes, known_time = read_nodes(group), group["node_known_time"][:]
     heard = np.flatnonzero(known_time <= as_of)
     nodes = take_nodes(all_nodes, heard)
@@ -140,7 +141,7 @@ def _span(group: Any, book: Mapping[str, Any], until: int, start: int | None) ->
     """Which steps lie in [start, until]; an even axis is not read for that."""
     first, step, steps = book["first"], book["even_step"], book["steps"]
     if step is None:
-        labels = group["valid_time"][:]
+        labels = axis_of(group)[:]
         stop = int(np.searchsorted(labels, until, side="right"))
         begin = 0 if start is None else int(np.searchsorted(labels, start, side="left"))
     else:

@@ -66,6 +66,11 @@ class CubeWriter:
         self._templates: dict[str, GroupTemplate] = {}
 
     @property
+    def store(self) -> Any:
+        """The Zarr store of the session that will be committed; for writers in this process, after `merge`."""
+        return self._session.store
+
+    @property
     def base(self) -> str:
         """The snapshot that this build starts from."""
         return str(self._session.snapshot_id)
@@ -80,7 +85,7 @@ class CubeWriter:
             if fresh:
                 group: Any = root.create_group(template.domain, overwrite=True)
                 for array in (*value_arrays(template), *small_arrays(template), *revision_arrays(0)):
-                    _create(group, array)
+                    create_array(group, array)
             else:
                 for array in (*value_arrays(template), *small_arrays(template)):
                     if root[template.domain][array.path].shape != array.shape:
@@ -121,7 +126,8 @@ def _codecs() -> Any:
     return [BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle"), Crc32cCodec()]
 
 
-def _create(group: Any, array: ArrayTemplate) -> None:
+def create_array(group: Any, array: ArrayTemplate) -> None:
+    """An array without values, with checksums."""
     from zarr.codecs import Crc32cCodec, ZstdCodec
 
     group.create_array(

@@ -8,14 +8,18 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from pipeline.contracts.cubes import DomainCube
+from pipeline.contracts.cubes import DomainCube, TextCube
 from pipeline.contracts.nodes import NodeSet
 from pipeline.contracts.times import to_seconds
 from pipeline.cube.differences import DomainBook
-from pipeline.errors import NotYetAvailable
+from pipeline.cube.groups import FUTURE
+from pipeline.errors import NotYetAvailable, StoreError
 from pipeline.stores.cube_books import read_nodes
-from pipeline.stores.cube_check import DomainCheck, check_domains
+from pipeline.stores.cube_check import check_domains, damaged
+from pipeline.stores.cube_format import TEXTS, DomainCheck
+from pipeline.stores.cube_texts import TextState, read_documents, text_state
 from pipeline.stores.repositories import BRANCH, open_repository, storage_errors
+from pipeline.stores.repository_check import check_repository
 from pipeline.telemetry import Progress
 
 
@@ -86,6 +90,32 @@ class CubeStore:
         with self._reading(f"{self.url}/{domain}"):
             return read_domain(self._group(domain), domain, to_seconds(as_of), start, self.snapshot, until)
 
+    def open_runs(self, as_of: datetime, domain: str, *, start: int | None = None) -> DomainCube:
+        """What others had forecast for a domain by `as_of`: its axis are the starts of runs, its nodes steps after them at places.
+
+        Otherwise as `open`; a domain for which nothing was ever built raises `NotYetAvailable`.
+        """
+        return self.open(as_of, domain + FUTURE, start=start)
+
+    def open_texts(self, as_of: datetime, stream: str, *, since: int | None = None) -> TextCube:
+        """The documents of a stream that were known at `as_of`; with `since` (seconds UTC) only what became known after it.
+
+        Raises:
+            NotYetAvailable: The cube or the stream was never built.
+            StoreError: The storage is out of reach, or a checksum does not match.
+        """
+        with self._reading(f"{self.url}/{TEXTS}{stream}"):
+            return read_documents(self._group(TEXTS + stream), stream, to_seconds(as_of), since, self.snapshot)
+
+    def texts(self) -> dict[str, TextState]:
+        """What each stream of documents holds.
+
+        Raises:
+            NotYetAvailable: The cube was never built.
+        """
+        with self._reading(self.url):
+            return {name.removeprefix(TEXTS): text_state(group) for name, group in sorted(self._root.items()) if name.startswith(TEXTS)}
+
     def state(self) -> CubeState:
         """Sizes, digests and missing shares of the newest snapshot.
 
@@ -93,7 +123,7 @@ class CubeStore:
             NotYetAvailable: The cube was never built.
         """
         with self._reading(self.url):
-            return CubeState(snapshot=self.snapshot, domains={name: _state(self._group(name)) for name in sorted(self._root)})
+            return CubeState(snapshot=self.snapshot, domains={name: _state(self._group(name)) for name in self.domains()})
 
     def history(self) -> list[dict[str, Any]]:
         """Snapshots, newest first: id, written_time, message and provenance.
@@ -124,7 +154,7 @@ class CubeStore:
             NotYetAvailable: The cube was never built.
         """
         with self._reading(self.url):
-            return sorted(self._root)
+            return sorted(name for name in self._root if not name.startswith(TEXTS))
 
     def book(self, domain: str) -> DomainBook:
         """What one domain holds, without its values: coordinates, digests, revisions, attributes.
@@ -143,14 +173,28 @@ class CubeStore:
             return int(self._repository.chunk_storage_stats().non_virtual_bytes())
 
     def verify(self, progress: Progress) -> dict[str, DomainCheck]:
-        """Read everything that the snapshot holds, and hold it against its checksums and digests.
+        """Read everything that the snapshots hold, and hold it against checksums, digests and seals.
 
         Raises:
             NotYetAvailable: The cube was never built.
             StoreError: Something is damaged or absent; every place is named.
         """
         with self._reading(self.url):
-            return check_domains(self._session, self._root, self.url, progress)
+            _ = self._session
+        found, faults = self.check(progress)
+        if faults:
+            raise damaged(self.url, faults)
+        return found
+
+    def check(self, progress: Progress) -> tuple[dict[str, DomainCheck], list[str]]:
+        """What the newest snapshot holds, and one line for each place in any snapshot that is damaged or absent."""
+        whole = check_repository(self.url, progress, newest=False)
+        try:
+            with self._reading(self.url):
+                found, faults = check_domains(self._session, self._root, progress)
+        except StoreError as error:
+            return {}, [*whole.faults, error.found]
+        return found, [*faults, *whole.faults]
 
     def _reading(self, place: str) -> contextlib.AbstractContextManager[None]:
         mend = f"mend access to it; where it is damaged, restore it from a backup, or delete {self.url} and run build-cube: it is made anew"

@@ -19,7 +19,7 @@ from pipeline.contracts.provenance import canonical_json
 from pipeline.contracts.times import compact_instant, format_instant, from_seconds
 from pipeline.errors import NotYetAvailable
 from pipeline.stores.forecast_format import DomainForm, Line, fixed_lines, row_lines
-from pipeline.stores.repositories import BRANCH, commit, open_repository, storage_errors
+from pipeline.stores.repositories import BRANCH, commit, keep_tag, open_repository, storage_errors
 from pipeline.stores.turns import taking_turns
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class ForecastArrays:
             for name in wanted:
                 fresh = name not in root or not rows.forms[name].fits(root[name].attrs["cubecast"])
                 if fresh and name in root:
-                    _keep(repository, f"{name}-before-{stamp}", str(session.snapshot_id))
+                    _keep(repository, self.url, f"{name}-before-{stamp}", str(session.snapshot_id))
                 _put_domain(root, name, rows, fresh=fresh)
             for name in left:
                 _fill(root[name], rows, None)
@@ -170,10 +170,10 @@ def _is_stale(group: Any, rows: Rows) -> bool:
     return row is not None and str(group["forecast"][row]) != rows.digest
 
 
-def _keep(repository: Any, name: str, snapshot: str) -> None:
+def _keep(repository: Any, url: str, name: str, snapshot: str) -> None:
     """Name the state before a group begins anew, so that it stays readable."""
     if name not in repository.list_tags():
-        repository.create_tag(name, snapshot)
+        keep_tag(repository, url, name, snapshot)
 
 
 def _put_domain(root: Any, domain: str, rows: Rows, *, fresh: bool) -> None:

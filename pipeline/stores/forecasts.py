@@ -20,7 +20,7 @@ from pipeline.stores.sealed import read_blob
 FORMAT = 1
 _ARRAYS = ("valid_time_L", "lead_time_L", "quantiles_LNVQ", "split_LNVP")
 _WORDS = ("domain", "variables", "units", "node_ids", "parts", "model_V")
-_HOW_MADE = ("snapshot", "code_version", "lane")
+_HOW_MADE = ("snapshot", "code_version", "lane", "explanation")
 """Keys of the provenance that tell how a forecast was made; they do not make another forecast of equal numbers."""
 _NAMED = ("rivals", "events", "regimes")
 """Mappings of arrays; one that is empty leaves no trace but for the rivals."""
@@ -37,7 +37,7 @@ class Issued:
 
 
 def forecast_digest(forecast: Forecast) -> str:
-    """The identity of a forecast: its numbers and its provenance but for the cube's snapshot, the code version and the lane."""
+    """The identity of a forecast: its numbers and its provenance, but for what `_HOW_MADE` names."""
     arrays, content = _content(forecast)
     content["provenance"] = {k: v for k, v in content["provenance"].items() if k not in _HOW_MADE}
     return digest_json({**content, "arrays": digest_bytes(arrays)})

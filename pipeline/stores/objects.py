@@ -7,7 +7,7 @@ import os
 import posixpath
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -90,17 +90,13 @@ class ObjectStore:
             return True
 
     def replace(self, key: str, data: bytes) -> None:
-        """Create a view, or change all of it at once; its seal holds the digest of the view, and of the one before while that changes."""
-        seal, new = f"{SEALS}/{key}.sha256", digest_bytes(data)
+        """Create a view, or change all of it at once; its seal, written first, holds the digests of what was there and of what comes."""
         try:
-            before = self.get(seal).decode(errors="replace").split()[-1:]
+            digests = [digest_bytes(self.get(key)), digest_bytes(data)]
         except NotYetAvailable:
-            before = []
-        if before:
-            self.overwrite(seal, "\n".join([*before, new]).encode())
+            digests = [digest_bytes(data)]
+        self.overwrite(f"{SEALS}/{key}.sha256", "\n".join(digests).encode())
         self.overwrite(key, data)
-        if not before:
-            self.overwrite(seal, new.encode())
 
     def overwrite(self, key: str, data: bytes) -> None:
         """Create an object or change all of it at once, without a seal."""
@@ -140,8 +136,8 @@ class ObjectStore:
             return Path(self.url(key)).is_file() if self._local else bool(self._fs.isfile(self.url(key)))
 
     def children(self, prefix: str) -> list[str]:
-        """Names of what lies directly below a prefix (a folder), sorted; a local folder may be empty."""
-        base = self.url(prefix)
+        """Names of what lies directly below a prefix (a folder; empty: the root), sorted; a local folder may be empty."""
+        base = self.url(prefix) if prefix else self.root
         with self._storage_errors(prefix, 0):
             if self._local:
                 found = [p.name for p in Path(base).iterdir()] if Path(base).is_dir() else []
@@ -153,13 +149,13 @@ class ObjectStore:
         """Keys of all objects below a prefix (a folder; empty: everything), sorted."""
         return [entry.key for entry in self.entries(prefix)]
 
-    def entries(self, prefix: str, *, staged: bool = False) -> Sequence[Entry]:
+    def entries(self, prefix: str, *, staged: bool = False) -> tuple[Entry, ...]:
         """All objects below a prefix (a folder; empty: everything), sorted by key; files left by a kill only with `staged`."""
         base = self.url(prefix) if prefix else self.root
         with self._storage_errors(prefix, 0):
             found = _local_entries(base, len(self.root) + 1) if self._local else self._s3_entries(base)
         kept = (entry for entry in found if staged or not posixpath.basename(entry.key).startswith(".staged-"))
-        return sorted(kept, key=lambda entry: entry.key)
+        return tuple(sorted(kept, key=lambda entry: entry.key))
 
     def _s3_entries(self, base: str) -> Iterator[Entry]:
         self._fs.invalidate_cache()

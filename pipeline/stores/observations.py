@@ -144,6 +144,18 @@ class ObservationStore:
         table = table.select(wanted)
         return table if dictionaries else table.cast(pa.schema([self.schema.field(name) for name in wanted]))
 
+    def rows_since(self, number: int, columns: Iterable[str]) -> pa.Table:
+        """These columns of all rows of the batches after `number`, in no particular order.
+
+        Raises:
+            StoreError: A file is gone or damaged.
+        """
+        wanted = list(columns)
+        files = [file for commit in self.commits(number) for file in commit.files]
+        schema = pa.schema([self.schema.field(name) for name in wanted])
+        empty = tables.dictionary_schema(schema).empty_table()
+        return pa.concat_tables([empty, *self._pieces(files, lambda _: True, wanted)]).cast(schema)
+
     def rejections(self) -> pa.Table:
         """Every row that was not taken, with file, row, reason and text, in order of arrival."""
         found = [pq.read_table(pa.BufferReader(self._proved(c.rejections))) for c in self.commits() if c.rejections is not None]

@@ -10,7 +10,7 @@ import contextlib
 import json
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,9 @@ _MEND_WRITING = "mend the storage (space, access, a damaged object); then run th
 _MANIFEST_CHUNKS = 256
 """Chunks along the first axis whose index is one object: what an append to a long array writes anew."""
 
+REWRITING = "*"
+"""In place of a digest while a retention gives a snapshot another parent."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Seal:
@@ -32,13 +35,15 @@ class Seal:
     Attributes:
         parent: The snapshot that it was made from.
         manifests: Identities of all indices that it uses.
-        objects: Path -> sha256 of what is new with it; several where a retention was about to rewrite it.
+        objects: Path -> sha256 of what is new with it; with REWRITING where a retention was about to rewrite it.
+        tags: The names that the snapshot was given.
     """
 
     snapshot: str
     parent: str
     manifests: tuple[str, ...]
     objects: Mapping[str, tuple[str, ...]]
+    tags: tuple[str, ...] = ()
 
 
 def open_repository(url: str, *, create: bool) -> Any:
@@ -70,7 +75,7 @@ def _configuration() -> Any:
     import icechunk
     from icechunk import ManifestConfig, ManifestPreloadConfig, ManifestSplitCondition, ManifestSplitDimCondition, ManifestSplittingConfig
 
-    along_first = {ManifestSplitCondition.AnyArray(): {ManifestSplitDimCondition.Axis(0): _MANIFEST_CHUNKS}}
+    along_first: Any = {ManifestSplitCondition.AnyArray(): {ManifestSplitDimCondition.Axis(0): _MANIFEST_CHUNKS}}
     manifest = ManifestConfig(splitting=ManifestSplittingConfig.from_dict(along_first), preload=ManifestPreloadConfig(max_total_refs=0))
     return icechunk.RepositoryConfig(manifest=manifest)
 
@@ -106,6 +111,20 @@ def seals(url: str) -> list[str]:
     return [key.split("/")[1].removesuffix(".json") for key in ObjectStore(url).list("seals")]
 
 
+def keep_tag(repository: Any, url: str, name: str, snapshot: str) -> None:
+    """Name a sealed snapshot, so that no retention takes it; its seal tells that the name is there."""
+    repository.create_tag(name, snapshot)
+    seal = read_seal(url, snapshot)
+    replace_seal(url, replace(seal, tags=(*seal.tags, name)))
+
+
+def drop_tag(repository: Any, url: str, name: str, snapshot: str) -> None:
+    """Take a name away from a snapshot."""
+    seal = read_seal(url, snapshot)
+    replace_seal(url, replace(seal, tags=tuple(tag for tag in seal.tags if tag != name)))
+    repository.delete_tag(name)
+
+
 def read_seal(url: str, snapshot: str) -> Seal:
     """The seal of a snapshot.
 
@@ -123,6 +142,7 @@ def read_seal(url: str, snapshot: str) -> Seal:
             parent=known["parent"],
             manifests=tuple(known["manifests"]),
             objects={path: tuple(digests) for path, digests in known["objects"].items()},
+            tags=tuple(known["tags"]),
         )
     except (NotYetAvailable, ValueError, KeyError, TypeError) as error:
         found = "nothing there, though its snapshot is" if isinstance(error, NotYetAvailable) else f"no readable seal ({error})"

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from pipeline.contracts.windows import DomainWindows, Scaler, WindowSet
+from pipeline.contracts.windows import DomainWindows, Future, Scaler, Texts, WindowSet
 from pipeline.errors import ContractError, NotYetAvailable, StoreError
 
-_FORMAT = "cubecast windows 1"
-_HEADER = ("world", "world_digest", "zone", "as_of", "snapshot")
+_FORMAT = "cubecast windows 2"
+_KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in (WindowSet, DomainWindows, Future, Texts, Scaler)}
+Arrays = dict[str, NDArray[Any]]
 
 
 def save_windows(windows: WindowSet, path: Path) -> None:
@@ -25,19 +27,8 @@ def save_windows(windows: WindowSet, path: Path) -> None:
     """
     from safetensors.numpy import save_file
 
-    arrays: dict[str, np.ndarray[Any, Any]] = {}
-    settings: dict[str, Any] = {"format": _FORMAT, "domains": {}} | {k: getattr(windows, k) for k in _HEADER}
-    for name, domain in windows.domains.items():
-        plain: dict[str, Any] = {}
-        for field in fields(DomainWindows):
-            content = getattr(domain, field.name)
-            if isinstance(content, Scaler):
-                arrays |= {f"{name}/scaler/{f.name}": np.ascontiguousarray(getattr(content, f.name)) for f in fields(Scaler)}
-            elif isinstance(content, np.ndarray):
-                arrays[f"{name}/{field.name}"] = np.ascontiguousarray(content)
-            else:
-                plain[field.name] = content
-        settings["domains"][name] = plain
+    arrays: Arrays = {}
+    settings = {"format": _FORMAT, "windows": _taken_apart(windows, "", arrays)}
     staged = path.with_name(f".staged-{os.getpid()}-{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -68,12 +59,34 @@ def load_windows(path: Path) -> WindowSet:
             arrays = {key: file.get_tensor(key) for key in list(file.keys())}
     except SafetensorError as error:
         raise ContractError(asked=f"windows {path}", found=f"no whole safetensors file: {error}", mend="write it again") from error
-    domains = {name: _domain(name, plain, arrays) for name, plain in settings["domains"].items()}
-    return WindowSet(domains=domains, **{k: settings[k] for k in _HEADER})
+    found = _put_together(settings["windows"], arrays)
+    if not isinstance(found, WindowSet):
+        raise ContractError(asked=f"windows {path}", found=f"a {type(found).__name__}", mend="write it again")
+    return found
 
 
-def _domain(name: str, plain: dict[str, Any], arrays: dict[str, np.ndarray[Any, Any]]) -> DomainWindows:
-    content: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()}
-    content |= {k.split("/")[1]: v for k, v in arrays.items() if k.startswith(f"{name}/") and k.count("/") == 1}
-    scaler = Scaler(**{f.name: arrays[f"{name}/scaler/{f.name}"] for f in fields(Scaler)})
-    return DomainWindows(**content, scaler=scaler)
+def _taken_apart(content: Any, place: str, arrays: Arrays) -> Any:
+    """Content as JSON, its arrays put aside under their place."""
+    if isinstance(content, np.ndarray):
+        arrays[place] = np.ascontiguousarray(content)
+        return {"array": place}
+    if is_dataclass(content) and not isinstance(content, type):
+        parts = {f.name: _taken_apart(getattr(content, f.name), f"{place}/{f.name}", arrays) for f in fields(content)}
+        return {"kind": type(content).__name__, "parts": parts}
+    if isinstance(content, dict):
+        return {"named": {key: _taken_apart(value, f"{place}/{key}", arrays) for key, value in content.items()}}
+    if isinstance(content, tuple):
+        return [_taken_apart(value, f"{place}/{k}", arrays) for k, value in enumerate(content)]
+    return content
+
+
+def _put_together(content: Any, arrays: Arrays) -> Any:
+    """What was taken apart."""
+    if isinstance(content, list):
+        return tuple(_put_together(value, arrays) for value in content)
+    if not isinstance(content, dict):
+        return content
+    if "array" in content:
+        return arrays[content["array"]]
+    inner = {key: _put_together(value, arrays) for key, value in (content.get("parts") or content.get("named") or {}).items()}
+    return _KINDS[content["kind"]](**inner) if "kind" in content else inner

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -12,13 +13,15 @@ from numpy.typing import NDArray
 from pipeline.alignment.as_of import earlier
 from pipeline.alignment.graph import edges
 from pipeline.alignment.time_grid import DAY, axis, local_slots, step_seconds, steps_ahead
-from pipeline.contracts.cubes import NEVER, DomainCube
+from pipeline.contracts.cubes import NEVER, DomainCube, TextCube
 from pipeline.contracts.nodes import NodeSet
 from pipeline.contracts.times import from_seconds, to_seconds
 from pipeline.contracts.windows import FOLD_CODES, DomainWindows, Scaler, WindowSet
 from pipeline.contracts.worlds import Domain, World
+from pipeline.cube.groups import FUTURE, groups_of
 from pipeline.errors import ContractError, LookaheadError
 from pipeline.windows.folds import fold_boundaries, fold_codes
+from pipeline.windows.future import build_future
 from pipeline.windows.history import (
     Series,
     coarse_means,
@@ -32,6 +35,7 @@ from pipeline.windows.history import (
 from pipeline.windows.index import issue_lag, live_window, patches_of, training_windows
 from pipeline.windows.nodes import fit_nodes
 from pipeline.windows.scaling import fit_scaler, scale_values
+from pipeline.windows.texts import build_texts
 
 _SESSION_DAYS = 2
 """Days that surely hold a session on average, holidays included."""
@@ -45,6 +49,8 @@ def build_windows(
     scalers: Mapping[str, Scaler] | None,
     live: bool,
     nodes: Mapping[str, tuple[str, ...]] | None = None,
+    runs: Mapping[str, DomainCube] | None = None,
+    texts: Mapping[str, TextCube] | None = None,
 ) -> WindowSet:
     """Everything a model may see as of one cut-off.
 
@@ -58,6 +64,8 @@ def build_windows(
         scalers: Those that the model was trained with; None fits them on the training fold.
         live: Only one window per domain, issued at `as_of`; needs `scalers`.
         nodes: Per domain the nodes that the model was trained on, in their order; without, those heard of by then.
+        runs: Per domain what others forecast for it, read as the cubes are.
+        texts: Per stream its documents, read as the cubes are.
 
     Raises:
         LookaheadError: A cube was read as of a later instant, and the set is not live.
@@ -65,14 +73,23 @@ def build_windows(
     """
     if live and scalers is None:
         raise ContractError(asked="a live window", found="no scalers", mend="hand over those that the model was trained with")
-    for cube in cubes.values():
-        if not live or cube.as_of < as_of:
-            _check_cut_off(cube, as_of)
-    domains = {}
+    for kind, known in (("cube", cubes), ("runs of", runs or {}), ("documents", texts or {})):
+        for name, part in known.items():
+            if not live or part.as_of < as_of:
+                _check_cut_off(f"{kind} {name}", part.as_of, as_of)
+    domains, places, groups = {}, {}, groups_of(world)
     for name in world.domains:
         if name in cubes and _heard(cubes[name], as_of):
             seen = _Seen(cubes[name], as_of, None if nodes is None else nodes.get(name))
             domains[name] = _domain(world, name, seen, None if scalers is None else scalers.get(name), live)
+            places[name] = seen.nodes
+            group = groups.get(name + FUTURE)
+            if group is not None and group.runs is not None and (group.name in scalers if scalers is not None else name in (runs or {})):
+                scaler, fitted_by = None if scalers is None else scalers[group.name], fold_boundaries(world, name, as_of)[0]
+                found = build_future(
+                    group, group.runs, (runs or {}).get(name), seen.nodes, domains[name], scaler=scaler, fitted_by=fitted_by
+                )
+                domains[name] = replace(domains[name], future=found)
     return WindowSet(
         world=world.name,
         world_digest=world.digest,
@@ -80,6 +97,7 @@ def build_windows(
         as_of=as_of,
         snapshot=next((c.snapshot for c in cubes.values()), ""),
         domains=domains,
+        texts={name: build_texts(stream, (texts or {}).get(name), places, domains, as_of) for name, stream in world.texts.items()},
     )
 
 
@@ -91,13 +109,13 @@ def earliest_needed(world: World, domain: str, as_of: int) -> int:
     return max(as_of - (steps + 1) * seconds, to_seconds(world.domain_start(domain)))
 
 
-def _check_cut_off(cube: DomainCube, as_of: int) -> None:
-    if cube.as_of == as_of:
+def _check_cut_off(what: str, read: int, as_of: int) -> None:
+    if read == as_of:
         return
-    kind = LookaheadError if cube.as_of > as_of else ContractError
+    kind = LookaheadError if read > as_of else ContractError
     raise kind(
         asked=f"windows as of {from_seconds(as_of)}",
-        found=f"cube {cube.domain} read as of {from_seconds(cube.as_of)}",
+        found=f"{what} read as of {from_seconds(read)}",
         mend="open the cube with the same as_of",
     )
 
@@ -107,6 +125,11 @@ class _Seen:
 
     def __init__(self, cube: DomainCube, as_of: int, nodes: tuple[str, ...] | None) -> None:
         self.cube, self.as_of, self._nodes = cube, as_of, nodes
+
+    @property
+    def nodes(self) -> NodeSet:
+        """The nodes, with the places known of them."""
+        return self.steps(len(self.cube.valid_time)).nodes
 
     def steps(self, first: int, stop: int | None = None) -> DomainCube:
         """The steps from `first` to before `stop`."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 
 from pipeline.contracts.cubes import NEVER, DomainCube, Revisions
@@ -12,7 +15,7 @@ from pipeline.contracts.scores import Promotion, Scorecard
 from pipeline.contracts.world_files import parse_world
 from pipeline.contracts.worlds import World
 from pipeline.monitoring.freshness import freshness, inputs
-from pipeline.publishing.page_data import PageInputs
+from pipeline.publishing.page_inputs import Earlier, PageInputs
 from pipeline.verification.metrics import score_rows
 from pipeline.verification.promotion import verdicts
 from pipeline.verification.scoring import score_windows
@@ -71,7 +74,7 @@ horizon = 5
 [domains.market.variables]
 close = { source = "made", long_name = "closing price", scale = "relative" }
 """
-NODES = {"traffic": 449, "weather": 1, "parking": 8, "market": 481}
+NODES = {"traffic": 500, "weather": 1, "parking": 8, "market": 481}
 
 
 def demo_world() -> World:
@@ -170,6 +173,46 @@ def scored(world: World, domain: str, leads: int, random: np.random.Generator, m
     return found
 
 
+def _before(domains: dict[str, DomainForecast], hours: int, random: np.random.Generator) -> Earlier:
+    """What was issued some hours before, and what came of it."""
+    shift = 3600 * hours
+    moved = {
+        name: replace(
+            d,
+            valid_time_L=d.valid_time_L - shift,
+            quantiles_LNVQ=d.quantiles_LNVQ + np.float32(random.normal(0, 0.02) * LEVELS[d.variables[0]][0]),
+        )
+        for name, d in domains.items()
+    }
+    came = {n: d.quantiles_LNVQ[..., 3] + random.normal(0, 0.6, d.split_LNVP.shape[:3]).astype(np.float32) for n, d in moved.items()}
+    return Earlier(forecast=Forecast(world="demo", issue_time=ISSUE_TIME - shift, domains=moved, provenance={}), came=came)
+
+
+def _looked(d: DomainForecast, world: World, random: np.random.Generator) -> dict[str, Any]:
+    """Occlusion and attention of three changes per variable."""
+    count, step, regions = len(d.node_ids), _step(d.domain), min(9, len(d.node_ids))
+    changes = [
+        {
+            "variable": variable,
+            "node": d.node_ids[(17 * i) % count],
+            "lead": i,
+            "last": float(d.quantiles_LNVQ[i, (17 * i) % count, v, 3] - (2 - i)),
+            "time": random.normal(0, 0.5, 4).tolist(),
+            "space": random.normal(0, 0.3, regions).tolist() if count > 1 else [],
+            "modality": {name: float(random.normal(0, 0.2)) for name in world.domains if name != d.domain},
+            "attention": {
+                "time": [[step * 6, 0.2], [step * 3, 0.3], [0, 0.5]],
+                "nodes": [[d.node_ids[int(n)], 0.1] for n in random.choice(count, min(8, count), replace=False)],
+            },
+        }
+        for v, variable in enumerate(d.variables)
+        for i in range(3)
+    ]
+    blocks = [[step * 24, step * 18], [step * 18, step * 12], [step * 12, step * 6], [step * 6, 0]]
+    region = (np.arange(count) * regions // count).tolist()
+    return {"blocks": blocks, "regions": regions, "region_N": region, "node_ids": list(d.node_ids), "changes": changes}
+
+
 def demo_page(*, verified: bool = True, nodes: dict[str, int] | None = None) -> PageInputs:
     """The inputs of a page with 449 road segments, 12 leads and two variables, and three more domains."""
     random, world = np.random.default_rng(7), demo_world()
@@ -215,9 +258,17 @@ def demo_page(*, verified: bool = True, nodes: dict[str, int] | None = None) -> 
         windows=dict.fromkeys(world.domains, 72),
         rows=score_rows(statistics),
     )
-    promotion = Promotion(
-        world="demo", as_of="2014-09-30T16:00:00Z", model_id=card.model_id, previous=None, verdicts=verdicts(statistics), reason="demo"
+    first = Promotion(
+        world="demo",
+        as_of="2014-09-23T16:00:00Z",
+        model_id="demo-20140923-f00d",
+        previous=None,
+        verdicts=verdicts(statistics),
+        reason="first",
     )
+    why = "MAE 2.41 against 2.63 on 72 windows, better in 11 of 12 leads"
+    second = first.model_copy(update={"as_of": card.as_of, "model_id": card.model_id, "previous": first.model_id, "reason": why})
+    provenance["explanation"] = {name: _looked(d, world, random) for name, d in domains.items()}
     return PageInputs(
         world=world,
         forecast=Forecast(world="demo", issue_time=ISSUE_TIME, domains=domains, provenance=provenance),
@@ -228,7 +279,8 @@ def demo_page(*, verified: bool = True, nodes: dict[str, int] | None = None) -> 
         verified=score_rows(later) if verified else (),
         verified_issues=3 if verified else 0,
         explanation=explanation,
-        promotion=promotion,
+        earlier=tuple(_before(domains, hours, random) for hours in (3, 2, 1)) if verified else (),
+        promotions=(first, second),
         card={"recipe": "small", "parameters": 161234, "seed": 0, "as_of": "2014-09-30T16:00:00Z", "trained_seconds": 312.4},
         products={"Parquet": "parquet/", "Zarr, traffic": "zarr/domain=traffic/20140930T160000Z-r0-1234.zarr"},
         version="0.1.0",

@@ -12,17 +12,18 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import icechunk
 import zarr
 
-from pipeline.api import Request
+from pipeline.api import ReplayRequest, Request
 from pipeline.settings import Settings
 from tests.flow.chain import requests, run_step, settings_for
 
-for _module in ("land", "observe", "build_cube", "train", "evaluate", "promote", "predict", "publish", "verify"):
+for _module in ("land", "observe", "build_cube", "train", "evaluate", "promote", "predict", "publish", "verify", "replay"):
     importlib.import_module(f"pipeline.steps.{_module}")
 
 
@@ -78,7 +79,10 @@ def main(world_file: str, folder: str, most: int) -> None:
     store, before, answer = Path(folder) / "store", Path(folder) / "before", Path(folder) / "answer.json"
     store.mkdir()
     settings = settings_for(store)
-    for request in requests(Path(world_file)):
+    flow = requests(Path(world_file))
+    issued, end = flow[-3].as_of, flow[-1].as_of
+    past = ReplayRequest(world=world_file, as_of=end, first=issued, last=issued + timedelta(hours=3), workers=1)
+    for request in (*flow, past):
         shutil.rmtree(before, ignore_errors=True)
         shutil.copytree(store, before)
         if _forked(request, settings, None, answer):

@@ -18,6 +18,7 @@ def test_a_step_killed_at_any_write_and_run_again_leaves_the_undisturbed_state(t
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=580)
     assert done.returncode == 0, done.stdout + done.stderr
     trials = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-    assert {t["step"] for t in trials} == {"land", "observe", "build_cube", "train", "evaluate", "promote", "predict", "publish", "verify"}
+    steps = {"land", "observe", "build_cube", "train", "evaluate", "promote", "predict", "publish", "verify", "replay"}
+    assert {t["step"] for t in trials} == steps
     assert all(t["killed"] for t in trials), [t for t in trials if not t["killed"]]
     assert all(t["same"] for t in trials), ([t for t in trials if not t["same"]], done.stderr[-3000:])

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import random
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,10 +10,12 @@ import numpy as np
 import pytest
 
 from pipeline.contracts.world_files import load_world
+from pipeline.steps.store_verify import verify_store
 from pipeline.stores.cubes import CubeStore
 from pipeline.stores.forecast_arrays import ForecastArrays
 from pipeline.stores.forecasts import ForecastStore
 from pipeline.stores.objects import ObjectStore
+from pipeline.telemetry import QUIET
 from tests.flow.chain import requests, run_chain, run_step, settings_for
 from tests.s3 import s3_store
 from tests.world import tiny_world
@@ -127,3 +130,23 @@ def test_a_store_on_s3_holds_the_same_bytes_as_a_folder_and_a_second_run_changes
             cubes = [store.open(world.recorded.end, domain) for store in stores]
             for name in ("values_TNV", "flags_TNV", "latency_TNV"):
                 assert getattr(cubes[0], name).tobytes() == getattr(cubes[1], name).tobytes()
+
+
+def test_whatever_is_flipped_cut_or_lost_anywhere_in_the_store_is_named(finished):
+    world_file, settings, _ = finished
+    world, rng, store = load_world(str(world_file)), random.Random(5), Path(settings.store)
+    assert verify_store(world, settings, QUIET).faults == ()
+    kinds: dict[str, list[Path]] = {}
+    for path in sorted(p for p in store.rglob("*") if p.is_file() and p.suffix != ".lock"):
+        kinds.setdefault("/".join(path.relative_to(store).parts[:4:2]), []).append(path)
+    assert len(kinds) > 15
+    for paths in rng.sample(list(kinds.values()), 5):
+        path = rng.choice(paths)
+        whole = path.read_bytes()
+        bad = bytearray(whole)
+        bad[rng.randrange(len(bad))] ^= 1 << rng.randrange(8)
+        for damage in (bytes(bad), whole[: len(whole) // 2], None):
+            path.unlink() if damage is None else path.write_bytes(damage)
+            assert verify_store(world, settings, QUIET).faults, (path, damage)
+        path.write_bytes(whole)
+    assert verify_store(world, settings, QUIET).faults == ()

@@ -1,8 +1,10 @@
 """The poison test: nothing that could be known only after T can change a byte of what is made for T."""
 
 import dataclasses
+from collections import Counter
 
 import numpy as np
+import pyarrow as pa
 
 from pipeline.contracts.times import to_seconds
 from pipeline.contracts.world_files import load_world
@@ -35,7 +37,7 @@ def _products(world_file, settings, as_of):
 
 def _poison_readings(monkeypatch, as_of):
     """Make the made-up feeds say something random in every reading that could be known only after `as_of`."""
-    count, parse, generator = {"rows": 0}, SyntheticAdapter.parse, np.random.default_rng(0)
+    count, parse, generator = Counter(), SyntheticAdapter.parse, np.random.default_rng(0)
 
     def poisoned(self, source, parts):
         readings = parse(self, source, parts)
@@ -45,7 +47,15 @@ def _poison_readings(monkeypatch, as_of):
         late = available > as_of
         count["rows"] += int(late.sum())
         values = {name: np.where(late, generator.uniform(-500, 500, len(late)), column) for name, column in readings.values.items()}
-        return dataclasses.replace(readings, values=values)
+        text = readings.text
+        if text is not None:
+            text = pa.array(
+                [f"nonsense {generator.integers(99)}" if bad else said for said, bad in zip(text.to_pylist(), late, strict=True)]
+            )
+            count["documents"] += int(late.sum())
+        if readings.init_time is not None:
+            count["forecasts"] += int(late.sum())
+        return dataclasses.replace(readings, values=values, text=text)
 
     monkeypatch.setattr(SyntheticAdapter, "parse", poisoned)
     return count
@@ -60,7 +70,7 @@ def test_randomising_everything_available_after_as_of_changes_no_byte(tmp_path, 
     poisoned_rows = _poison_readings(monkeypatch, to_seconds(as_of))
     poisoned = settings_for(tmp_path / "poisoned")
     run_chain(world_file, poisoned)
-    assert poisoned_rows["rows"] > 100
+    assert min(poisoned_rows[kind] for kind in ("rows", "forecasts", "documents")) > 10
     for a, b in zip(_products(world_file, clean, as_of), _products(world_file, poisoned, as_of), strict=True):
         if isinstance(a, dict) and a and isinstance(next(iter(a.values())), np.ndarray):
             assert a.keys() == b.keys()

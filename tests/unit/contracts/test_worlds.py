@@ -45,16 +45,16 @@ def test_the_worlds_are_there() -> None:
     assert {"aarhus", "london", "synthetic", "us"} <= set(world_names())
 
 
-def test_the_three_feeds_of_the_synthetic_world_tell_of_one_truth() -> None:
+def test_the_feeds_of_the_synthetic_world_tell_of_one_truth() -> None:
     options = [dict(s.options) for s in load_world("synthetic").sources.values()]
-    assert {o.pop("feed") for o in options} == {"weather", "roads", "prices"}
+    assert {o.pop("feed") for o in options} == {"weather", "roads", "prices", "outlook", "notices"}
     assert options[0] == options[1] == options[2]
 
 
 def test_the_tiny_world_is_right(tmp_path: Path) -> None:
     world = load_world(str(tiny_world(tmp_path)))
     check_sources(world)
-    assert (world.name, len(world.sources), len(world.domains)) == ("tiny", 3, 3)
+    assert (world.name, len(world.sources), len(world.domains)) == ("tiny", 5, 3)
 
 
 @pytest.mark.parametrize(

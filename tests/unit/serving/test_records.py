@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.serving import record_routes
+from pipeline.serving import answers, record_routes
 from pipeline.stores.cubes import CubeStore
 from tests.browser.demo import demo_world
 from tests.feeds import START
@@ -93,3 +93,15 @@ def test_scores_tell_how_good_the_published_forecasts_were(served: Served) -> No
     one = served.client.get("/worlds/demo/scores?issue_time=2014-09-30T16:00:00Z").json()
     assert one["rows"] == found["rows"]
     assert served.client.get("/worlds/little/scores").json()["rows"] == []
+    csv = pd.read_csv(io.BytesIO(served.client.get("/worlds/demo/scores?format=csv").content))
+    assert csv["mae"].tolist() == pytest.approx([row["mae"] for row in found["rows"]])
+    parquet = pd.read_parquet(io.BytesIO(served.client.get("/worlds/demo/scores?format=parquet").content))
+    assert parquet["model"].tolist() == csv["model"].tolist()
+
+
+def test_what_is_nested_becomes_columns_of_a_table() -> None:
+    records = [{"model": "a", "skill": {"ridge": 0.5}, "pit": [0.25, 0.75]}, {"model": "b", "skill": {}, "pit": []}]
+    found = pd.read_csv(io.BytesIO(answers.records_bytes({}, records, "csv")))
+    assert found["skill_ridge"].tolist()[0] == 0.5
+    assert found["pit_1"].tolist()[0] == 0.75
+    assert found["pit_1"].isna().tolist() == [False, True]

@@ -13,7 +13,7 @@ from pipeline.contracts.worlds import World
 from pipeline.errors import ConfigError, ContractError
 from pipeline.settings import Settings
 from pipeline.sources.synthetic import SyntheticAdapter, SyntheticOptions, made, truth
-from tests.world import tiny_world
+from tests.world import MEASURED, tiny_world
 
 ADAPTER = SyntheticAdapter()
 NOWHERE = Settings(store="", data=None, dask=None)
@@ -60,7 +60,7 @@ def test_nothing_in_a_delivery_was_published_after_it(world: World) -> None:
 
 
 def test_parsed_readings_are_the_reports_row_for_row(world: World) -> None:
-    for feed in world.sources:
+    for feed in MEASURED:
         latency = int(world.sources[feed].latency.total_seconds())
         reports = made(options(world, feed), latency).reports
         found = [
@@ -118,7 +118,7 @@ def test_prices_follow_the_planted_signal_plus_a_walk(world: World) -> None:
 
 
 def test_every_kind_of_fault_is_planted_and_listed(world: World) -> None:
-    kinds = {f.kind for feed in world.sources for f in made(options(world, feed), 60).faults}
+    kinds = {f.kind for feed in MEASURED for f in made(options(world, feed), 60).faults}
     assert kinds == {"outage", "late", "revision", "spike", "stuck", "fill_code", "duplicate", "malformed", "unit"}
 
 

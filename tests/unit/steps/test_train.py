@@ -38,7 +38,7 @@ def test_training_registers_a_candidate_that_can_be_read_back(town: Town) -> Non
     assert len(candidate.card["history"]) == 2
     meta = json.loads(candidate.read("joint.json"))
     windows = reading.windows_of(
-        town.world, candidate, reading.open_cubes(town.world, town.settings, CUTOFF), as_of=int(CUTOFF.timestamp()), live=False
+        town.world, candidate, reading.open_inputs(town.world, town.settings, CUTOFF), as_of=int(CUTOFF.timestamp()), live=False
     )
     index_W = windows.domains["road"].windows_of("test")
     said = load(candidate.read("joint.safetensors"), meta).predict(windows, "road", index_W)

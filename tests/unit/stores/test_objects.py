@@ -85,6 +85,7 @@ def test_replace_changes_a_view_at_once(objects: ObjectStore) -> None:
 def test_a_view_has_a_seal_that_covers_it_before_and_after_a_change(objects: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
     objects.replace("v/latest", b"1")
     assert objects.get("seals/v/latest.sha256").decode() == digest_bytes(b"1")
+    objects.replace("v/latest", b"1")
     overwrite = ObjectStore.overwrite
 
     def dies_at_the_view(self: ObjectStore, key: str, data: bytes) -> None:

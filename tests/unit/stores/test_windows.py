@@ -1,10 +1,11 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from pipeline.contracts.times import from_seconds
-from pipeline.contracts.windows import WindowSet
+from pipeline.contracts.windows import Future, Scaler, Texts, WindowSet
 from pipeline.errors import ContractError, NotYetAvailable
 from pipeline.stores.cubes import CubeStore
 from pipeline.stores.windows import load_windows, save_windows
@@ -31,6 +32,40 @@ def test_windows_survive_a_file_with_the_same_digest(windows: WindowSet, tmp_pat
     assert found.digest == windows.digest
     assert found.domains["traffic"].variables == ("speed", "count")
     assert [p.name for p in tmp_path.iterdir()] == ["windows.safetensors"]
+
+
+def test_forecasts_by_others_and_texts_survive_a_file_too(windows: WindowSet, tmp_path: Path) -> None:
+    traffic = windows.domains["traffic"]
+    shape = (2, 3, len(traffic.node_ids), 1)
+    one = np.ones((1, 1), np.float32)
+    future = Future(
+        variables=("rain",),
+        units=("mm",),
+        init_time_I=np.array([0, 1], np.int64),
+        available_time_I=np.array([2, 3], np.int64),
+        first_step_I=np.array([-1, 4], np.int32),
+        values_IHNF=np.arange(np.prod(shape), dtype=np.float32).reshape(shape),
+        good_IHNF=np.ones(shape, np.bool_),
+        run_W=np.full(len(traffic.end_W), -1, np.int32),
+        scaler=Scaler(center_NV=one, scale_NV=one, relative_NV=one),
+    )
+    texts = Texts(
+        reach=60,
+        buckets=8,
+        place_ids=("a",),
+        available_time_D=np.array([5], np.int64),
+        valid_time_D=np.array([4], np.int64),
+        place_D=np.zeros(1, np.int32),
+        token_start_D=np.array([0, 2], np.int64),
+        token=np.array([3, 7], np.int32),
+        links={"traffic": (np.zeros((2, 1), np.int32), np.ones(1, np.float32))},
+    )
+    whole = replace(windows, domains={**windows.domains, "traffic": replace(traffic, future=future)}, texts={"talk": texts})
+    save_windows(whole, tmp_path / "windows.safetensors")
+    found = load_windows(tmp_path / "windows.safetensors")
+    assert found.digest == whole.digest != windows.digest
+    assert found.domains["slow"].future is None
+    assert found.texts["talk"].links["traffic"][1].tolist() == [1.0]
 
 
 def test_a_file_that_is_absent_cut_or_another_is_refused(windows: WindowSet, tmp_path: Path) -> None:

@@ -1,0 +1,70 @@
+"""Writing streams of documents into a cube: behind those that are there, in the commit of the build."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.cube.documents import Documents
+from pipeline.stores.cube_books import write_present
+from pipeline.stores.cube_format import TEXTS, ArrayTemplate
+from pipeline.stores.cube_texts import DOCUMENT, PLACE, TextState, field, text_state
+from pipeline.stores.cube_writer import CubeWriter, create_array
+from pipeline.stores.repositories import storage_errors
+
+_DOCUMENT_CHUNK, _TOKEN_CHUNK, _PLACE_CHUNK = 65536, 1048576, 16384
+_SECONDS = {"units": "seconds since 1970-01-01T00:00:00Z", "calendar": "proleptic_gregorian"}
+
+
+def add_documents(writer: CubeWriter, stream: str, title: str, documents: Documents, *, recipe: str, consumed: int) -> str:
+    """Put documents behind those that are there (under another recipe: in their place); returns the digest of all.
+
+    Raises:
+        StoreError: The storage refused.
+    """
+    import zarr
+
+    path = TEXTS + stream
+    with storage_errors(f"write {writer.url}/{path}"):
+        root: Any = zarr.open_group(writer.store, mode="a", zarr_format=3)
+        held = text_state(root[path]) if path in root else None
+        if held is None or held.recipe != recipe:
+            group, held = _created(root, path), TextState(recipe=recipe, consumed=0, documents=0, tokens=0, digest=f"{0:032x}", places="")
+        else:
+            group = root[path]
+        for name in DOCUMENT:
+            _appended(group[f"document/{name}"], getattr(documents, field(name)), held.documents)
+        _appended(group["token"], documents.token, held.tokens)
+        columns = {"id": np.array(documents.places.ids, dtype=object)}
+        columns |= {"latitude": documents.places.latitude, "longitude": documents.places.longitude}
+        for name, column in columns.items():
+            group[f"place/{name}"].resize((len(column),))
+            write_present(group[f"place/{name}"], slice(None), column)
+        digest = f"{(int(held.digest, 16) + documents.digest) % 2**128:032x}"
+        state = {"recipe": recipe, "consumed": consumed, "digest": digest, "places": documents.places.digest}
+        state |= {"documents": held.documents + len(documents), "tokens": held.tokens + len(documents.token)}
+        group.attrs.update({"title": title, "cubecast": state})
+    return digest
+
+
+def _created(root: Any, path: str) -> Any:
+    group = root.create_group(path, overwrite=True)
+    for name, dtype in DOCUMENT.items():
+        create_array(group, _line(f"document/{name}", dtype, "document", _DOCUMENT_CHUNK, _SECONDS if "time" in name else {}))
+    create_array(group, _line("token", "int32", "token", _TOKEN_CHUNK, {"long_name": "hashed words and sequences of words"}))
+    for name, dtype in PLACE.items():
+        create_array(group, _line(f"place/{name}", dtype, "place", _PLACE_CHUNK, {}))
+    return group
+
+
+def _line(path: str, dtype: str, dim: str, chunk: int, attributes: Mapping[str, Any]) -> ArrayTemplate:
+    fill: Any = {"string": "", "float64": float("nan")}.get(dtype, 0)
+    return ArrayTemplate(path=path, dtype=dtype, shape=(0,), chunks=(chunk,), fill=fill, dims=(dim,), attributes=dict(attributes))
+
+
+def _appended(array: Any, values: NDArray[Any], held: int) -> None:
+    array.resize((held + len(values),))
+    write_present(array, slice(held, None), values)
