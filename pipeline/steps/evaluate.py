@@ -25,6 +25,7 @@ from pipeline.settings import Settings
 from pipeline.steps import reading
 from pipeline.steps.incumbents import champion_before, score_champion
 from pipeline.steps.judging import grounds_in, judged_by
+from pipeline.steps.outages import outages
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.registry import Candidate, Evidence, Registry
 from pipeline.telemetry import Progress
@@ -139,8 +140,18 @@ class _Evaluation:
             judged_by=judged_by(self._world),
             notes=_notes(self._candidate, windows, used),
         )
-        explanation = canonical_json(models.predictors[JOINT].explain())
+        explanation = canonical_json(self._explained(windows, models, used, inputs.cubes))
         return _Made(card=_with_rows(card, statistics), statistics=statistics, explanation=explanation)
+
+    def _explained(
+        self, windows: WindowSet, models: reading.Models, used: Mapping[str, NDArray[np.int64]], cubes: Mapping[str, DomainCube]
+    ) -> dict[str, Any]:
+        """How the joint model mixes, and what the outage of each modality costs."""
+        joint = models.predictors[JOINT]
+        found = joint.explain()
+        for name in models.domains[JOINT] & used.keys():
+            found[name]["outages"] = outages(windows, name, joint, cubes[name].values_TNV, used[name])
+        return found
 
     def _scored(self, windows: WindowSet, name: str, index_W: NDArray[np.int64], models: reading.Models, cube: DomainCube) -> Statistics:
         self._expect(windows, name, len(index_W))

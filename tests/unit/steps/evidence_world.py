@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -105,11 +106,17 @@ class Stub:
 
     error: float | tuple[float, float]
     scalers: dict[str, Any]
+    told: tuple[str, ...] = ()
 
-    def predict(self, windows: WindowSet, domain: str, index_W: np.ndarray, *, split: bool = True) -> Prediction:
+    def modalities(self, domain: str) -> tuple[str, ...]:
+        return self.told
+
+    def predict(
+        self, windows: WindowSet, domain: str, index_W: np.ndarray, *, split: bool = True, without: Collection[str] = ()
+    ) -> Prediction:
         view = windows.domains[domain]
         truth = truth_of(view, view.unscale(view.values_TNV), index_W)
-        error = np.broadcast_to(np.float32(self.error), (2,))
+        error = np.broadcast_to(np.float32(self.error), (2,)) * (1 + len(without))
         median = np.where(truth.good_WLNV, truth.values_WLNV, np.float32(20)) + error
         terms = np.zeros((*median.shape, 3), np.float32)
         terms[..., 0], terms[..., 1] = median - np.float32(0.5), 0.5
