@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pipeline.calibration.calibration import ENOUGH, Calibration, Cases
 from pipeline.calibration.normal_scores import BINS, bins_of, moved, normal_scores
 from pipeline.calibration.warnings import foretold, trust_bins, trusted
+from pipeline.contracts.forecasts import MEDIAN
 from pipeline.contracts.judging import AVAILABILITY_LABELS, Event
 from pipeline.verification.events import happened
 
@@ -83,7 +84,8 @@ def cases_of(
     rows, whole = mass[0, ..., 0].size, min(ENOUGH, truth_WLNV.shape[2])
     for v in range(len(targets.bounds)):
         known = known_WLNV[..., v]
-        bins = bins_of(normal_scores(truth_WLNV[..., v], quantiles_WLNVQ[..., v, :]))
+        came = np.where(known, truth_WLNV[..., v], quantiles_WLNVQ[..., v, MEDIAN])
+        bins = bins_of(normal_scores(came, quantiles_WLNVQ[..., v, :]))
         mass[v] = np.bincount(code[known] * BINS + bins[known], minlength=rows * BINS).reshape(mass[v].shape)
         for w in range(len(known)):
             cells = np.bincount(code[w][known[w]], minlength=rows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from pipeline.calibration.blocks import Targets, cases_of
 from pipeline.calibration.calibration import Calibration, Cases
 from pipeline.calibration.pace import Pace, chosen
-from pipeline.calibration.walk import Ground, Walk
+from pipeline.calibration.walk import Ground, Raw, Walk
+from pipeline.contracts.cubes import DomainCube
 from pipeline.contracts.judging import AVAILABILITY
 from pipeline.contracts.times import from_seconds, to_seconds
 from pipeline.contracts.windows import DomainWindows, WindowSet
@@ -22,7 +23,8 @@ from pipeline.steps import reading
 from pipeline.stores.calibrations import CalibrationStore, dump_calibrations, load_calibrations
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.registry import Candidate, Registry
-from pipeline.verification.evaluation import batches_of, truth_of
+from pipeline.verification.evaluation import Forecaster, Quantiles, Told, truth_of
+from pipeline.verification.grounds import regions_of
 from pipeline.windows.index import issue_lag
 from pipeline.windows.regimes import regimes_at
 
@@ -53,17 +55,26 @@ def pace_in(world: World, domain: str) -> Pace:
     return Pace(clock=declared.clock, start=start, lag=issue_lag(world, domain), horizon=declared.horizon)
 
 
-def raw_of(model: Predictor, windows: WindowSet, domain: str) -> Callable[[NDArray[np.int64]], NDArray[np.float32]]:
-    """A model's own quantiles of windows of a domain, in batches that bound memory."""
+def quantiles_of(model: Predictor) -> Quantiles:
+    """A model's own quantiles."""
 
-    def raw(index_W: NDArray[np.int64]) -> NDArray[np.float32]:
-        parts = [model.predict(windows, domain, part, split=False).quantiles_BLNVQ for part in batches_of(windows.domains[domain], index_W)]
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+    def forecast(windows: WindowSet, domain: str, index_W: NDArray[np.int64]) -> NDArray[np.float32]:
+        return model.predict(windows, domain, index_W, split=False).quantiles_BLNVQ
 
-    return raw
+    return forecast
 
 
-def ground_of(world: World, windows: WindowSet, domain: str, observed_TNV: NDArray[np.float32], group_N: NDArray[np.int64]) -> Ground:
+def told_by(walk: Walk) -> Forecaster:
+    """What a walk publishes."""
+
+    def forecast(_windows: WindowSet, _domain: str, index_W: NDArray[np.int64]) -> Told:
+        quantiles, events = walk.forecast(index_W)
+        return Told(quantiles_BLNVQ=quantiles, events=events)
+
+    return forecast
+
+
+def ground_of(world: World, windows: WindowSet, domain: str, cube: DomainCube) -> Ground:
     """The held-out windows of a domain: those of the validation fold to begin with, and of the test fold."""
     view = windows.domains[domain]
     held_out = np.sort(np.concatenate([view.windows_of("validation"), view.windows_of("test")]))
@@ -72,24 +83,52 @@ def ground_of(world: World, windows: WindowSet, domain: str, observed_TNV: NDArr
         availability[held_out] = regimes_at(world, windows, domain, held_out)[AVAILABILITY]
     return Ground(
         view=view,
-        observed_TNV=observed_TNV,
+        observed_TNV=cube.values_TNV,
         availability_WN=availability,
         learned_W=held_out,
-        targets=targets_of(world, view, group_N),
+        targets=targets_of(world, view, regions_of(world.domains[domain], cube.nodes)[1]),
         pace=pace_in(world, domain),
     )
 
 
-def walk_of(ground: Ground, raw: Callable[[NDArray[np.int64]], NDArray[np.float32]]) -> Walk:
-    """A walk that has learned from the validation fold and stands before the test fold."""
+def walk_of(ground: Ground, raw: Raw, *, since: int = 0) -> Walk:
+    """A walk that has learned from the validation fold, from an instant on (seconds UTC), and stands before the test fold."""
     view, pace = ground.view, ground.pace
     first = int(view.issue_time_W[ground.learned_W[0]]) if len(ground.learned_W) else 0
     start = Calibration.start(pace.block_of(first) - 1, ground.targets.shape, tuple(ground.targets.events))
     walk = Walk(ground, raw, start)
-    issue_W = view.issue_time_W[view.windows_of("validation")]
-    for block in np.unique(issue_W // pace.block):
-        walk.learn(np.intersect1d(ground.learned(int(block)), view.windows_of("validation")))
+    index_W = view.windows_of("validation")
+    index_W = index_W[view.issue_time_W[index_W] >= since]
+    for block in np.unique(view.issue_time_W[index_W] // pace.block):
+        walk.learn(np.intersect1d(ground.learned(int(block)), index_W))
     return walk
+
+
+class Walked:
+    """The walks of all models of a domain, each begun when its first window is asked for."""
+
+    def __init__(self, world: World, windows: WindowSet, domain: str, models: reading.Models, cube: DomainCube) -> None:
+        self._windows, self._domain, self._models = windows, domain, models.of(domain)
+        self.ground = ground_of(world, windows, domain, cube)
+        self._walks: dict[str, Walk] = {}
+
+    def forecasters(self) -> dict[str, Forecaster]:
+        """What each model publishes, calibrated with what was known before."""
+        self._walks = {name: walk_of(self.ground, self._raw(model)) for name, model in self._models.items()}
+        return {name: told_by(walk) for name, walk in self._walks.items()}
+
+    def until(self, as_of: int) -> dict[str, Calibration]:
+        """Per model the calibration that is in force after the windows that were asked for."""
+        return {name: walk.until(as_of) for name, walk in self._walks.items()}
+
+    def _raw(self, model: Predictor) -> Raw:
+        return lambda index_W: model.predict(self._windows, self._domain, index_W, split=False).quantiles_BLNVQ
+
+
+def left_by(walked: Mapping[str, Walked], as_of: int) -> bytes:
+    """What an evaluation leaves: per domain and model the calibration in force from its cut-off (seconds UTC) on."""
+    states = {domain: found for domain, walks in walked.items() if (found := walks.until(as_of))}
+    return dump_calibrations(states, {domain: walked[domain].ground.targets.group_N for domain in states})
 
 
 class Book:
@@ -114,7 +153,7 @@ class Book:
 
     def targets(self, view: DomainWindows) -> Targets:
         """What the calibration of a domain is told apart by."""
-        return targets_of(self._world, view, self._groups[view.domain])
+        return targets_of(self._world, view, self._groups.get(view.domain, np.zeros(len(view.node_ids), np.int64)))
 
     def _absorbed(self, domain: str, block: int) -> dict[str, Calibration]:
         """The calibrations after a block: those the evaluation left, known, kept, or made from the block before."""
@@ -153,7 +192,7 @@ class Book:
         truth = truth_of(view, inputs.cubes[domain].values_TNV, index_W)
         availability = regimes_at(world, windows, domain, index_W)[AVAILABILITY]
         models = self._predictors.of(domain)
-        raw = {name: raw_of(models[name], windows, domain)(index_W) for name in in_force}
+        raw = {name: models[name].predict(windows, domain, index_W, split=False).quantiles_BLNVQ for name in in_force}
         return {
             name: cases_of(state, self.targets(view), raw[name], availability, truth.values_WLNV, truth.good_WLNV)
             for name, state in in_force.items()

@@ -20,13 +20,14 @@ from pipeline.contracts.worlds import World
 from pipeline.errors import ConflictError, LookaheadError, NotYetAvailable
 from pipeline.settings import Settings
 from pipeline.steps import reading
-from pipeline.steps.predict import make_forecast
+from pipeline.steps.forecasting import Maker, load_maker, make_forecast
+from pipeline.steps.incumbents import makers_of
 from pipeline.steps.publish import put_tables
 from pipeline.steps.verify import keep_scores, score_forecast
 from pipeline.stores.forecasts import ForecastStore, Issued
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.published import PublishedStore
-from pipeline.stores.registry import Candidate, Registry
+from pipeline.stores.registry import Registry
 from pipeline.stores.scores import ScoreStore
 from pipeline.telemetry import QUIET
 from pipeline.windows.maturity import label_maturity
@@ -120,7 +121,8 @@ def mature_scores(world: World, forecast: Forecast, cubes: Mapping[str, DomainCu
 
 
 def _forecast(chunk: Chunk, world: World, champion: Promotion, inputs: reading.Inputs, issue_time: int) -> Forecast:
-    candidate, models = _model(chunk.settings, world.name, champion.model_id)
+    makers = {model_id: _maker(chunk.world, chunk.settings, model_id) for model_id in makers_of(champion)}
+    candidate = makers[champion.model_id].candidate
     marks = {"lane": chunk.lane_id}
     if chunk.mode == "reforecast":
         marks["mode"] = "reforecast"
@@ -130,7 +132,7 @@ def _forecast(chunk: Chunk, world: World, champion: Promotion, inputs: reading.I
             found=f"champion {candidate.model_id} trained on data until {format_instant(candidate.as_of)}",
             mend="look at the lane's registry; --mode reforecast applies a later model to the past on purpose",
         )
-    return make_forecast(world, champion, candidate, models, inputs, issue_time, marks)
+    return make_forecast(world, champion, makers, inputs, issue_time, marks)
 
 
 def _publish(published: PublishedStore, forecast: Forecast, issued: Issued) -> None:
@@ -153,7 +155,7 @@ def _inputs(world_file: str, settings: Settings, since: int, until: int, snapsho
     return reading.open_inputs(world, settings, from_seconds(until), live=True, since=since, at=snapshot)
 
 
-@lru_cache(maxsize=2)
-def _model(settings: Settings, world_name: str, model_id: str) -> tuple[Candidate, reading.Models]:
-    candidate = Registry(ObjectStore(settings.store), world_name).candidate(model_id)
-    return candidate, reading.load_models(candidate)
+@lru_cache(maxsize=4)
+def _maker(world_file: str, settings: Settings, model_id: str) -> Maker:
+    world = load_world(world_file)
+    return load_maker(world, settings, Registry(ObjectStore(settings.store), world.name), model_id)
