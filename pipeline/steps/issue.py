@@ -20,6 +20,7 @@ from pipeline.contracts.worlds import World
 from pipeline.errors import ConflictError, LookaheadError, NotYetAvailable
 from pipeline.settings import Settings
 from pipeline.steps import reading
+from pipeline.steps.incumbents import makers_of
 from pipeline.steps.predict import make_forecast
 from pipeline.steps.publish import put_tables
 from pipeline.steps.verify import keep_scores, score_forecast
@@ -111,7 +112,7 @@ def mature_scores(world: World, forecast: Forecast, cubes: Mapping[str, DomainCu
     last = max(mature.values())
     seen = {}
     for name, domain in forecast.domains.items():
-        first = int(np.searchsorted(cubes[name].valid_time, domain.valid_time_L[0]))
+        first = max(int(np.searchsorted(cubes[name].valid_time, domain.valid_time_L[0])) - world.domains[name].context - 1, 0)
         seen[name] = earlier(cubes[name], min(mature[name], now), first=first)
     times = {name: format_instant(from_seconds(moment)) for name, moment in mature.items()}
     return score_forecast(world, forecast, seen, min(last, now)) | {"final": last <= now, "mature_time": times}
@@ -128,7 +129,8 @@ def _forecast(chunk: Chunk, world: World, champion: Promotion, cubes: Mapping[st
             found=f"champion {candidate.model_id} trained on data until {format_instant(candidate.as_of)}",
             mend="look at the lane's registry; --mode reforecast applies a later model to the past on purpose",
         )
-    return make_forecast(world, champion, candidate, models, cubes, issue_time, marks)
+    others = {other: _model(chunk.settings, world.name, other) for other in makers_of(champion) if other != candidate.model_id}
+    return make_forecast(world, champion, candidate, models, cubes, issue_time, marks, others=others)
 
 
 def _publish(published: PublishedStore, forecast: Forecast, issued: Issued) -> None:
@@ -151,7 +153,7 @@ def _cubes(world_file: str, settings: Settings, start: tuple[tuple[str, int], ..
     return reading.open_cubes(world, settings, from_seconds(until), start=dict(start), absent_is_fine=True)
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=6)
 def _model(settings: Settings, world_name: str, model_id: str) -> tuple[Candidate, reading.Models]:
     candidate = Registry(ObjectStore(settings.store), world_name).candidate(model_id)
     return candidate, reading.load_models(candidate)
