@@ -114,7 +114,7 @@ def mature_scores(world: World, forecast: Forecast, cubes: Mapping[str, DomainCu
     last = max(mature.values())
     seen = {}
     for name, domain in forecast.domains.items():
-        first = int(np.searchsorted(cubes[name].valid_time, domain.valid_time_L[0]))
+        first = max(int(np.searchsorted(cubes[name].valid_time, domain.valid_time_L[0])) - world.domains[name].context - 1, 0)
         seen[name] = earlier(cubes[name], min(mature[name], now), first=first)
     times = {name: format_instant(from_seconds(moment)) for name, moment in mature.items()}
     return score_forecast(world, forecast, seen, min(last, now)) | {"final": last <= now, "mature_time": times}

@@ -15,6 +15,7 @@ from pipeline.contracts.worlds import World
 from pipeline.errors import ConflictError, NotYetAvailable
 from pipeline.settings import Settings
 from pipeline.steps import evaluate, promote, train
+from pipeline.steps.incumbents import makers_of
 from pipeline.steps.promote import champion_as_of
 from pipeline.stores.lanes import LaneStore
 from pipeline.stores.registry import Registry
@@ -51,7 +52,8 @@ def adopt(live: Registry, own: Registry, until: datetime) -> int:
     known = own.promotions()
     new = [p for p in live.promotions() if parse_instant(p.as_of) <= until and p not in known]
     for promotion in new:
-        adopt_model(live, own, promotion.model_id)
+        for model_id in makers_of(promotion):
+            adopt_model(live, own, model_id)
         own.promote(promotion)
     return len(new)
 
@@ -85,7 +87,7 @@ class Walk:
     def __init__(self, request: ReplayRequest, lanes: LaneStore, lane_id: str, own: Registry, elsewhere: Executor) -> None:
         self._request, self._lanes, self._lane_id, self._own, self._elsewhere = request, lanes, lane_id, own, elsewhere
         self._lane = lanes.settings(lane_id)
-        self._judged: deque[tuple[Training, str, Future[None]]] = deque()
+        self._judged: deque[_Judging] = deque()
 
     def go(self, trainings: Sequence[Training], progress: Progress) -> int:
         """Train, judge and promote what is not done yet; how many were trained.
@@ -106,8 +108,7 @@ class Walk:
                     before = champion.model_id if champion else None
                 with progress.stage(f"training {number} of {len(trainings)}", None):
                     before = self._train(training, before, progress)
-                judged = self._elsewhere.submit(_judge, self._request.world, training.cut_off, before, self._lane)
-                self._judged.append((training, before, judged))
+                self._judged.append(_Judging(training=training, model_id=before, done=self._judge(before, training.cut_off)))
                 made += 1
             self._promote(wait=False)
         if self._judged:
@@ -129,13 +130,31 @@ class Walk:
             return train.run(asked, self._lane, progress).ids["model_id"]
 
     def _promote(self, *, wait: bool) -> None:
-        """Promote in order what is judged."""
-        while self._judged and (wait or self._judged[0][2].done()):
-            training, model_id, judged = self._judged.popleft()
-            judged.result()
-            promote.run(PromoteRequest(world=self._request.world, as_of=training.in_force, model_id=model_id), self._lane, QUIET)
-            self._lanes.keep_walked(self._lane_id, training.in_force, model_id)
+        """Promote in order what is judged: by itself as soon as it is trained, then against the champion that it would follow."""
+        while self._judged and (wait or self._judged[0].done.done()):
+            head = self._judged[0]
+            head.done.result()
+            if not head.against_champion:
+                head.done, head.against_champion = self._judge(head.model_id, head.training.in_force), True
+                continue
+            self._judged.popleft()
+            asked = PromoteRequest(world=self._request.world, as_of=head.training.in_force, model_id=head.model_id)
+            promote.run(asked, self._lane, QUIET)
+            self._lanes.keep_walked(self._lane_id, head.training.in_force, head.model_id)
+
+    def _judge(self, model_id: str, as_of: datetime) -> Future[None]:
+        return self._elsewhere.submit(_judge, self._request.world, as_of, model_id, self._lane)
 
 
-def _judge(world: str, cut_off: datetime, model_id: str, lane: Settings) -> None:
-    evaluate.run(EvaluateRequest(world=world, as_of=cut_off, model_id=model_id), lane, QUIET)
+@dataclass(kw_only=True)
+class _Judging:
+    """A model that is being judged elsewhere."""
+
+    training: Training
+    model_id: str
+    done: Future[None]
+    against_champion: bool = False
+
+
+def _judge(world: str, as_of: datetime, model_id: str, lane: Settings) -> None:
+    evaluate.run(EvaluateRequest(world=world, as_of=as_of, model_id=model_id), lane, QUIET)
