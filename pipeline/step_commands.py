@@ -25,7 +25,7 @@ from pipeline.telemetry import Progress, progress_on
 PANEL = "The nine steps"
 steps_app = typer.Typer()
 
-_BY_THE_CLOCK = (api.LandRequest, api.ObserveRequest, api.BuildCubeRequest, api.VerifyRequest, api.ReplayRequest)
+_BY_THE_CLOCK = (api.LandRequest, api.ObserveRequest, api.BuildCubeRequest, api.VerifyRequest, api.ReplayRequest, api.RetainRequest)
 
 
 class Step(Protocol):
@@ -209,3 +209,20 @@ def inputs(world: WorldName, as_of: AsOf = None, as_json: Json = False, parent: 
     """Whether what a forecast needs is there; exit code 75 names the sources that are late."""
     as_of_time = read_instant(as_of, "--as-of", clock.issue_time_of(api.load_world(world)))
     perform(ask(api.InputsRequest, world=world, as_of=as_of_time), as_json=as_json, parent=parent)
+
+
+@steps_app.command("retain", rich_help_panel="Run", epilog=example("cubecast retain --world aarhus --dry-run"))
+def retain(
+    world: WorldName,
+    as_of: AsOf = None,
+    now: Annotated[
+        str | None, typer.Option(help="The time from which ages are counted; by default that on the wall.", metavar="TIME")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go, and leave it.")] = False,
+    as_json: Json = False,
+    parent: Parent = None,
+) -> None:
+    """Let go snapshots that were superseded long ago and objects that nothing refers to."""
+    as_of_time = read_instant(as_of, "--as-of", clock.clock_of(api.load_world(world)))
+    wall = read_instant(now, "--now", clock.now())
+    perform(ask(api.RetainRequest, world=world, as_of=as_of_time, now=wall, dry_run=dry_run), as_json=as_json, parent=parent)

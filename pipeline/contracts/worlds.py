@@ -218,6 +218,17 @@ class Recorded(Table):
         return self
 
 
+class Retention(Table):
+    """How long what was superseded stays: never what a champion names, nor what a forecast issued in the last `forecasts` names.
+
+    `grace` is the age from which on garbage goes: longer than any step runs. No `forecasts`: those of all forecasts stay.
+    """
+
+    snapshots: Duration = timedelta(days=30)
+    forecasts: Duration | None = None
+    grace: Duration = timedelta(days=7)
+
+
 class Schedule(Table):
     """When a world's steps run by themselves; all times are UTC. A world without one runs when it is asked.
 
@@ -254,6 +265,7 @@ class World(Table):
     start: Instant
     recorded: Recorded | None = None
     schedule: Annotated[Schedule | None, Field(exclude=True)] = None
+    retention: Annotated[Retention, Field(exclude=True)] = Retention()
     folds: Folds = Folds()
     recipe: str = "small"
     recipe_options: dict[str, Any] = Field(default_factory=dict)

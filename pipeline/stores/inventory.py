@@ -51,9 +51,12 @@ class Inventory:
     repositories: tuple[str, ...]
 
     def follow(self) -> Followed:
-        """Everything that records lead to, by way of the JSON that they name; of the totals in observations only the newest count."""
+        """Everything that records lead to, by way of the JSON that they name.
+
+        Of the totals in observations only those of the last two commits count: a build may be reading the last but one.
+        """
         records = sorted(key for key in self.entries if is_record(key))
-        newest = {key.rsplit("/", 1)[0]: key for key in records}
+        outdated = _outdated_totals(records)
         live: set[str] = set()
         lost: list[str] = []
         unreadable: list[str] = []
@@ -71,8 +74,7 @@ class Inventory:
                 except (ValueError, NotYetAvailable):
                     unreadable.append(key)
                     continue
-                outdated = key.startswith("observations/") and newest.get(key.rsplit("/", 1)[0], key) != key and is_record(key)
-                todo += [(found, key) for found in references(_without_totals(content) if outdated else content, self.world)]
+                todo += [(found, key) for found in references(_without_totals(content) if key in outdated else content, self.world)]
         return Followed(live=live, lost=tuple(lost), unreadable=tuple(unreadable))
 
 
@@ -119,6 +121,15 @@ def references(content: Any, world: str) -> Iterable[str]:
     elif isinstance(content, list):
         for value in content:
             yield from references(value, world)
+
+
+def _outdated_totals(records: list[str]) -> set[str]:
+    """Records of observations but the last two of each log, of records in order."""
+    logs: dict[str, list[str]] = {}
+    for key in records:
+        if key.startswith("observations/"):
+            logs.setdefault(key.rsplit("/", 1)[0], []).append(key)
+    return {key for log in logs.values() for key in log[:-2]}
 
 
 def _without_totals(content: dict[str, Any]) -> dict[str, Any]:

@@ -141,6 +141,16 @@ class ObjectStore:
         with self._storage_errors(key, 0):
             return Path(self.url(key)).is_file() if self._local else bool(self._fs.isfile(self.url(key)))
 
+    def written(self, key: str) -> float | None:
+        """When an object was last written (seconds since 1970), None where there is none."""
+        with self._storage_errors(key, 0):
+            try:
+                if self._local:
+                    return Path(self.url(key)).stat().st_mtime
+                return float(self._fs.info(self.url(key), refresh=True)["LastModified"].timestamp())
+            except FileNotFoundError:
+                return None
+
     def children(self, prefix: str) -> list[str]:
         """Names of what lies directly below a prefix (a folder; empty: the root), sorted; a local folder may be empty."""
         base = self.url(prefix) if prefix else self.root
