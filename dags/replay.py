@@ -36,8 +36,7 @@ class Replay(Step):
     def ask(self, context: Any, when: Mapping[str, str]) -> Request:
         """From the partition's midnight to the next."""
         first = datetime.fromisoformat(when["issue_time"]).replace(hour=0, minute=0, second=0)
-        ended = self.world.recorded.end if self.world.recorded else None
-        now = datetime.now(UTC) if ended is None else min(ended, datetime.now(UTC))
+        now = min(self.world.recorded.end if self.world.recorded else datetime.now(UTC), datetime.now(UTC))
         span = {"first": first, "last": min(first + timedelta(days=1), now), "as_of": now}
         return self.request.model_validate(
             {"world": self.world.name, **span, **{name: context["params"][name] for name in self.from_params}}

@@ -20,7 +20,7 @@ heavy = [m for m in ("torch", "dask", "zarr", "icechunk", "pandas", "numpy", "xa
 def describe(dag):
     tasks = {t.task_id: {"pool": t.pool, "upstream": sorted(t.upstream_task_ids), "outlets": [a.name for a in t.outlets]} for t in dag.tasks}
     condition = getattr(dag.timetable, "asset_condition", None)
-    woken = sorted(asset.name for asset in condition.objects) if condition else []
+    woken = sorted(asset.name for asset in getattr(condition, "objects", [condition])) if condition else []
     return {"tasks": tasks, "max_active_runs": dag.max_active_runs, "woken_by": woken, "params": sorted(dag.params), "doc": dag.doc_md, "tags": sorted(dag.tags)}
 print("RESULT" + json.dumps({"seconds": seconds, "heavy": heavy, "errors": bag.import_errors, "dags": {k: describe(v) for k, v in bag.dags.items()}}))
 """

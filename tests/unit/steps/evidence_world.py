@@ -154,7 +154,7 @@ def make_town(folder: Path, patch: pytest.MonkeyPatch) -> Town:
     world = load_world(str(file))
     town = Town(world=world, file=str(file), settings=Settings(store=str(folder / "store"), data=None, dask=None), cube=made_cube(world))
 
-    def open_cubes(world, settings, as_of, *, domains=None, start=None, until=None, absent_is_fine=False):
+    def open_cubes(world, settings, as_of, *, domains=None, start=None, until=None, absent_is_fine=False, at=None):
         return {"road": as_known(town.cube, to_seconds(as_of), (start or {}).get("road"))}
 
     patch.setattr(reading, "open_cubes", open_cubes)
