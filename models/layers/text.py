@@ -57,7 +57,7 @@ class TextSummary(nn.Module):
         weighed_EJW = weight_EJ[..., None] * document_DW[seen.pair_document_E][:, None]
         told_EX = torch.cat([weighed_EJW.flatten(1), weight_EJ], 1)
         place_BPX = told_EX.new_zeros(b * p, rates * (width + 1)).index_add(0, seen.pair_window_E * p + seen.pair_place_E, told_EX)
-        place_BPX = place_BPX.view(b, p, -1)
+        place_BPX = place_BPX.view(b, p, rates * (width + 1))
         whole_BPX = torch.cat([place_BPX, place_BPX.sum(1, keepdim=True)], 1)
         total_BPJW, weight_BPJ = whole_BPX[..., : rates * width].reshape(b, p + 1, rates, width), whole_BPX[..., rates * width :]
         mean_BPX = (total_BPJW / weight_BPJ.clamp(min=1e-6)[..., None]).flatten(2)

@@ -90,16 +90,20 @@ def open_cubes(
     return found
 
 
-def open_inputs(world: World, settings: Settings, as_of: datetime, *, live: bool = False) -> Inputs:
-    """What is there of a world as of an instant; `live` as far back as a window issued then needs.
+def open_inputs(
+    world: World, settings: Settings, as_of: datetime, *, live: bool = False, first: int | None = None, at: str | None = None
+) -> Inputs:
+    """What is there of a world as of an instant; `live` as far back as a window issued then needs, or one issued at `first`.
+
+    `at` names a snapshot to read instead of the newest.
 
     Raises:
         StoreError: Storage is broken.
     """
     from pipeline.stores.cubes import CubeStore
 
-    moment = to_seconds(as_of)
-    cubes = open_cubes(world, settings, as_of, start=needed_from(world, moment) if live else None, absent_is_fine=True)
+    moment = to_seconds(as_of) if first is None else first
+    cubes = open_cubes(world, settings, as_of, start=needed_from(world, moment) if live else None, absent_is_fine=True, at=at)
     runs = {name: group.runs for name in cubes if (group := groups_of(world).get(name + FUTURE)) is not None}
     if not cubes or not (runs or world.texts):
         return Inputs(cubes=cubes, runs={}, texts={})

@@ -32,9 +32,9 @@ _SECONDS_PER_ROW, _SECONDS_PER_CELL, _JUDGED_PER_CELL = 2.5e-5, 1.2e-6, 4e-6
 
 @dataclass(frozen=True, kw_only=True)
 class Span:
-    """Issue times for which cubes are opened once: from where on, as of when, and in which pieces they are worked on."""
+    """Issue times for which cubes are opened once: the first, as of when they are opened, and the pieces they are worked on in."""
 
-    start: tuple[tuple[str, int], ...]
+    first: int
     until: int
     chunks: tuple[slice, ...]
 
@@ -94,7 +94,7 @@ def make_plan(
     workers = request.workers or worker_count()
     per_second = sum(n * len(world.domains[d].variables) * _BYTES_PER_CELL / step_seconds(world.domains[d].clock) for d, n in sizes.items())
     spans = _spans(world, request, todo, per_second, workers)
-    widths = [per_second * (span.until - min(moment for _, moment in span.start)) for span in spans]
+    widths = [per_second * (span.until - min(reading.needed_from(world, span.first).values())) for span in spans]
     each = _SECONDS_PER_ISSUE + _SECONDS_PER_VALUE * values
     overhead = cells * (_SECONDS_PER_CELL + (_JUDGED_PER_CELL if workers == 1 else 0))
     return Plan(
@@ -132,7 +132,7 @@ def _spans(world: World, request: ReplayRequest, todo: Sequence[int], per_second
             end += 1
         size = min(max(-(-(end - begin) // (4 * workers)), 1), _MOST_PER_CHUNK)
         chunks = tuple(slice(a, min(a + size, end)) for a in range(begin, end, size))
-        found.append(Span(start=tuple(start.items()), until=min(now, _last_mature(world, todo[end - 1])), chunks=chunks))
+        found.append(Span(first=todo[begin], until=min(now, _last_mature(world, todo[end - 1])), chunks=chunks))
         begin = end
     return tuple(found)
 

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from pipeline.api import EvaluateRequest, PromoteRequest, ReplayRequest, TrainRequest
+from pipeline.api import EvaluateRequest, ReplayRequest, TrainRequest
 from pipeline.contracts.replays import Retrain
 from pipeline.contracts.times import parse_instant
+from pipeline.contracts.world_files import load_world
 from pipeline.contracts.worlds import World
 from pipeline.errors import ConflictError, NotYetAvailable
 from pipeline.settings import Settings
 from pipeline.steps import evaluate, promote, train
+from pipeline.steps.incumbents import makers_of
 from pipeline.steps.promote import champion_as_of
 from pipeline.stores.lanes import LaneStore
+from pipeline.stores.objects import ObjectStore
 from pipeline.stores.registry import Registry
 from pipeline.telemetry import QUIET, Progress
 from pipeline.windows.maturity import label_maturity
@@ -51,7 +53,8 @@ def adopt(live: Registry, own: Registry, until: datetime) -> int:
     known = own.promotions()
     new = [p for p in live.promotions() if parse_instant(p.as_of) <= until and p not in known]
     for promotion in new:
-        adopt_model(live, own, promotion.model_id)
+        for model_id in makers_of(promotion):
+            adopt_model(live, own, model_id)
         own.promote(promotion)
     return len(new)
 
@@ -85,7 +88,7 @@ class Walk:
     def __init__(self, request: ReplayRequest, lanes: LaneStore, lane_id: str, own: Registry, elsewhere: Executor) -> None:
         self._request, self._lanes, self._lane_id, self._own, self._elsewhere = request, lanes, lane_id, own, elsewhere
         self._lane = lanes.settings(lane_id)
-        self._judged: deque[tuple[Training, str, Future[None]]] = deque()
+        self._judging: tuple[Training, str, Future[None]] | None = None
 
     def go(self, trainings: Sequence[Training], progress: Progress) -> int:
         """Train, judge and promote what is not done yet; how many were trained.
@@ -98,21 +101,20 @@ class Walk:
             champion = champion_as_of(self._own, training.in_force)
             if training.in_force in walked:
                 before = walked[training.in_force]
-            elif champion is not None and parse_instant(champion.as_of) == training.in_force and champion.model_id not in walked.values():
+                continue
+            if champion is not None and parse_instant(champion.as_of) == training.in_force and champion.model_id not in walked.values():
                 before = champion.model_id
                 self._lanes.keep_walked(self._lane_id, training.in_force, before)
-            else:
-                if number == 1:
-                    before = champion.model_id if champion else None
-                with progress.stage(f"training {number} of {len(trainings)}", None):
-                    before = self._train(training, before, progress)
-                judged = self._elsewhere.submit(_judge, self._request.world, training.cut_off, before, self._lane)
-                self._judged.append((training, before, judged))
-                made += 1
-            self._promote(wait=False)
-        if self._judged:
-            with progress.stage("judge", None):
-                self._promote(wait=True)
+                continue
+            if number == 1:
+                before = champion.model_id if champion else None
+            with progress.stage(f"training {number} of {len(trainings)}", None):
+                before = self._train(training, before, progress)
+            self._finish()
+            self._judging = (training, before, self._elsewhere.submit(_judge, self._request.world, training.in_force, before, self._lane))
+            made += 1
+        with progress.stage("judge", None):
+            self._finish()
         return made
 
     def _train(self, training: Training, initial: str | None, progress: Progress) -> str:
@@ -128,14 +130,18 @@ class Walk:
         except ConflictError:  # on S3, where nothing holds a turn, another process may have made the same model meanwhile
             return train.run(asked, self._lane, progress).ids["model_id"]
 
-    def _promote(self, *, wait: bool) -> None:
-        """Promote in order what is judged."""
-        while self._judged and (wait or self._judged[0][2].done()):
-            training, model_id, judged = self._judged.popleft()
+    def _finish(self) -> None:
+        """Wait for the verdict on the model that is being judged: the next one is judged against what it makes the champion."""
+        if self._judging is not None:
+            training, model_id, judged = self._judging
             judged.result()
-            promote.run(PromoteRequest(world=self._request.world, as_of=training.in_force, model_id=model_id), self._lane, QUIET)
             self._lanes.keep_walked(self._lane_id, training.in_force, model_id)
+            self._judging = None
 
 
-def _judge(world: str, cut_off: datetime, model_id: str, lane: Settings) -> None:
-    evaluate.run(EvaluateRequest(world=world, as_of=cut_off, model_id=model_id), lane, QUIET)
+def _judge(world_file: str, in_force: datetime, model_id: str, lane: Settings) -> None:
+    """Evaluate a model of the walk and promote it on the evidence; in the past there is no person to ask."""
+    evaluate.run(EvaluateRequest(world=world_file, as_of=in_force, model_id=model_id), lane, QUIET)
+    world, own = load_world(world_file), Registry(ObjectStore(lane.store), load_world(world_file).name)
+    alone = world.model_copy(update={"promotion": world.promotion.model_copy(update={"approval": "automatic"})})
+    promote.promote_on_evidence(alone, own, own.candidate(model_id), in_force)
