@@ -16,6 +16,7 @@ from models.config import ModelConfig, with_options
 from models.gather import usual_values
 from models.joint import JointModel
 from models.look import Look
+from models.portable import Program
 from models.prediction import Prediction, Predictor
 from models.predictor import JointPredictor
 from models.progress import Progress
@@ -40,6 +41,7 @@ __all__ = [
     "ModelConfig",
     "Prediction",
     "Predictor",
+    "Program",
     "continued",
     "fit",
     "fit_baselines",

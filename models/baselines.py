@@ -6,7 +6,7 @@ Shape suffixes: B window, L lead, N node, V variable, G target variable, Q quant
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -91,7 +91,13 @@ class BaselinePredictor:
         """Per domain the scale of training."""
         return {domain: shape.scaler for domain, shape in self._shapes.items()}
 
-    def predict(self, windows: WindowSet, domain: str, index_W: NDArray[np.int64], *, split: bool = True) -> Prediction:
+    def modalities(self, domain: str) -> tuple[str, ...]:
+        """None: a baseline is told nothing."""
+        return ()
+
+    def predict(
+        self, windows: WindowSet, domain: str, index_W: NDArray[np.int64], *, split: bool = True, without: Collection[str] = ()
+    ) -> Prediction:
         """Forecasts of these windows of one domain; see `Predictor`.
 
         Raises:

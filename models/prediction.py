@@ -5,6 +5,7 @@ Shape suffixes: W window, L lead, N node, V target variable, Q quantile, P part.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -38,11 +39,16 @@ class Predictor(Protocol):
     def scalers(self) -> dict[str, Scaler]:
         """Per domain the scale of training; windows for prediction are built with these."""
 
-    def predict(self, windows: WindowSet, domain: str, index_W: NDArray[np.int64], *, split: bool = True) -> Prediction:
-        """Forecasts of these windows of one domain.
+    def modalities(self, domain: str) -> tuple[str, ...]:
+        """What a domain's forecasts are told beside its own series and space; each can be switched off."""
+
+    def predict(
+        self, windows: WindowSet, domain: str, index_W: NDArray[np.int64], *, split: bool = True, without: Collection[str] = ()
+    ) -> Prediction:
+        """Forecasts of these windows of one domain, as if the modalities `without` were out.
 
         Raises:
-            ContractError: The windows are not those that the model was trained for.
+            ContractError: The windows are not those that the model was trained for, or it has no such modality.
         """
 
     def explain(self) -> dict[str, Any]:

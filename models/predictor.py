@@ -17,10 +17,11 @@ from models.config import ModelConfig
 from models.feeds import Feeds
 from models.joint import Change, JointModel
 from models.look import Look, attention, patch_ends, watching
+from models.portable import Program, inputs_of, program_of
 from models.prediction import Prediction, bounded, physical
 from models.shapes import DomainShape, TextShape, check_same, check_same_texts
 from models.training.runtime import reproducible
-from pipeline.contracts.forecasts import MEDIAN, PARTS
+from pipeline.contracts.forecasts import MEDIAN, PARTS, TEXT_PREFIX
 from pipeline.contracts.windows import Scaler, WindowSet
 from pipeline.errors import ContractError
 
@@ -63,6 +64,11 @@ class JointPredictor:
     def scalers(self) -> dict[str, Scaler]:
         """Per domain the scale of training."""
         return {domain: shape.scaler for domain, shape in self._shapes.items()}
+
+    @property
+    def leading(self) -> tuple[str, ...]:
+        """The domains that it forecasts."""
+        return tuple(self._models)
 
     def modalities(self, domain: str) -> tuple[str, ...]:
         """What a domain's forecasts are told beside its own series and space, in the order of its parts."""
@@ -123,6 +129,28 @@ class JointPredictor:
             model(domain, batch, around, {}, parts=False, spread_windows=0)
             fields = attention(found, model, domain, len(index), len(self._shapes[domain].node_ids))
         return Look(occlusion=occlusion, step_seconds_P=patch_ends(model, domain), **fields)
+
+    def portable(self, windows: WindowSet, domain: str, index_W: NDArray[np.int64]) -> Program:
+        """The forecast of a domain as a program that needs torch alone, with these windows as its example.
+
+        Raises:
+            ContractError: The program does not forecast what this model does, to 1e-5 of it.
+        """
+        members, feeds = self._models[domain], self._feeds_of(windows)
+        with torch.inference_mode(False), torch.no_grad():
+            batch, around = feeds.batch(members[0], domain, np.asarray(index_W, np.int64))
+            steps = {k: members[0].summary_steps(k) for k in members[0].others(domain)}
+            made = program_of(domain, members, self._shapes, windows, inputs_of(windows, domain, batch, around, steps))
+        silent = [k for k in self.modalities(domain) if k.startswith(TEXT_PREFIX)]
+        said = self.predict(windows, domain, index_W, without=silent)
+        for name, own in (("quantiles", said.quantiles_BLNVQ), ("split", said.split_BLNVP)):
+            if not np.allclose(made.outputs[name], own, rtol=1e-5, atol=1e-5 * float(np.abs(own).max())):
+                raise ContractError(
+                    asked=f"the forecast of '{domain}' as a program",
+                    found=f"{name} that differ by {np.abs(made.outputs[name] - own).max():.3g}",
+                    mend="report this fault",
+                )
+        return made
 
     def explain(self) -> dict[str, Any]:
         """Per domain: alpha per node, beta per node and lead, w of x_fuse per modality, w of y per modality and lead."""

@@ -13,6 +13,48 @@ def small() -> ModelConfig:
     return ModelConfig(recipe="small")
 
 
+def base() -> ModelConfig:
+    """One GPU: wider, longer, in larger steps."""
+    return ModelConfig(
+        recipe="base",
+        hidden=128,
+        temporal_hidden=64,
+        patches=8,
+        blocks=4,
+        hubs=32,
+        levels=3,
+        summary_hidden=64,
+        summary_tokens=8,
+        text_rows=16384,
+        text_width=32,
+        dropout=0.05,
+        epochs=24,
+        rows=28800,
+        batch=256,
+        steps=600,
+        least_steps=60,
+        learning_rate=3e-3,
+        quantile_share=0.25,
+        validation_windows=1024,
+    )
+
+
+def accurate() -> ModelConfig:
+    """As accurate as it goes, however long it takes: full attention on up to a thousand nodes, three members."""
+    return replace(
+        base(),
+        recipe="accurate",
+        time_attention="full",
+        attention="full",
+        spatial_transformer=True,
+        mix_tokens=True,
+        members=3,
+        epochs=40,
+        patience=12,
+        rows=14400,
+    )
+
+
 def tiny() -> ModelConfig:
     """For tests and tiny worlds: seconds."""
     return ModelConfig(
@@ -48,4 +90,4 @@ def continued(config: ModelConfig) -> ModelConfig:
     return replace(config, epochs=epochs, patience=epochs, learning_rate=config.learning_rate * 0.3)
 
 
-RECIPES: dict[str, Callable[[], ModelConfig]] = {"small": small, "tiny": tiny}
+RECIPES: dict[str, Callable[[], ModelConfig]] = {"small": small, "base": base, "accurate": accurate, "tiny": tiny}

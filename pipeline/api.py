@@ -30,6 +30,7 @@ __all__ = [
     "Receipt",
     "ReplayRequest",
     "Request",
+    "RetainRequest",
     "TrainRequest",
     "VerifyRequest",
     "World",
@@ -158,6 +159,15 @@ class ReplayRequest(Request):
     options: dict[str, Any] = {}
     seed: int = 0
     workers: int | None = Field(default=None, ge=1)
+    dry_run: bool = False
+
+
+class RetainRequest(Request):
+    """Let go what was superseded long ago and what nothing refers to, as the world's `retention` says; `now` is the time on the wall."""
+
+    step: ClassVar[str] = "retain"
+
+    now: Second
     dry_run: bool = False
 
 

@@ -54,6 +54,24 @@ def read_instant(text: str | None, option: str, default: datetime) -> datetime:
         ) from error
 
 
+def settings_of(pairs: list[str]) -> dict[str, Any]:
+    """Options of a recipe from texts such as `epochs=3`.
+
+    Raises:
+        ConfigError: A text is no such pair.
+    """
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not equals or not key:
+            raise ConfigError(asked=f"--set {pair}", found="no key=value", mend="write for example --set epochs=3")
+        try:
+            found[key] = json.loads(text)
+        except ValueError:
+            found[key] = text
+    return found
+
+
 def say(found: Mapping[str, Any], lines: Iterable[str], *, as_json: bool) -> None:
     """Print what a command found: one JSON object for programs, or lines for people."""
     print(json.dumps(found, ensure_ascii=False) if as_json else "\n".join(lines), flush=True)

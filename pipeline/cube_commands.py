@@ -37,7 +37,7 @@ def plan(world: WorldName, as_of: AsOf = None, as_json: JsonObject = False) -> N
     moment = read_instant(as_of, "--as-of", clock.clock_of(loaded))
     planned = plan_build(loaded, moment, settings)
     with crew(settings) as workers:
-        size = measure_plan(list(planned.domains.values()), planned.rows, threads=workers.threads)
+        size = measure_plan(list(planned.domains.values()), planned.rows, threads=workers.threads, decoding=planned.decoding)
     domains = {
         name: {"regions": len(d.regions), "chunk_steps": d.chunk_steps, "nodes": len(d.nodes)} for name, d in planned.domains.items()
     }

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pipeline import api, clock
-from pipeline.command_options import AsOf, JsonObject, WorldName, example, read_instant
+from pipeline.command_options import AsOf, JsonObject, Options, Seed, WorldName, example, read_instant, settings_of
 from pipeline.settings import read_settings
 from pipeline.stores.objects import ObjectStore
+from pipeline.telemetry import progress_on
 
 if TYPE_CHECKING:
     from pipeline.steps.champions import Change
@@ -69,6 +72,52 @@ def models_explain(
     registry = _registry(loaded)
     chosen = model or registry.champion(read_instant(as_of, "--as-of", clock.clock_of(loaded))).model_id
     _say(explain_candidate(registry, loaded.name, chosen), as_json, explain_lines)
+
+
+@models_app.command("export", epilog=example("cubecast models export 3f2a91c0 --world aarhus --out programs"))
+def models_export(
+    world: WorldName,
+    out: Annotated[Path, typer.Option(help="The folder to write to; files of the same names are replaced.", metavar="FOLDER")],
+    model: Annotated[str | None, typer.Argument(help="A model's id; by default the champion.", metavar="MODEL")] = None,
+    as_of: AsOf = None,
+    as_json: JsonObject = False,
+) -> None:
+    """A model as programs that need PyTorch alone, one a domain, each checked against the model; about a minute a domain."""
+    from pipeline.model_lines import export_lines
+    from pipeline.steps.portable import export_model
+
+    loaded = api.load_world(world)
+    chosen = model or _registry(loaded).champion(read_instant(as_of, "--as-of", clock.clock_of(loaded))).model_id
+    with progress_on(sys.stderr, as_json=as_json) as progress:
+        _say(export_model(loaded, read_settings(), chosen, out, progress), as_json, export_lines)
+
+
+@models_app.command("search", epilog=example("cubecast models search --world aarhus --trials 30 --minutes 120 --set epochs=4"))
+def models_search(
+    world: WorldName,
+    as_of: AsOf = None,
+    trials: Annotated[int, typer.Option(help="Trials in all, those of earlier calls included.", min=1)] = 20,
+    minutes: Annotated[float | None, typer.Option(help="Minutes after which this call begins no other trial.", min=0.0)] = None,
+    recipe: Annotated[str | None, typer.Option(help="The recipe that is varied; by default the world's.")] = None,
+    options: Options = None,
+    seed: Seed = 0,
+    as_json: JsonObject = False,
+) -> None:
+    """Search for better options of a recipe on the validation fold; killed or out of time, the same command goes on."""
+    from pipeline.model_lines import search_lines
+    from pipeline.steps.search import Wanted, search_options
+
+    loaded = api.load_world(world)
+    wanted = Wanted(
+        as_of=read_instant(as_of, "--as-of", clock.issue_time_of(loaded)),
+        recipe=recipe,
+        options=settings_of(options or []),
+        seed=seed,
+        trials=trials,
+        minutes=minutes,
+    )
+    with progress_on(sys.stderr, as_json=as_json) as progress:
+        _say(search_options(loaded, read_settings(), wanted, progress), as_json, search_lines)
 
 
 @models_app.command("compare", epilog=example("cubecast models compare 3f2a91c0 77b0e4d1 --world aarhus"))

@@ -12,8 +12,9 @@ from typing import Any
 from pipeline.contracts.forecasts import JOINT
 
 Content = Mapping[str, Any]
-_NUMERIC = {"MAE", "RMSE", "bias", "pinball", "80 %", "90 %", "n", "missing", "A", "B", "A - B", "days", "left out"}
+_NUMERIC = {"bytes", "MAE", "RMSE", "bias", "pinball", "80 %", "90 %", "n", "missing", "A", "B", "A - B", "days", "left out"}
 _WIDTH = 180
+_BEST = 10
 
 
 def list_lines(content: Content) -> str:
@@ -76,6 +77,26 @@ def explain_lines(content: Content) -> str:
 def _some_leads(count: int, most: int = 8) -> list[int]:
     """All leads, or some of them evenly from the first to the last."""
     return list(range(count)) if count <= most else [round(k * (count - 1) / (most - 1)) for k in range(most)]
+
+
+def export_lines(content: Content) -> str:
+    """What was written where."""
+    rows = [(name, f"{made['bytes']:,}", ", ".join(made["files"])) for name, made in content["domains"].items()]
+    return f"model {content['model_id']} of {content['world']} in {content['folder']}\n\n" + _table(("domain", "bytes", "files"), rows)
+
+
+def search_lines(content: Content) -> str:
+    """The best options, ready for a world file, and the best trials."""
+    if not content["trials"]:
+        return f"no trial of {content['world']} was finished; give more --minutes"
+    best = sorted(content["trials"], key=lambda t: t["error"])[:_BEST]
+    names = list(best[0]["options"])
+    rows = [(_figure(t["error"]), *(_figure(v) if isinstance(v, float) else str(v) for v in t["options"].values())) for t in best]
+    inline = ", ".join(f"{k} = {json.dumps(v)}" for k, v in {**content["given"], **content["options"]}.items())
+    told = f"{len(content['trials'])} trials of recipe {content['recipe']} on {content['world']}; error relative to the anchor, validation fold"
+    return "\n\n".join(
+        [told, _table(("error", *names), rows), f"for the world file:\nrecipe_options = {{ {inline} }}", f"kept in {content['folder']}"]
+    )
 
 
 def compare_lines(content: Content) -> str:

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from pipeline import api, clock
-from pipeline.command_options import AsOf, Json, JsonObject, Options, Parent, Seed, WorldName, example, read_instant
+from pipeline.command_options import AsOf, Json, JsonObject, Options, Parent, Seed, WorldName, example, read_instant, settings_of
 from pipeline.settings import read_settings
-from pipeline.step_commands import ask, perform, settings_of
+from pipeline.step_commands import ask, perform
 
 replay_app = typer.Typer()
 lanes_app = typer.Typer(help="The lanes of replay: what each is, and what it scored.", no_args_is_help=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import sys
 import time
 from collections.abc import Callable
@@ -13,7 +12,7 @@ import typer
 from pydantic import ValidationError
 
 from pipeline import api, clock
-from pipeline.command_options import AsOf, Json, ModelId, Options, Parent, Seed, Source, WorldName, example, read_instant
+from pipeline.command_options import AsOf, Json, ModelId, Options, Parent, Seed, Source, WorldName, example, read_instant, settings_of
 from pipeline.contracts.times import format_instant
 from pipeline.errors import ConfigError
 from pipeline.process_tree import die_with_parent
@@ -26,7 +25,7 @@ from pipeline.telemetry import Progress, progress_on
 PANEL = "The nine steps"
 steps_app = typer.Typer()
 
-_BY_THE_CLOCK = (api.LandRequest, api.ObserveRequest, api.BuildCubeRequest, api.VerifyRequest, api.ReplayRequest)
+_BY_THE_CLOCK = (api.LandRequest, api.ObserveRequest, api.BuildCubeRequest, api.VerifyRequest, api.ReplayRequest, api.RetainRequest)
 
 
 class Step(Protocol):
@@ -34,24 +33,6 @@ class Step(Protocol):
 
     def __call__(self, request: api.Request, settings: Settings, progress: Progress) -> api.Receipt:
         """Do the step; the same request again changes nothing."""
-
-
-def settings_of(pairs: list[str]) -> dict[str, Any]:
-    """Options of a recipe from texts such as `epochs=3`.
-
-    Raises:
-        ConfigError: A text is no such pair.
-    """
-    found: dict[str, Any] = {}
-    for pair in pairs:
-        key, equals, text = pair.partition("=")
-        if not equals or not key:
-            raise ConfigError(asked=f"--set {pair}", found="no key=value", mend="write for example --set epochs=3")
-        try:
-            found[key] = json.loads(text)
-        except ValueError:
-            found[key] = text
-    return found
 
 
 def find_step(name: str) -> Step:
@@ -160,7 +141,9 @@ def build_cube(world: WorldName, as_of: AsOf = None, as_json: Json = False, pare
 def train(
     world: WorldName,
     as_of: AsOf = None,
-    recipe: Annotated[str | None, typer.Option(help="A named configuration of the model (small, tiny); by default the world's.")] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="A named configuration of the model: small, base, accurate or tiny; by default the world's.")
+    ] = None,
     options: Options = None,
     seed: Seed = 0,
     initial: Annotated[
@@ -226,3 +209,20 @@ def inputs(world: WorldName, as_of: AsOf = None, as_json: Json = False, parent: 
     """Whether what a forecast needs is there; exit code 75 names the sources that are late."""
     as_of_time = read_instant(as_of, "--as-of", clock.issue_time_of(api.load_world(world)))
     perform(ask(api.InputsRequest, world=world, as_of=as_of_time), as_json=as_json, parent=parent)
+
+
+@steps_app.command("retain", rich_help_panel="Run", epilog=example("cubecast retain --world aarhus --dry-run"))
+def retain(
+    world: WorldName,
+    as_of: AsOf = None,
+    now: Annotated[
+        str | None, typer.Option(help="The time from which ages are counted; by default that on the wall.", metavar="TIME")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go, and leave it.")] = False,
+    as_json: Json = False,
+    parent: Parent = None,
+) -> None:
+    """Let go snapshots that were superseded long ago and objects that nothing refers to."""
+    as_of_time = read_instant(as_of, "--as-of", clock.clock_of(api.load_world(world)))
+    wall = read_instant(now, "--now", clock.now())
+    perform(ask(api.RetainRequest, world=world, as_of=as_of_time, now=wall, dry_run=dry_run), as_json=as_json, parent=parent)

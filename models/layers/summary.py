@@ -44,7 +44,7 @@ class GridTokens(nn.Module):
 
     def forward(self, x_BNS: Tensor) -> Tensor:
         """(B, M, S)."""
-        found: Tensor = self.layers(x_BNS.transpose(1, 2).reshape(len(x_BNS), -1, *self.shape))
+        found: Tensor = self.layers(x_BNS.transpose(1, 2).reshape(x_BNS.shape[0], -1, *self.shape))
         return found.flatten(2).transpose(1, 2)
 
 
@@ -84,7 +84,7 @@ class Summary(nn.Module):
         held_BMN = self.weights(node_BNS, seen_BN).transpose(1, 2)
         if self.grid is None:
             return held_BMN
-        return torch.cat([held_BMN, self.grid.held().to(held_BMN.device).expand(len(held_BMN), -1, -1)], 1)
+        return torch.cat([held_BMN, self.grid.held().to(held_BMN.device).expand(held_BMN.shape[0], -1, -1)], 1)
 
     def forward(self, context: Context) -> tuple[Tensor, Tensor]:
         """Tokens (B, M, S), and (B,) whether anything of the domain is seen at all."""

@@ -1,8 +1,4 @@
-"""Blocks: the stretches of time by which a calibration learns, and what it learns from one.
-
-A block's outcomes are taken as they were known at one instant, when the last of them was due, and are used by forecasts
-issued from then on. So the calibration in force at any instant follows from the model and the cube as of that instant,
-whichever forecasts were really issued and whenever somebody looked.
+"""Blocks: what forecasts of a domain are told apart by, what a calibration makes of them, and what it learns from their outcomes.
 
 Shape suffixes: W windows, L lead, N node, V target variable, Q quantile.
 """
@@ -18,41 +14,9 @@ from numpy.typing import NDArray
 from pipeline.calibration.calibration import ENOUGH, Calibration, Cases
 from pipeline.calibration.normal_scores import BINS, bins_of, moved, normal_scores
 from pipeline.calibration.warnings import foretold, trust_bins, trusted
+from pipeline.contracts.forecasts import MEDIAN
 from pipeline.contracts.judging import AVAILABILITY_LABELS, Event
 from pipeline.verification.events import happened
-
-_DAY = 86400
-_PER_BLOCK = 12
-"""Most windows of a block that are learned from, evenly spread."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pace:
-    """How fast a domain's calibration goes: seconds of a block, and of the unit in which the past fades."""
-
-    block: int
-    unit: int
-
-    @property
-    def units(self) -> float:
-        """Units that a block is long."""
-        return self.block / self.unit
-
-    def block_of(self, moment: int) -> int:
-        """The block that an instant (seconds UTC) lies in."""
-        return moment // self.block
-
-
-def pace_of(step_seconds: int) -> Pace:
-    """Blocks of six hours and a memory in days; of a day and in weeks where a step is a day or a session."""
-    return Pace(block=_DAY, unit=7 * _DAY) if step_seconds >= _DAY else Pace(block=max(_DAY // 4, step_seconds), unit=_DAY)
-
-
-def chosen(index_W: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The windows of a block that are learned from: all where they are few, else evenly spread, the first and the last too."""
-    if len(index_W) <= _PER_BLOCK:
-        return index_W
-    return index_W[np.round(np.linspace(0, len(index_W) - 1, _PER_BLOCK)).astype(np.int64)]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -120,7 +84,8 @@ def cases_of(
     rows, whole = mass[0, ..., 0].size, min(ENOUGH, truth_WLNV.shape[2])
     for v in range(len(targets.bounds)):
         known = known_WLNV[..., v]
-        bins = bins_of(normal_scores(truth_WLNV[..., v], quantiles_WLNVQ[..., v, :]))
+        came = np.where(known, truth_WLNV[..., v], quantiles_WLNVQ[..., v, MEDIAN])
+        bins = bins_of(normal_scores(came, quantiles_WLNVQ[..., v, :]))
         mass[v] = np.bincount(code[known] * BINS + bins[known], minlength=rows * BINS).reshape(mass[v].shape)
         for w in range(len(known)):
             cells = np.bincount(code[w][known[w]], minlength=rows)

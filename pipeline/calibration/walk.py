@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.calibration.blocks import Pace, Targets, cases_of, chosen, probabilities, published
+from pipeline.calibration.blocks import Targets, cases_of, probabilities, published
 from pipeline.calibration.calibration import Calibration, Cases
+from pipeline.calibration.pace import Pace, chosen
 from pipeline.contracts.windows import DomainWindows
 
 Raw = Callable[[NDArray[np.int64]], NDArray[np.float32]]
@@ -25,38 +26,29 @@ class Ground:
     """What a domain's windows are and what came of them, shared by the walks of all its models.
 
     Attributes:
-        view: The windows; `lag` seconds after a step they are issued, and its values are due.
+        view: All windows.
         observed_TNV: Values of all variables in physical units, without the horizon after the cut-off.
         availability_WN: The regime of each window and node, over all windows of the view.
         learned_W: The windows that may be learned from, ascending.
     """
 
     view: DomainWindows
-    lag: int
     observed_TNV: NDArray[np.float32]
     availability_WN: NDArray[np.int8]
     learned_W: NDArray[np.int64]
     targets: Targets
     pace: Pace
 
-    def settled(self, block: int) -> int:
-        """The instant at which all outcomes of a block's windows are due."""
-        end = (block + 1) * self.pace.block
-        last = int(np.searchsorted(self.view.issue_time_W, end)) - 1
-        if last < 0 or self.view.issue_time_W[last] < block * self.pace.block:
-            return end
-        return max(end, int(self.view.valid_time_T[int(self.view.end_W[last]) + self.view.horizon]) + self.lag)
-
     def learned(self, block: int) -> NDArray[np.int64]:
         """The windows of a block that are learned from."""
         issue_W = self.view.issue_time_W[self.learned_W]
-        first, last = np.searchsorted(issue_W, [block * self.pace.block, (block + 1) * self.pace.block])
+        first, last = np.searchsorted(issue_W, [self.pace.begin(block), self.pace.begin(block + 1)])
         return chosen(self.learned_W[first:last])
 
     def cases(self, block: int, index_W: NDArray[np.int64], quantiles: NDArray[np.float32], in_force: Calibration) -> Cases:
         """What some windows of a block teach, of the outcomes known when it was settled."""
         steps = self.view.end_W[index_W].astype(np.int64)[:, None] + 1 + np.arange(self.view.horizon)
-        due = self.settled(block) - self.view.valid_time_T[steps]
+        due = self.pace.settled(block) - self.view.valid_time_T[steps]
         variables = list(self.view.targets)
         known = self.view.good_TNV[steps][..., variables] & (self.view.latency_TNV[steps][..., variables] <= due[:, :, None, None])
         held = np.minimum(steps, len(self.observed_TNV) - 1)
@@ -113,10 +105,10 @@ class Walk:
         while self._open < block:
             self._pending.append((self._open, self._collected or nothing, self._state if self._judged else None))
             self._collected, self._open = None, self._open + 1
-            self._absorb(self._open * self._ground.pace.block)
+            self._absorb(self._ground.pace.begin(self._open))
 
     def _absorb(self, moment: int) -> None:
-        while self._pending and self._ground.settled(self._pending[0][0]) <= moment:
+        while self._pending and self._ground.pace.settled(self._pending[0][0]) <= moment:
             _, cases, in_force = self._pending.popleft()
             self._state = self._state.absorbed(cases, self._ground.pace.units, in_force)
 

@@ -42,6 +42,33 @@ class FutureInputs(Table):
     variables: dict[Name, FutureVariable]
 
 
+class TargetGrid(Table):
+    """The cells that a domain's grids are brought to: squares of `step` degrees between south, west, north and east, the outer edges.
+
+    `bilinear` takes the value at a cell's middle, `conservative` the mean over its area. A cell of which less than half is known has none.
+    """
+
+    bounds: tuple[float, float, float, float]
+    step: float = Field(gt=0)
+    method: Literal["bilinear", "conservative"] = "bilinear"
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        south, west, north, east = self.bounds
+        counts = ((north - south) / self.step, (east - west) / self.step)
+        if min(counts) < 1 - 1e-6 or max(abs(n - round(n)) for n in counts) > 1e-6:
+            raise ValueError(
+                f"bounds {self.bounds} are not south, west, north, east with a whole number of steps of {self.step} degrees between"
+            )
+        return self
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        south, west, north, east = self.bounds
+        return round((north - south) / self.step), round((east - west) / self.step)
+
+
 class TextLink(Table):
     """Which places of a stream speak to which nodes: those of the same name, or those within `metres`."""
 

@@ -43,13 +43,14 @@ REJECTION_SCHEMA = pa.schema(
 """Rows that were not taken, each with the file, the 1-based data row, the rule it broke and its text."""
 
 
-def observation_schema(variables: tuple[str, ...], *, runs: bool = False, text: bool = False) -> pa.Schema:
+def observation_schema(variables: tuple[str, ...], *, runs: bool = False, text: bool = False, slabs: bool = False) -> pa.Schema:
     """Schema of a source's observations at rest.
 
     One row per node and `valid_time` and version: `node` string, three instants (int64-backed timestamps, s, UTC),
     `delivery` (sha256 of the raw bytes) and `row` (1-based data row in them), then per variable a float32 `NAME` in
     its canonical unit (null where missing) and a uint16 `NAME_flag`. Sorted by valid_time, node, available_time. Forecasts
-    have the start of their run in `init_time` beside, documents their `text` and its `text_flag`.
+    have the start of their run in `init_time` beside, documents their `text` and its `text_flag`, whole grids a digest of their
+    `content` and their count of `cells`, and no variables.
     """
     stamp = pa.timestamp("s", tz="UTC")
     fields = [
@@ -62,6 +63,7 @@ def observation_schema(variables: tuple[str, ...], *, runs: bool = False, text: 
     ]
     fields += [pa.field("init_time", stamp)] if runs else []
     fields += [pa.field("text", pa.string()), pa.field("text_flag", pa.uint16())] if text else []
+    fields += [pa.field("content", pa.int64()), pa.field("cells", pa.int64())] if slabs else []
     for name in variables:
         fields += [pa.field(name, pa.float32()), pa.field(f"{name}_flag", pa.uint16())]
     return pa.schema(fields)

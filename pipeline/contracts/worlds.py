@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from pydantic import Field, model_validator
 
 from pipeline.contracts.judging import AVAILABILITY, Event, PromotionRules, Regime
-from pipeline.contracts.modalities import FutureInputs, TextColumn, TextStream
+from pipeline.contracts.modalities import FutureInputs, TargetGrid, TextColumn, TextStream
 from pipeline.contracts.provenance import digest_json
 from pipeline.contracts.times import format_duration, format_instant
 from pipeline.contracts.world_types import Cron, Host, Name, Table
@@ -69,6 +69,7 @@ class Source(Table):
     `late_after` is how much later than its latency says a value may come before a forecast waits for it; one step of the domain's
     clock by default.
 
+    A source with `slabs` delivers grids that stay whole: they are read from landing when the cube is built, never a row per cell.
     A source of forecasts says with `runs` how long after each other its runs start: each of its readings says of which it is,
     and `latency` counts from the start of its run. A source with `text` delivers documents, and no numbers.
     """
@@ -84,6 +85,7 @@ class Source(Table):
     late_after: Annotated[Duration | None, Field(exclude=True)] = None
     runs: Annotated[Duration | None, Field(exclude_if=lambda cycle: cycle is None)] = None
     text: Annotated[TextColumn | None, Field(exclude_if=lambda column: column is None)] = None
+    slabs: Annotated[bool, Field(exclude_if=lambda whole: not whole)] = False
     licence: str = ""
     options: dict[str, Any] = Field(default_factory=dict)
     nodes: NodeTable | None = None
@@ -93,6 +95,10 @@ class Source(Table):
     def _one_kind(self) -> Self:
         if bool(self.variables) == (self.text is not None):
             raise ValueError("a source delivers either variables or text")
+        if self.slabs and (self.runs is not None or self.text is not None):
+            raise ValueError("slabs = true is for grids of what was, not for runs or texts")
+        if self.slabs and any(v.spike or v.stuck_after for v in self.variables.values()):
+            raise ValueError("spike and stuck_after need rows of readings: leave them out, or drop slabs = true")
         if self.runs is None:
             return self
         if self.text is not None or not self.ahead:
@@ -185,6 +191,7 @@ class Domain(Table):
     graph: Graph = Graph()
     chunk_steps: int | None = None
     folds: Folds | None = None
+    grid: Annotated[TargetGrid | None, Field(exclude_if=lambda target: target is None)] = None
     future: Annotated[FutureInputs | None, Field(exclude_if=lambda inputs: inputs is None)] = None
     variables: dict[Name, DomainVariable]
     events: dict[Name, Event] = Field(exclude=True, default_factory=dict)
@@ -209,6 +216,17 @@ class Recorded(Table):
         if self.as_of > self.end:
             raise ValueError(f"as_of {format_instant(self.as_of)} is after end {format_instant(self.end)}, where the feeds ended")
         return self
+
+
+class Retention(Table):
+    """How long what was superseded stays: never what a champion names, nor what a forecast issued in the last `forecasts` names.
+
+    `grace` is the age from which on garbage goes: longer than any step runs. No `forecasts`: those of all forecasts stay.
+    """
+
+    snapshots: Duration = timedelta(days=30)
+    forecasts: Duration | None = None
+    grace: Duration = timedelta(days=7)
 
 
 class Schedule(Table):
@@ -247,6 +265,7 @@ class World(Table):
     start: Instant
     recorded: Recorded | None = None
     schedule: Annotated[Schedule | None, Field(exclude=True)] = None
+    retention: Annotated[Retention, Field(exclude=True)] = Retention()
     folds: Folds = Folds()
     recipe: str = "small"
     recipe_options: dict[str, Any] = Field(default_factory=dict)
@@ -302,6 +321,16 @@ class World(Table):
         used = [self.sources[v.source].nodes for v in domain.variables.values() if v.source in self.sources]
         if domain.graph.kind == "matrix" and not any(nodes is not None and nodes.matrix for nodes in used):
             yield f"domains.{domain_name}.graph.kind = 'matrix': none of its sources has one; nodes = {{ location = …, matrix = … }}"
+        whole = [v.source for v in domain.variables.values() if v.source in self.sources and self.sources[v.source].slabs]
+        if domain.kind == "grid" and whole and len(whole) < len(domain.variables):
+            yield f"domains.{domain_name}: whole grids (source {whole[0]}) and readings of cells cannot share a domain"
+        if domain.kind == "node" and len(whole) == len(domain.variables):
+            yield f"domains.{domain_name}: no source with nodes, at which the grids of {whole[0]} could be sampled; or kind = 'grid'"
+        for name, variable in domain.variables.items():
+            if variable.max_age is not None and variable.source in whole:
+                yield f"domains.{domain_name}.variables.{name}.max_age: whole grids serve their own step only"
+        if domain.grid is not None and (domain.kind != "grid" or not whole):
+            yield f"domains.{domain_name}.grid: for kind = 'grid' and a source with slabs = true"
         yield from self._unknown_states(domain_name, domain)
 
     def _unknown(self, source_name: str, variables: Iterable[str], where: str) -> Iterator[str]:

@@ -11,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.alignment.aggregate import Cells, Readings, aggregate, settle
+from pipeline.alignment.aggregate_slabs import Slabs, aggregate_slabs
 from pipeline.alignment.runs import run_places, steps_after
 from pipeline.contracts.cubes import NEVER, Revisions
 from pipeline.cube.digests import chunk_digest
@@ -70,13 +71,26 @@ def region_edge(plan: DomainPlan, region: Region) -> int:
     return int(plan.axis_T[region.start - 1]) if region.start else plan.edge
 
 
-def assemble(group: Group, plan: DomainPlan, region: Region, tables: Mapping[str, pa.Table]) -> Slab:
-    """One region from the observations of each source with `region_edge - before < valid_time <= last label + after`."""
+def assemble(
+    group: Group, plan: DomainPlan, region: Region, tables: Mapping[str, pa.Table], fields: Mapping[str, Slabs] | None = None
+) -> Slab:
+    """One region from the observations of each source with `region_edge - before < valid_time <= last label + after`.
+
+    Args:
+        group: What is made.
+        plan: All of it.
+        region: The part.
+        tables: Observations by source.
+        fields: Whole grids by variable, on the plan's nodes.
+    """
     axis_T = plan.axis_T[region.start : region.stop]
     index = {name: k for k, name in enumerate(plan.nodes.ids if group.runs is None else run_places(plan.nodes).ids)}
     rows = {name: _Rows(table, index) for name, table in tables.items()}
     made = partial(_of_axis, plan, region) if group.runs is None else partial(_of_runs, group.runs, plan, region)
-    cells = tuple(made(variable, rows[variable.source], name) for name, variable in group.variables.items())
+    cells = tuple(
+        _of_slabs(plan, region, v, fields[name]) if fields and name in fields else made(v, rows[v.source], name)
+        for name, v in group.variables.items()
+    )
     heard = np.full(len(plan.nodes), UNKNOWN_TIME)
     if group.runs is None:
         for source in rows.values():
@@ -95,6 +109,16 @@ def _of_axis(plan: DomainPlan, region: Region, variable: GroupVariable, rows: _R
         method=variable.aggregate,
         latency=variable.latency,
         max_age=variable.max_age,
+    )
+
+
+def _of_slabs(plan: DomainPlan, region: Region, variable: GroupVariable, slabs: Slabs) -> Cells:
+    return aggregate_slabs(
+        slabs,
+        axis_T=plan.axis_T[region.start : region.stop],
+        edge=region_edge(plan, region),
+        method=variable.aggregate,
+        latency=variable.latency,
     )
 
 

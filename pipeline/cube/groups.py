@@ -9,6 +9,7 @@ from typing import Literal
 from pipeline.alignment.aggregate import Method
 from pipeline.alignment.runs import run_length
 from pipeline.alignment.time_grid import step_seconds
+from pipeline.contracts.modalities import TargetGrid
 from pipeline.contracts.times import to_seconds
 from pipeline.contracts.worlds import Clock, World
 
@@ -53,6 +54,8 @@ class Group:
 
     Attributes:
         runs: Set where the axis are the starts of runs.
+        slabs: Those of its sources whose grids stay whole in landing.
+        grid: The cells that these are brought to; None: the domain's nodes, or the grid as it comes.
     """
 
     name: str
@@ -63,6 +66,8 @@ class Group:
     chunk_steps: int | None
     variables: dict[str, GroupVariable]
     runs: Runs | None = None
+    slabs: frozenset[str] = frozenset()
+    grid: TargetGrid | None = None
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -105,6 +110,8 @@ def _cells(world: World, name: str) -> Group:
         start=to_seconds(world.domain_start(name)),
         chunk_steps=domain.chunk_steps,
         variables=variables,
+        slabs=frozenset(v.source for v in variables.values() if world.sources[v.source].slabs),
+        grid=domain.grid,
     )
 
 

@@ -130,10 +130,16 @@ def touched_chunks(
     return np.unique(np.concatenate([fresh, *spans])).astype(np.int64)
 
 
-def measure_plan(plans: Sequence[DomainPlan], rows: Mapping[Region, int], *, threads: int) -> PlanSize:
-    """Count tasks, cells, rows and bytes, for processes that work on so many regions at once."""
+def measure_plan(
+    plans: Sequence[DomainPlan], rows: Mapping[Region, int], *, threads: int, decoding: Mapping[str, int] | None = None
+) -> PlanSize:
+    """Count tasks, cells, rows and bytes, for processes that work on so many regions at once.
+
+    `decoding` are the bytes that decoding whole grids takes in each region of a domain.
+    """
     cells = {r: (r.stop - r.start) * len(p.nodes) * len(p.variables) for p in plans for r in p.regions}
-    needs = sorted((CELL_BYTES * count + ROW_BYTES * rows[r] for r, count in cells.items()), reverse=True)
+    more = decoding or {}
+    needs = sorted((CELL_BYTES * n + ROW_BYTES * rows[r] + more.get(r.domain, 0) for r, n in cells.items()), reverse=True)
     total = sum(cells.values())
     return PlanSize(
         tasks=len(cells),

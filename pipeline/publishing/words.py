@@ -14,6 +14,7 @@ MODEL_NAMES = {
     "historical_average": "Historical average",
     "ridge": "Ridge on lags",
     "boosted_trees": "Boosted trees on lags",
+    "champion": "Champion before",
     "published": "As published",
 }
 _UNITS = {"degC": "°C", "degF": "°F", "percent": "%", "m s-1": "m/s", "m/s": "m/s", "count": "", "1": "", "USD": "USD", "degree": "°"}

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.contracts.deliveries import Delivery
@@ -16,8 +15,14 @@ from pipeline.contracts.nodes import NodeSet
 from pipeline.contracts.worlds import Source
 from pipeline.settings import Settings
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 NO_TIME = np.int64(np.iinfo(np.int64).min)
 """Where an array of instants (int64 seconds UTC) holds none."""
+
+SLAB_NODE = "grid"
+"""The node that every whole grid is of."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +55,8 @@ class Readings:
         grid: Cells of a grid: rows, columns, and latitude and longitude of the first and of the last cell.
         init_time: Forecasts: (R,) int64 seconds UTC, the start of the run that each is of.
         text: Documents: (R,) what each says; None where it says nothing.
+        content: Whole grids: (R,) int64, 64 bits of a digest of each, equal only where two say the same; `cells` of each. A row is a
+            slab then, of the node SLAB_NODE, and without values.
         values: Per variable (R,) float64; NaN where nothing was delivered.
         row: (R,) int64, the 1-based data row in the delivery.
         rejected: The rows that are not among the R.
@@ -67,6 +74,8 @@ class Readings:
     grid: tuple[float, ...] | None = None
     init_time: NDArray[np.int64] | None = None
     text: pa.Array | None = None
+    content: NDArray[np.int64] | None = None
+    cells: int = 0
 
     def __len__(self) -> int:
         return len(self.row)
@@ -99,6 +108,39 @@ class Adapter(Protocol):
 
     def parse_places(self, source: Source, parts: Mapping[str, bytes]) -> NodeSet:
         """The nodes and places in a delivery of role `nodes`, in its order.
+
+        Raises:
+            ContractError: The file as a whole cannot be read.
+        """
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Slabs:
+    """Whole grids in delivered units.
+
+    Attributes:
+        latitude, longitude: Degrees of each row and of each column.
+        values: Per variable (S, rows * columns) float64; NaN where nothing was delivered.
+    """
+
+    latitude: NDArray[np.float64]
+    longitude: NDArray[np.float64]
+    values: dict[str, NDArray[np.float64]]
+
+
+@runtime_checkable
+class SlabAdapter(Protocol):
+    """An adapter that gives whole grids without making a row of each cell; of others the rows are put together again."""
+
+    def slab_times(self, source: Source, parts: Mapping[str, bytes]) -> Readings:
+        """Which grids a delivery holds, a row each; their values are not decoded.
+
+        Raises:
+            ContractError: The file as a whole cannot be read.
+        """
+
+    def slabs(self, source: Source, parts: Mapping[str, bytes], rows: NDArray[np.int64]) -> Slabs:
+        """The grids of these numbers.
 
         Raises:
             ContractError: The file as a whole cannot be read.

@@ -21,6 +21,7 @@ Kind = Literal["number", "text", "stamp", "instant"]
 """`stamp` is wall-clock time without a zone, `instant` carries one; both come as int64 nanoseconds since 1970."""
 
 NULLS = ("", "NA", "N/A", "NaN", "nan", "null", "NULL")
+_LOOKED_AT = 2000
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 
 
@@ -58,7 +59,7 @@ def require_columns(names: list[str], needed: list[str], file: str) -> None:
     """
     for name in needed:
         if name not in names:
-            close = difflib.get_close_matches(name, names, n=1)
+            close = difflib.get_close_matches(name, names[:_LOOKED_AT], n=1)
             raise ContractError(
                 asked=f"column '{name}' of {file}",
                 found=f"columns {', '.join(names[:40])}",

@@ -8,7 +8,6 @@ Only regular latitude-longitude grids are read.
 
 from __future__ import annotations
 
-import io
 import json
 import subprocess
 import sys
@@ -22,11 +21,12 @@ from numpy.typing import NDArray
 from pipeline.contracts.deliveries import Delivery
 from pipeline.contracts.nodes import NodeSet
 from pipeline.contracts.worlds import Source
-from pipeline.errors import ConfigError, ContractError
+from pipeline.errors import ContractError
 from pipeline.settings import Settings, child_environment
-from pipeline.sources.adapter import NO_TIME, Readings
+from pipeline.sources.adapter import NO_TIME, Readings, Slabs
 from pipeline.sources.files import FileAdapter, check_locations, grid_deliveries
-from pipeline.sources.grib_messages import MEND, eccodes_module
+from pipeline.sources.grib_messages import MEND, answered, eccodes_module
+from pipeline.sources.grib_slabs import grib_slab_times, grib_slabs
 from pipeline.sources.grids import GridOptions, check_unit, gridded_readings
 from pipeline.sources.node_tables import parse_places
 from pipeline.sources.options import read_options
@@ -69,6 +69,24 @@ class GribAdapter(FileAdapter):
         options = read_options(GribOptions, source)
         [(file, data)] = parts.items()
         return grib_readings(source, options, unpacked(data, file), file)
+
+    def slab_times(self, source: Source, parts: Mapping[str, bytes]) -> Readings:
+        """Which grids a delivery holds, a row each; their values are not decoded.
+
+        Raises:
+            ContractError: The file as a whole cannot be read.
+        """
+        [(file, data)] = parts.items()
+        return grib_slab_times(source, read_options(GribOptions, source), unpacked(data, file), file)
+
+    def slabs(self, source: Source, parts: Mapping[str, bytes], rows: NDArray[np.int64]) -> Slabs:
+        """The grids of these numbers.
+
+        Raises:
+            ContractError: The file as a whole cannot be read.
+        """
+        [(file, data)] = parts.items()
+        return grib_slabs(source, read_options(GribOptions, source), unpacked(data, file), file, rows)
 
     def parse_places(self, source: Source, parts: Mapping[str, bytes]) -> NodeSet:
         """The places in a node table, or the cells of a file's grid row by row.
@@ -118,13 +136,4 @@ def decoded_apart(data: bytes, file: str, columns: list[str], options: GridOptio
         )
     except subprocess.TimeoutExpired as error:
         raise ContractError(asked=asked, found=f"no end within {error.timeout:.0f} s", mend=MEND) from error
-    if done.returncode == 0:
-        with np.load(io.BytesIO(done.stdout)) as arrays:
-            return dict(arrays)
-    if done.returncode not in (ContractError.exit_code, ConfigError.exit_code):
-        words = done.stderr.decode("utf-8", errors="replace").strip().splitlines()[-1:]
-        found = f"the decoder ended with {done.returncode}: {' '.join(words)[:300]}"
-        raise ContractError(asked=asked, found=found, mend=MEND)
-    fault = json.loads(done.stdout)
-    kind = ConfigError if fault.pop("kind") == "ConfigError" else ContractError
-    raise kind(**fault)
+    return answered(done, asked)

@@ -7,8 +7,9 @@ from __future__ import annotations
 import io
 import json
 import resource
+import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,7 +22,6 @@ from numpy.typing import NDArray
 from pipeline.contracts.times import to_seconds
 from pipeline.errors import ConfigError, ContractError
 from pipeline.sources.adapter import NO_TIME
-from pipeline.sources.columns import require_columns
 from pipeline.sources.grids import MAX_CELLS, Cells, GridOptions, cells_of
 
 MEND = "fetch the file again; a newer delivery of the same name takes its place"
@@ -66,10 +66,11 @@ def _pieces(data: bytes, file: str) -> Iterator[tuple[int, bytes]]:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _Message:
-    """One message; `names` are the columns that mean it, the least detailed first; `published` NO_TIME for an analysis."""
+class Message:
+    """One message, its bytes; `names` are the columns that mean it, the least detailed first; `published` NO_TIME for an analysis."""
 
     handle: int
+    piece: bytes
     where: str
     names: tuple[str, ...]
     unit: str
@@ -78,24 +79,35 @@ class _Message:
 
     def values(self, cells: Cells) -> NDArray[np.float64]:
         """The values of the cells taken; NaN where the message has none."""
+        return self.all_values(int(cells.places.max()) + 1)[cells.places]
+
+    def all_values(self, least: int) -> NDArray[np.float64]:
+        """The values of the whole grid, of `least` cells or more; NaN where the message has none."""
         codes = eccodes_module()
         with _damage(self.where):
             codes.codes_set(self.handle, "missingValue", _ABSENT)
             values = np.asarray(codes.codes_get_values(self.handle), np.float64)
-        if len(values) <= int(cells.places.max()):
+            gaps = bool(codes.codes_get_long(self.handle, "bitmapPresent"))
+        if len(values) < least:
             raise ContractError(asked=self.where, found=f"{len(values)} values, fewer than its grid", mend=MEND)
-        taken = values[cells.places]
-        return np.where(taken == _ABSENT, np.nan, taken)
+        if gaps:
+            values[values == _ABSENT] = np.nan
+        return values
 
 
-def _messages(data: bytes, file: str) -> Iterator[_Message]:
+def messages(data: bytes, file: str) -> Iterator[Message]:
+    """The messages of a file; each is good until the next.
+
+    Raises:
+        ContractError: One is cut off or damaged.
+    """
     codes = eccodes_module()
     for number, piece in _pieces(data, file):
         where = f"message {number} of {file}"
         with _damage(where):
             handle = codes.codes_new_from_message(piece)
         try:
-            yield _described(handle, where)
+            yield _described(handle, piece, where)
         finally:
             codes.codes_release(handle)
 
@@ -108,7 +120,7 @@ def _damage(where: str) -> Iterator[None]:
         raise ContractError(asked=where, found=f"{type(error).__name__}: {error}", mend=MEND) from error
 
 
-def _described(handle: int, where: str) -> _Message:
+def _described(handle: int, piece: bytes, where: str) -> Message:
     codes = eccodes_module()
 
     def number(key: str) -> int:
@@ -122,14 +134,24 @@ def _described(handle: int, where: str) -> _Message:
         short, level = codes.codes_get_string(handle, "shortName"), codes.codes_get_string(handle, "typeOfLevel")
         names = (short, f"{short}:{level}", f"{short}:{level}:{number('level')}")
         unit = codes.codes_get_string(handle, "units")
-    return _Message(handle=handle, where=where, names=names, unit=unit, valid=valid, published=init if valid > init else int(NO_TIME))
+    published = init if valid > init else int(NO_TIME)
+    return Message(handle=handle, piece=piece, where=where, names=names, unit=unit, valid=valid, published=published)
 
 
 def _instant(date: int, clock: int) -> int:
     return to_seconds(datetime(date // 10000, date // 100 % 100, date % 100, clock // 100, clock % 100, tzinfo=UTC))
 
 
-def _cells(message: _Message, options: GridOptions, file: str) -> Cells:
+def _cells(message: Message, options: GridOptions, file: str) -> Cells:
+    return cells_of(*axes(message), options, file)
+
+
+def axes(message: Message) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The latitude of each row and the longitude of each column of a message's grid.
+
+    Raises:
+        ContractError: It is no regular grid whose rows run along a parallel.
+    """
     codes = eccodes_module()
 
     def get(key: str) -> Any:
@@ -149,7 +171,7 @@ def _cells(message: _Message, options: GridOptions, file: str) -> Cells:
     if (last < first) != westward and rows * columns > 1:
         last += -360.0 if westward else 360.0
     longitude = np.linspace(first, last, columns)
-    return cells_of(np.linspace(top, bottom, rows), np.where(longitude < 0, longitude + 360, longitude) % 360, options, file)
+    return np.linspace(top, bottom, rows), np.where(longitude < 0, longitude + 360, longitude) % 360
 
 
 def decoded(data: bytes, file: str, columns: list[str], options: GridOptions) -> dict[str, NDArray[Any]]:
@@ -161,11 +183,13 @@ def decoded(data: bytes, file: str, columns: list[str], options: GridOptions) ->
     Raises:
         ContractError: The file as a whole cannot be read.
     """
+    from pipeline.sources.columns import require_columns
+
     slabs: dict[tuple[int, int], dict[str, NDArray[np.float64]]] = {}
     cells: Cells | None = None
     found: dict[str, None] = {}
     units: dict[str, str] = {}
-    for message in _messages(data, file):
+    for message in messages(data, file):
         column = next((c for c in message.names if c in columns), None)
         found.update(dict.fromkeys(message.names))
         if column is not None or not columns:
@@ -193,13 +217,11 @@ def decoded(data: bytes, file: str, columns: list[str], options: GridOptions) ->
     }
 
 
-def main() -> int:
-    """Decode standard input as the JSON request in the first argument says; arrays as npz on standard output, a fault as JSON."""
+def answer(made: Callable[[], dict[str, NDArray[Any]]]) -> int:
+    """Run as the decoding process: arrays as npz on standard output, or a fault as JSON; returns the exit status."""
     resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
-    request = json.loads(sys.argv[1])
-    options = GridOptions(area=request["area"])
     try:
-        arrays = decoded(sys.stdin.buffer.read(), request["file"], request["columns"], options)
+        arrays = made()
     except (ContractError, ConfigError) as error:
         fault = {"kind": type(error).__name__, "asked": error.asked, "found": error.found, "mend": error.mend}
         sys.stdout.buffer.write(json.dumps(fault).encode())
@@ -208,6 +230,31 @@ def main() -> int:
     np.savez(out, **arrays)  # type: ignore[arg-type]
     sys.stdout.buffer.write(out.getbuffer())
     return 0
+
+
+def answered(done: subprocess.CompletedProcess[bytes], asked: str) -> dict[str, NDArray[Any]]:
+    """The arrays that the decoding process wrote.
+
+    Raises:
+        ContractError, ConfigError: The fault that it found, or that it died.
+    """
+    if done.returncode == 0:
+        with np.load(io.BytesIO(done.stdout)) as arrays:
+            return dict(arrays)
+    if done.returncode not in (ContractError.exit_code, ConfigError.exit_code):
+        words = done.stderr.decode("utf-8", errors="replace").strip().splitlines()[-1:]
+        found = f"the decoder ended with {done.returncode}: {' '.join(words)[:300]}"
+        raise ContractError(asked=asked, found=found, mend=MEND)
+    fault = json.loads(done.stdout)
+    kind = ConfigError if fault.pop("kind") == "ConfigError" else ContractError
+    raise kind(**fault)
+
+
+def main() -> int:
+    """Decode standard input as the JSON request in the first argument says."""
+    request = json.loads(sys.argv[1])
+    options = GridOptions(area=request["area"])
+    return answer(lambda: decoded(sys.stdin.buffer.read(), request["file"], request["columns"], options))
 
 
 if __name__ == "__main__":

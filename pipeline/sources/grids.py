@@ -68,10 +68,10 @@ class Cells:
         return (self.places // self.width - top) * (right - left) + self.places % self.width - left
 
 
-def cells_of(latitude: NDArray[np.float64], longitude: NDArray[np.float64], options: GridOptions, file: str) -> Cells:
-    """The cells of a regular grid (latitude of each row, longitude of each column) within the area.
-
-    A cell keeps its name `y003x014` whatever the area.
+def within_area(
+    latitude: NDArray[np.float64], longitude: NDArray[np.float64], options: GridOptions, file: str
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """The rows and columns of a regular grid (latitude of each row, longitude of each column) within the area, and all longitudes.
 
     Raises:
         ContractError: The places are no places on Earth, or none is within the area.
@@ -91,6 +91,16 @@ def cells_of(latitude: NDArray[np.float64], longitude: NDArray[np.float64], opti
     columns = np.flatnonzero((around >= west) & (around <= east_end))
     if not len(rows) or not len(columns):
         raise ContractError(asked=f"cells of {file} within area {options.area}", found="none", mend="correct options.area")
+    return rows, columns, around
+
+
+def cells_of(latitude: NDArray[np.float64], longitude: NDArray[np.float64], options: GridOptions, file: str) -> Cells:
+    """The cells of a regular grid within the area; a cell keeps its name `y003x014` whatever the area.
+
+    Raises:
+        ContractError: The places are no places on Earth, none is within the area, or they are too many to have names.
+    """
+    rows, columns, around = within_area(latitude, longitude, options, file)
     if len(rows) * len(columns) > MAX_NODES:
         found = f"{len(rows)} x {len(columns)} cells, more than {MAX_NODES}"
         raise ContractError(asked=f"cells of {file}", found=found, mend="take a part: options.area = [south, west, north, east]")
@@ -113,6 +123,33 @@ def grid_of(nodes: NodeSet) -> tuple[float, ...] | None:
     return (*map(float, nodes.shape), *corners)
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Stamped:
+    """The slabs of a file that are taken: which, from 0, and the instant that each is about."""
+
+    slab: NDArray[np.int64]
+    valid_time: NDArray[np.int64]
+
+
+def stamped(
+    stamps: NDArray[np.int64], options: GridOptions, file: str, cells: int, faults: Mapping[int, str] | None = None
+) -> tuple[Stamped, RejectedRows]:
+    """The slabs with these stamps (seconds UTC, NO_TIME: none) of so many cells each.
+
+    One whose stamp is none, or outside 1970 .. 2100, is rejected whole, for the reason that `faults` gives it.
+    """
+    valid = np.where(stamps == NO_TIME, NO_TIME, stamps + int(options.interval.total_seconds() if options.interval else 0))
+    good = (valid >= _EARLIEST) & (valid < _LATEST)
+    bad = np.flatnonzero(~good).tolist()
+    rejected = RejectedRows(
+        file=(file,) * len(bad),
+        row=tuple(i + 1 for i in bad),
+        reason=tuple((faults or {}).get(i, "no stamp" if stamps[i] == NO_TIME else "a stamp outside 1970 .. 2100") for i in bad),
+        raw=tuple(f"slab {i + 1} of {cells} values" for i in bad),
+    )
+    return Stamped(slab=np.flatnonzero(good), valid_time=valid[good]), rejected
+
+
 def gridded_readings(
     nodes: tuple[str, ...] | NodeSet,
     stamps: NDArray[np.int64],
@@ -128,28 +165,20 @@ def gridded_readings(
     A slab whose stamp is none, or outside 1970 .. 2100, is rejected whole, for the reason that `faults` gives it; an infinite value is
     a missing one.
     """
-    valid = np.where(stamps == NO_TIME, NO_TIME, stamps + int(options.interval.total_seconds() if options.interval else 0))
-    good = (valid >= _EARLIEST) & (valid < _LATEST)
-    bad = np.flatnonzero(~good)
     ids = nodes.ids if isinstance(nodes, NodeSet) else nodes
     count = len(ids)
-    numbers = np.arange(1, len(stamps) + 1)
-    rejected = RejectedRows(
-        file=(file,) * len(bad),
-        row=tuple(int(n) for n in numbers[bad]),
-        reason=tuple((faults or {}).get(int(i), "no stamp" if stamps[i] == NO_TIME else "a stamp outside 1970 .. 2100") for i in bad),
-        raw=tuple(f"slab {n} of {count} values" for n in numbers[bad]),
-    )
+    taken, rejected = stamped(stamps, options, file, count, faults)
+    good = taken.slab
     flat = {name: table[good].reshape(-1) for name, table in values.items()}
     return Readings(
         node_ids=ids,
-        node=np.tile(np.arange(count, dtype=np.int32), int(good.sum())),
-        valid_time=np.repeat(valid[good], count),
+        node=np.tile(np.arange(count, dtype=np.int32), len(good)),
+        valid_time=np.repeat(taken.valid_time, count),
         published_time=None if published is None else np.repeat(published[good], count),
         values={name: np.where(np.isinf(v), np.nan, v) for name, v in flat.items()},
-        row=np.repeat(numbers[good], count),
+        row=np.repeat(good + 1, count),
         rejected=rejected,
-        raw_rows=int(good.sum()) * count + len(bad),
+        raw_rows=len(good) * count + len(rejected),
         grid=grid_of(nodes) if isinstance(nodes, NodeSet) else None,
         init_time=None if init is None else np.repeat(init[good], count),
     )

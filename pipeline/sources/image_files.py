@@ -19,6 +19,9 @@ from pipeline.errors import ConfigError, ContractError
 from pipeline.sources.grids import MAX_CELLS
 
 _MEND = "fetch the file again; a newer delivery of the same name takes its place"
+Box = tuple[tuple[int, int], tuple[int, int]]
+"""Rows and columns of pixels, each from one to before another."""
+_PIECE = 2**22
 _PNG = b"\x89PNG\r\n\x1a\n"
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
@@ -76,8 +79,8 @@ class Image:
             raise ContractError(asked=f"place of {self.file}", found=found, mend=mend)
         return t.f + (np.arange(self.height) + 0.5) * t.e, t.c + (np.arange(self.width) + 0.5) * t.a
 
-    def numbers(self, band: str) -> tuple[NDArray[np.float64], float, float]:
-        """The numbers of a band (by number or description) row by row, NaN where there is none; and its scale and offset.
+    def numbers(self, band: str, box: Box) -> tuple[NDArray[np.float64], float, float]:
+        """The numbers of a band (by number or description) in a box, row by row, NaN where there is none; and its scale and offset.
 
         Raises:
             ContractError: There is no such band, or it cannot be read whole.
@@ -88,12 +91,13 @@ class Image:
         if not 0 < place <= dataset.count:
             found = f"{dataset.count} bands: {', '.join(names) or 'without names'}"
             raise ContractError(asked=f"band '{band}' of {self.file}", found=found, mend="correct the variable's column")
-        values = self._read(place).astype(np.float64).reshape(-1)
-        values[self.dataset.read_masks(place).reshape(-1) == 0] = np.nan
+        values = self._read(place, box).astype(np.float64)
+        with _damage(self.file):
+            values[dataset.read_masks(place, window=box).reshape(-1) == 0] = np.nan
         return values, float(dataset.scales[place - 1]), float(dataset.offsets[place - 1])
 
-    def colours(self, clear: int) -> NDArray[np.int64]:
-        """Red, green and blue of each pixel in 24 bits, row by row; `clear` where it is transparent.
+    def colours(self, clear: int, box: Box) -> NDArray[np.int64]:
+        """Red, green and blue of each pixel of a box in 24 bits, row by row; `clear` where it is transparent.
 
         Raises:
             ContractError: The image has no colours, or cannot be read whole.
@@ -104,18 +108,18 @@ class Image:
             table = np.full(256, clear, np.int64)
             for place, (red, green, blue, alpha) in palette.items():
                 table[place] = (red << 16 | green << 8 | blue) if alpha else clear
-            return np.asarray(table[self._read(1).reshape(-1)], np.int64)
+            return np.asarray(table[self._read(1, box)], np.int64)
         if dataset.count not in (3, 4) or set(dataset.dtypes) != {"uint8"}:
             bands = f"{dataset.count} bands of {', '.join(sorted(set(dataset.dtypes)))}"
             raise ContractError(asked=f"colours of {self.file}", found=bands, mend="a legend is for images of colours: drop options.legend")
-        red, green, blue = (self._read(b).reshape(-1).astype(np.int64) for b in (1, 2, 3))
+        red, green, blue = (self._read(b, box).astype(np.int64) for b in (1, 2, 3))
         found = np.asarray(red << 16 | green << 8 | blue, np.int64)
-        return found if dataset.count == 3 else np.where(self._read(4).reshape(-1) == 0, clear, found)
+        return found if dataset.count == 3 else np.where(self._read(4, box) == 0, clear, found)
 
-    def _read(self, band: int) -> NDArray[Any]:
+    def _read(self, band: int, box: Box) -> NDArray[Any]:
         _check_blocks(self.dataset, band, self.file)
         with _damage(self.file):
-            return np.asarray(self.dataset.read(band))
+            return np.asarray(self.dataset.read(band, window=box)).reshape(-1)
 
 
 @contextmanager
@@ -158,25 +162,54 @@ def _check_declared(dataset: Any, file: str) -> None:
         raise ContractError(asked=f"read {file}", found="complex numbers", mend="export real numbers")
 
 
+_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+_PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+"""First column, first row, and the steps of both, of each pass of an interlaced image. Source: PNG specification, section 8."""
+
+
 def _check_png(data: bytes, file: str) -> None:
-    """Every chunk is there with its checksum, up to the end mark."""
+    """Every chunk is there with its checksum, up to the end mark; and the pixels are as many as are declared."""
     place, kind, most = 8, b"", len(data)
+    asked = f"read {file} ({most} bytes)"
+    head, packed = b"", []
     while kind != b"IEND":
-        head = data[place : place + 8]
-        length, kind = struct.unpack(">I4s", head) if len(head) == 8 else (most, b"cut")
+        start = data[place : place + 8]
+        length, kind = struct.unpack(">I4s", start) if len(start) == 8 else (most, b"cut")
         end = place + 12 + length
         if end > most:
-            raise ContractError(
-                asked=f"read {file} ({most} bytes)", found=f"a chunk at byte {place} goes beyond the end: it is cut", mend=_MEND
-            )
+            raise ContractError(asked=asked, found=f"a chunk at byte {place} goes beyond the end: it is cut", mend=_MEND)
         if zlib.crc32(data[place + 4 : end - 4]) != struct.unpack(">I", data[end - 4 : end])[0]:
-            raise ContractError(asked=f"read {file} ({most} bytes)", found=f"chunk {kind!r} at byte {place} is damaged", mend=_MEND)
+            raise ContractError(asked=asked, found=f"chunk {kind!r} at byte {place} is damaged", mend=_MEND)
         if kind == b"IHDR":
-            width, height = struct.unpack(">II", data[place + 8 : place + 16])
-            if width * height > MAX_CELLS:
-                found = f"{height} x {width} pixels declared, more than {MAX_CELLS}"
-                raise ContractError(asked=f"read {file}", found=found, mend="split the image, or fetch it again")
+            head = data[place + 8 : end - 4]
+        if kind == b"IDAT":
+            packed.append(data[place + 8 : end - 4])
         place = end
+    if len(head) != 13:
+        raise ContractError(asked=asked, found="no head that says its size", mend=_MEND)
+    _check_pixels(head, b"".join(packed), asked)
+
+
+def _check_pixels(head: bytes, packed: bytes, asked: str) -> None:
+    width, height, depth, colours, _, _, interlaced = struct.unpack(">IIBBBBB", head)
+    if width * height > MAX_CELLS:
+        found = f"{height} x {width} pixels declared, more than {MAX_CELLS}"
+        raise ContractError(asked=asked, found=found, mend="split the image, or fetch it again")
+    bits = depth * _CHANNELS.get(colours, 0)
+    parts = _PASSES if interlaced else ((0, 0, 1, 1),)
+    sizes = [(-(-(width - x) // dx), -(-(height - y) // dy)) for x, y, dx, dy in parts]
+    expected = sum(rows * (1 + -(-columns * bits // 8)) for columns, rows in sizes if columns > 0 and rows > 0)
+    stream, size, rest = zlib.decompressobj(), 0, packed
+    try:
+        while size <= expected and not stream.eof:
+            piece = stream.decompress(rest, _PIECE)
+            size, rest = size + len(piece), stream.unconsumed_tail
+            if not piece and not rest:
+                break
+    except zlib.error as error:
+        raise ContractError(asked=asked, found=f"damaged pixels: {error}", mend=_MEND) from error
+    if size != expected or not expected:
+        raise ContractError(asked=asked, found=f"{size} bytes of pixels, where {height} x {width} are {expected}", mend=_MEND)
 
 
 def _check_blocks(dataset: Any, band: int, file: str) -> None:

@@ -115,7 +115,7 @@ class ImagesAdapter(FileAdapter):
             stamp, fault = text_times(options.stamps, source.timezone, [_stamp_text(image, options, file)])
             cells = _cells(image, options, file)
             values = {
-                name: _values(image, column_of(name, variable) if variable.column else "1", options, file)[cells.places][None, :]
+                name: _values(image, column_of(name, variable) if variable.column else "1", cells, options, file)[None, :]
                 for name, variable in source.variables.items()
             }
         faults = time_faults(fault, options.stamps, source.timezone)
@@ -166,15 +166,18 @@ def _cells(image: Image, options: ImageOptions, file: str) -> Cells:
     return cells_of(latitude if options.south_up else latitude[::-1], longitude, options, file)
 
 
-def _values(image: Image, band: str, options: ImageOptions, file: str) -> NDArray[np.float64]:
-    """Values of all pixels, row by row; NaN where the image has none."""
+def _values(image: Image, band: str, cells: Cells, options: ImageOptions, file: str) -> NDArray[np.float64]:
+    """Values of the cells taken; NaN where the image has none."""
+    box = cells.rows, cells.columns
     if options.legend:
-        return _by_legend(image.colours(clear=_CLEAR), options, file)
-    numbers, scale, offset = image.numbers(band)
+        return _by_legend(image.colours(_CLEAR, box)[cells.boxed], options, file)
+    numbers, scale, offset = image.numbers(band, box)
     if (scale, offset) != (1.0, 0.0) and (options.scale, options.offset) != (None, None):
         found = f"scale {scale:g} and offset {offset:g} in the file, and others in the options"
         raise ContractError(asked=f"band {band} of {file}", found=found, mend="drop options.scale and options.offset")
-    return numbers * (scale if options.scale is None else options.scale) + (offset if options.offset is None else options.offset)
+    return numbers[cells.boxed] * (scale if options.scale is None else options.scale) + (
+        offset if options.offset is None else options.offset
+    )
 
 
 def _by_legend(colours: NDArray[np.int64], options: ImageOptions, file: str) -> NDArray[np.float64]:

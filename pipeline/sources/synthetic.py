@@ -24,17 +24,18 @@ from pipeline.contracts.times import compact_instant, from_seconds, to_seconds
 from pipeline.contracts.worlds import NodeTable, Source
 from pipeline.errors import ConfigError, ContractError
 from pipeline.settings import Settings
-from pipeline.sources.adapter import Readings
+from pipeline.sources.adapter import Readings, Slabs
 from pipeline.sources.csv import parse_long
 from pipeline.sources.csv_options import CsvOptions
 from pipeline.sources.json import parse_lines
 from pipeline.sources.node_tables import parse_places
 from pipeline.sources.options import read_options
+from pipeline.sources.slabs import slabs_of, times_of
 from pipeline.sources.stamps import utc_offsets
 from pipeline.sources.synthetic_faults import PlantedFault, Reports, plant
 from pipeline.sources.synthetic_notices import NOTICE_ROWS, notice_deliveries
 from pipeline.sources.synthetic_outlook import OUTLOOK_ROWS, outlook_deliveries
-from pipeline.sources.synthetic_truth import Feed, SyntheticOptions, Truth, truth
+from pipeline.sources.synthetic_truth import Feed, SyntheticOptions, Truth, cell_axes, truth
 
 __all__ = ["FEED_VARIABLES", "Made", "SyntheticAdapter", "SyntheticOptions", "Truth", "made", "truth"]
 
@@ -83,6 +84,8 @@ class SyntheticAdapter:
         """
         feed = read_options(SyntheticOptions, source).feed
         known = FEED_VARIABLES[feed]
+        if source.slabs and feed != "weather":
+            raise ConfigError(asked=f"slabs of feed '{feed}'", found="no grids", mend="only feed 'weather' delivers grids")
         if (feed == "outlook") != (source.runs is not None) or (feed == "notices") != (source.text is not None):
             mend = "feed 'outlook' comes in runs and 'notices' are texts, no others"
             raise ConfigError(asked=f"feed '{feed}'", found=f"runs = {source.runs}, text = {source.text}", mend=mend)
@@ -136,6 +139,14 @@ class SyntheticAdapter:
         if feed == "notices":
             return parse_lines(source, NOTICE_ROWS, file, data)
         return parse_long(source, {"roads": _ROADS, "outlook": OUTLOOK_ROWS}.get(feed, _PRICES), file, data)
+
+    def slab_times(self, source: Source, parts: Mapping[str, bytes]) -> Readings:
+        """Which grids of the weather a delivery holds; raises as `parse` does."""
+        return times_of(self.parse(source, parts), len(_cell_ids(source)))
+
+    def slabs(self, source: Source, parts: Mapping[str, bytes], rows: NDArray[np.int64]) -> Slabs:
+        """The grids of these numbers; raises as `parse` does."""
+        return slabs_of(self.parse(source, parts), *cell_axes(read_options(SyntheticOptions, source)), rows)
 
     def parse_places(self, source: Source, parts: Mapping[str, bytes]) -> NodeSet:
         """The cells of the grid row by row, or the sensors.

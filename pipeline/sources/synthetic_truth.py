@@ -187,6 +187,12 @@ class _Maker:
         return (_demand_shape(seconds_T, self.options.timezone) * self.day_factor[day])[:, None] * self.taste_N
 
 
+def cell_axes(options: SyntheticOptions) -> tuple[Array, Array]:
+    """The latitude of each row of cells, and the longitude of each column, as the table of cells lists them."""
+    rows, columns = np.arange(options.rows), np.arange(options.columns)
+    return np.round(rows * CELL_DEGREES + SOUTH_WEST[0], 6), np.round(columns * CELL_DEGREES + SOUTH_WEST[1], 6)
+
+
 def weather_at(options: SyntheticOptions, seconds_T: NDArray[np.int64], place_P2: Array) -> tuple[Array, Array]:
     """(T, P) true temperature and rain at any instants and (latitude, longitude) places."""
     made, cells = _Maker(options), (place_P2 - SOUTH_WEST) / CELL_DEGREES

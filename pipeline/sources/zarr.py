@@ -28,14 +28,14 @@ from pipeline.errors import ConfigError, ContractError
 from pipeline.settings import Settings
 from pipeline.sources.adapter import NO_TIME, Readings
 from pipeline.sources.files import FileAdapter, check_locations, grid_deliveries, node_deliveries
-from pipeline.sources.grids import check_unit, gridded_readings
+from pipeline.sources.grids import check_size, check_unit, gridded_readings
 from pipeline.sources.locations import folder_at, if_there
 from pipeline.sources.netcdf import NetcdfOptions
 from pipeline.sources.node_tables import parse_places
 from pipeline.sources.options import read_options
 from pipeline.sources.rows import column_of
 from pipeline.sources.zarr_layout import ArrayLayout, layout_of, metadata_keys
-from pipeline.sources.zarr_reading import MOST_OBJECTS, grid_cells, instants, node_ids, steps_there, table, unpacked_store
+from pipeline.sources.zarr_reading import MOST_OBJECTS, check_shapes, grid_cells, instants, node_ids, steps_there, table, unpacked_store
 
 
 class ZarrOptions(NetcdfOptions):
@@ -117,6 +117,7 @@ class ZarrAdapter(FileAdapter):
         layouts = {c: layout_of(c, files, store) for c in {*options.axes, *columns.values()}}
         for name, variable in source.variables.items():
             check_unit(columns[name], variable, layouts[columns[name]].attributes.get("units"), store)
+        check_shapes([layouts[c] for c in columns.values()], [layouts[a] for a in options.axes], store)
         start, stop = steps_there(layouts[next(iter(columns.values()))], options.time, files)
         stamps = instants(layouts[options.time], files, store)[start:stop]
         published = instants(layouts[options.published], files, store)[start:stop] if options.published else None
@@ -171,6 +172,8 @@ class _Offered:
         """The metadata of arrays, and all chunks of those that are axes."""
         for name in dict.fromkeys(names):
             layout = self._layouts[name]
+            if name in self._options.axes:
+                check_size(name, layout.shape, self._store)
             keys = [*metadata_keys(name, self._version), *(map(layout.key, layout.places({})) if name in self._options.axes else ())]
             for key in keys:
                 data = self._get(key)
@@ -197,16 +200,14 @@ class _Offered:
                 yield self._group(start, stop, int(known.min()), int(known.max()), whole=stop - start == size)
 
     def _group(self, start: int, stop: int, first: int, last: int, *, whole: bool) -> Delivery:
+        box = {self._options.time: (start, stop)}
+        columns = [self._layouts[column] for column in dict.fromkeys(self._columns)]
+        count = sum(layout.count(box) for layout in columns)
+        if count > MOST_OBJECTS:
+            asked, mend = f"steps {start} .. {stop - 1} of {self._store}", "set options.start and a shorter span"
+            raise ConfigError(asked=asked, found=f"{count} objects, more than {MOST_OBJECTS}", mend=mend)
         parts = list(self.described((*self._options.axes, *self._columns)))
-        for column in dict.fromkeys(self._columns):
-            layout = self._layouts[column]
-            keys = [layout.key(place) for place in layout.places({self._options.time: (start, stop)})]
-            parts += [if_there(self._folder(key)) for key in keys]
-        if len(parts) > MOST_OBJECTS:
-            asked = f"steps {start} .. {stop - 1} of {self._store}"
-            raise ConfigError(
-                asked=asked, found=f"{len(parts)} objects, more than {MOST_OBJECTS}", mend="set options.start and a shorter span"
-            )
+        parts += [if_there(self._folder(layout.key(place))) for layout in columns for place in layout.places(box)]
         source, options = self._source, self._options
         settled = last + int((source.latency + options.revised).total_seconds())
         name = f"{compact_instant(from_seconds(first))}-{start}"

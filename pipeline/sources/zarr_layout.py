@@ -120,13 +120,17 @@ class ArrayLayout:
         found = tuple(int(w) for w in words)
         return found if all(at * chunk < size for at, chunk, size in zip(found, self.chunks, self.shape, strict=True)) else None
 
+    def count(self, box: Mapping[str, tuple[int, int]]) -> int:
+        """How many chunks a box touches."""
+        return math.prod(len(r) for r in self._ranges(box))
+
     def places(self, box: Mapping[str, tuple[int, int]]) -> Iterator[tuple[int, ...]]:
         """The chunks that a box (dim -> start, stop; whole where it says nothing) touches, in order."""
-        ranges = []
-        for dim, size, chunk in zip(self.dims, self.shape, self.chunks, strict=True):
-            start, stop = box.get(dim, (0, size))
-            ranges.append(range(start // chunk, -(-stop // chunk)))
-        return product(*ranges)
+        return product(*self._ranges(box))
+
+    def _ranges(self, box: Mapping[str, tuple[int, int]]) -> list[range]:
+        edges = [box.get(dim, (0, size)) for dim, size in zip(self.dims, self.shape, strict=True)]
+        return [range(start // chunk, -(-stop // chunk)) for (start, stop), chunk in zip(edges, self.chunks, strict=True)]
 
 
 def metadata_keys(name: str, version: int) -> tuple[str, ...]:

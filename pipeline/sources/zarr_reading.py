@@ -57,6 +57,20 @@ def steps_there(layout: ArrayLayout, time: str, files: Mapping[str, bytes]) -> t
     return (min(found) * chunk, min((max(found) + 1) * chunk, size)) if found else (0, 0)
 
 
+def check_shapes(variables: list[ArrayLayout], axes: list[ArrayLayout], store: str) -> None:
+    """Refuse a variable that has another length along an axis than the axis itself.
+
+    Raises:
+        ContractError: Naming both.
+    """
+    lengths = {axis.name: axis.shape for axis in axes}
+    for variable in variables:
+        for dim, size in zip(variable.dims, variable.shape, strict=True):
+            if dim in lengths and lengths[dim] != (size,):
+                found = f"{size} values, where the axis has {' x '.join(map(str, lengths[dim]))}"
+                raise ContractError(asked=f"'{variable.name}' of {store} along '{dim}'", found=found, mend=MEND)
+
+
 def _said(layout: ArrayLayout) -> Mapping[str, Any]:
     """The attributes, with the fill value of version 3, which xarray packs, as a number."""
     fill = layout.attributes.get("_FillValue")

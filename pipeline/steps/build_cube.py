@@ -9,6 +9,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from pipeline.alignment.aggregate_slabs import Slabs
 from pipeline.alignment.time_grid import step_seconds
 from pipeline.api import BuildCubeRequest, Receipt
 from pipeline.contracts.times import format_instant
@@ -20,6 +21,7 @@ from pipeline.cube.plan import DomainPlan, Region, check_plan, measure_plan
 from pipeline.parallel import Crew, crew
 from pipeline.settings import Settings, code_version
 from pipeline.steps.build_plan import BuildPlan, chunk_count, plan_build, recipe_digest
+from pipeline.steps.slab_fields import SLAB_COLUMNS, slab_fields
 from pipeline.steps.texts import build_texts
 from pipeline.stores.cube_books import RegionBook
 from pipeline.stores.cube_format import TEXTS, GroupTemplate, VariableTemplate
@@ -55,7 +57,7 @@ def run(request: BuildCubeRequest, settings: Settings, progress: Progress) -> Re
     if not plan.domains and not plan.texts and plan.state is not None:
         return _receipt(request, world, CubeStore(settings.store, world.name), outcome="unchanged")
     with crew(settings) as workers:
-        size = measure_plan(list(plan.domains.values()), plan.rows, threads=workers.threads)
+        size = measure_plan(list(plan.domains.values()), plan.rows, threads=workers.threads, decoding=plan.decoding)
         with progress.stage("plan", size.tasks, "regions") as stage:
             stage.advance(size.tasks, f"{size}, {workers.workers} process(es) of {workers.memory / 2**20:,.0f} MiB")
         check_plan(size, limit_bytes=workers.memory)
@@ -114,12 +116,17 @@ def _build_region(region: Region, *, settings: Settings, world: World, plan: Bui
     consumed, plan_of, group = plan.consumed, plan.domains[region.domain], groups_of(world)[region.domain]
     begin, end = region_edge(plan_of, region) - group.before, int(plan_of.axis_T[region.stop - 1]) + group.after
     objects, tables = ObjectStore(settings.store), {}
+    fields: dict[str, Slabs] = {}
     for source in group.sources:
         names = [n for n, v in group.variables.items() if v.source == source]
         times = ["valid_time", "available_time", *(["init_time"] if group.runs is not None else [])]
-        columns = ["node", *times, *(c for n in names for c in (n, f"{n}_flag"))]
-        tables[source] = ObservationStore(objects, world, source, at=consumed[source]).read(begin, end, columns, dictionaries=True)
-    slab = assemble(group, plan_of, region, tables)
+        columns = list(SLAB_COLUMNS) if source in group.slabs else ["node", *times, *(c for n in names for c in (n, f"{n}_flag"))]
+        found = ObservationStore(objects, world, source, at=consumed[source]).read(begin, end, columns, dictionaries=True)
+        if source in group.slabs:
+            fields |= slab_fields(objects, world, group, source, plan_of.nodes, found)
+        else:
+            tables[source] = found
+    slab = assemble(group, plan_of, region, tables, fields)
     written = writer.write(region.domain, region.start, _arrays(plan_of, slab))
     book = RegionBook(
         chunk=region.chunk,

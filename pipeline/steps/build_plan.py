@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.alignment.node_grid import extend_nodes, grid_nodes, merge_nodes, select_nodes
+from pipeline.alignment.regrid import target_nodes
 from pipeline.alignment.runs import run_nodes
 from pipeline.alignment.time_grid import axis, step_before, step_seconds
 from pipeline.contracts.nodes import NodeSet
@@ -21,6 +22,7 @@ from pipeline.cube.groups import Group, groups_of
 from pipeline.cube.plan import DomainPlan, Region, choose_chunk_steps, plan_regions, touched_chunks
 from pipeline.errors import NotYetAvailable
 from pipeline.settings import Settings
+from pipeline.steps.slab_fields import decoding_bytes
 from pipeline.steps.texts import streams_with_news
 from pipeline.stores.cube_format import FORMAT, axis_digest
 from pipeline.stores.cubes import CubeState, CubeStore, DomainState
@@ -37,6 +39,7 @@ class BuildPlan:
         domains: The groups that change.
         rows: Observations that each region reads.
         consumed: Per source the number of observation commits that the build takes in.
+        decoding: Bytes that decoding whole grids takes in each region of a group.
         texts: Streams with news, each with the number of observation commits that the cube was made of.
         state: What the cube holds now, None where it was never built.
     """
@@ -44,6 +47,7 @@ class BuildPlan:
     domains: Mapping[str, DomainPlan]
     texts: Mapping[str, int]
     rows: Mapping[Region, int]
+    decoding: Mapping[str, int]
     consumed: Mapping[str, int]
     state: CubeState | None
 
@@ -73,16 +77,20 @@ def plan_build(world: World, as_of: datetime, settings: Settings) -> BuildPlan:
             mend="wait for readings, ask for a later as_of, or mend the start of the world",
         )
     rows = {region: count for plan in work.values() for region, count in _rows(groups[plan.domain], plan, sources).items()}
-    return BuildPlan(domains=work, rows=rows, consumed=newest, texts=streams_with_news(world, newest, store), state=state)
+    decoding = {name: _decoding(world, groups[name], plan, sources) for name, plan in work.items()}
+    return BuildPlan(
+        domains=work, rows=rows, decoding=decoding, consumed=newest, texts=streams_with_news(world, newest, store), state=state
+    )
 
 
 def recipe_digest(world: World, group: Group) -> str:
     """Identity of every setting that a group's stored regions depend on."""
     sources = {name: contract_digest(world.sources[name]) for name in group.sources}
     variables = {n: [v.source, v.aggregate, v.max_age, v.long_name, v.standard_name] for n, v in group.variables.items()}
+    grid = None if group.grid is None else group.grid.model_dump(mode="json")
     clock = group.clock.model_dump(mode="json")
     runs = None if group.runs is None else [group.runs.clock.model_dump(mode="json"), group.runs.start, group.runs.reach]
-    return digest_json([FORMAT, group.start, group.kind, clock, group.chunk_steps, variables, sources, runs])
+    return digest_json([FORMAT, group.start, group.kind, clock, group.chunk_steps, variables, sources, runs, grid])
 
 
 def chunk_count(plan: DomainPlan) -> int:
@@ -109,10 +117,12 @@ def _plan(
     """What must be made of one group; None where it has no step or no node yet."""
     held = None if state is None else state.domains.get(group.name)
     known = None if held is None or held.recipe != recipe_digest(world, group) else store.nodes(group.name)
-    nodes = _nodes(group, known, merge_nodes(sources[s].nodes() for s in group.sources))
+    named = group.slabs if group.kind == "grid" else frozenset(group.sources) - group.slabs
+    found = merge_nodes(sources[s].nodes() for s in group.sources if s in named or not group.slabs)
+    nodes = _nodes(group, known, found)
     end = as_of if known is None or held is None else max(as_of, held.end)
     axis_T = axis(group.clock, group.start, end)
-    if not len(axis_T) or not len(nodes):
+    if not len(axis_T) or not len(nodes) or not any(consumed[s] for s in group.sources):
         return None
     edge = step_before(group.clock, int(axis_T[0]))
     kept = held if known is not None and held is not None and _continues(held, axis_T, consumed) else None
@@ -140,6 +150,8 @@ def _nodes(group: Group, known: NodeSet | None, found: NodeSet) -> NodeSet:
     """The nodes of a group, those known before in their order; for runs all steps of each place, sorted by name."""
     if group.runs is not None:
         return run_nodes(select_nodes(found, np.argsort(np.array(found.ids, dtype=str), kind="stable")), group.runs.count)
+    if group.grid is not None:
+        return target_nodes(group.grid)
     return extend_nodes(known, grid_nodes(found) if group.kind == "grid" else found)
 
 
@@ -162,3 +174,12 @@ def _rows(group: Group, plan: DomainPlan, sources: Mapping[str, ObservationStore
             start, stop = region_edge(plan, region) - group.before, int(plan.axis_T[region.stop - 1]) + group.after
             found[region] += int(rows[(begin <= stop) & (end + DAY > start)].sum())
     return found
+
+
+def _decoding(world: World, group: Group, plan: DomainPlan, sources: Mapping[str, ObservationStore]) -> int:
+    """Bytes that decoding whole grids takes in a region, by the largest of them."""
+    if not plan.regions:
+        return 0
+    first, last = region_edge(plan, plan.regions[0]) - group.before, int(plan.axis_T[-1])
+    largest = {name: sources[name].read(first, last, ["cells"])["cells"].to_numpy().max(initial=0) for name in group.slabs}
+    return sum(decoding_bytes(world.sources[name], int(cells)) for name, cells in largest.items())

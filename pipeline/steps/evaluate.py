@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,19 +22,17 @@ from pipeline.contracts.world_files import load_world
 from pipeline.contracts.worlds import World
 from pipeline.errors import ContractError, LookaheadError
 from pipeline.settings import Settings
-from pipeline.steps import reading
+from pipeline.steps import calibrating, reading
 from pipeline.steps.incumbents import champion_before, score_champion
 from pipeline.steps.judging import grounds_in, judged_by
+from pipeline.steps.outages import outages
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.registry import Candidate, Evidence, Registry
 from pipeline.telemetry import Progress
-from pipeline.verification.evaluation import CLIMATE, Forecaster, evaluate_domain
+from pipeline.verification.evaluation import CLIMATE, evaluate_domain
 from pipeline.verification.metrics import event_rows, score_rows, slice_rows
 from pipeline.verification.statistics import Statistics
 from pipeline.windows.folds import expected_windows, fold_boundaries
-
-if TYPE_CHECKING:
-    from models.api import Predictor
 
 
 def run(request: EvaluateRequest, settings: Settings, progress: Progress) -> Receipt:
@@ -76,6 +74,7 @@ class _Made:
     card: Scorecard
     statistics: Statistics
     explanation: bytes
+    calibration: bytes
 
 
 class _Evaluation:
@@ -99,7 +98,11 @@ class _Evaluation:
             card, statistics = made.card, made.statistics
         else:
             card, statistics = self._against(made, champion)
-        files = {"statistics.json": canonical_json(statistics.to_json()), "explanation.json": made.explanation}
+        files = {
+            "statistics.json": canonical_json(statistics.to_json()),
+            "explanation.json": made.explanation,
+            calibrating.FILE: made.calibration,
+        }
         return card, self._registry.add_scorecard(card, files)
 
     def _alike(self, evidence: Evidence, snapshot: str) -> bool:
@@ -111,7 +114,8 @@ class _Evaluation:
         statistics = Statistics.from_json(json.loads(content)).without(CHAMPION)
         notes = tuple(note for note in evidence.scorecard.notes if not note.startswith(CHAMPION))
         card = _with_rows(evidence.scorecard, statistics, champion=None, notes=notes)
-        return _Made(card=card, statistics=statistics, explanation=evidence.read("explanation.json") or b"{}")
+        explanation, calibration = (evidence.read(name) for name in ("explanation.json", calibrating.FILE))
+        return _Made(card=card, statistics=statistics, explanation=explanation or b"{}", calibration=calibration or b"")
 
     def _inputs(self) -> reading.Inputs:
         if self._opened is None:
@@ -125,7 +129,10 @@ class _Evaluation:
         used = {name: view.windows_of("test") for name, view in windows.domains.items()}
         if not any(len(index) for index in used.values()):
             raise ContractError(asked="evaluate on the test fold", found="no window in it", mend="train with a later cut-off: more data")
-        statistics = Statistics.added(self._scored(windows, name, index_W, models, inputs.cubes[name]) for name, index_W in used.items())
+        walked = {name: calibrating.Walked(self._world, windows, name, models, inputs.cubes[name]) for name in used}
+        statistics = Statistics.added(
+            self._scored(windows, name, index_W, models, walked[name], inputs.cubes[name]) for name, index_W in used.items()
+        )
         edges = {name: windows.domains[name].issue_time_W[index[[0, -1]]] for name, index in used.items() if len(index)}
         card = Scorecard(
             world=self._world.name,
@@ -139,22 +146,41 @@ class _Evaluation:
             judged_by=judged_by(self._world),
             notes=_notes(self._candidate, windows, used),
         )
-        explanation = canonical_json(models.predictors[JOINT].explain())
-        return _Made(card=_with_rows(card, statistics), statistics=statistics, explanation=explanation)
+        explanation = canonical_json(self._explained(windows, models, used, inputs.cubes))
+        calibration = calibrating.left_by(walked, as_of)
+        return _Made(card=_with_rows(card, statistics), statistics=statistics, explanation=explanation, calibration=calibration)
 
-    def _scored(self, windows: WindowSet, name: str, index_W: NDArray[np.int64], models: reading.Models, cube: DomainCube) -> Statistics:
+    def _explained(
+        self, windows: WindowSet, models: reading.Models, used: Mapping[str, NDArray[np.int64]], cubes: Mapping[str, DomainCube]
+    ) -> dict[str, Any]:
+        """How the joint model mixes, and what the outage of each modality costs."""
+        joint = models.predictors[JOINT]
+        found = joint.explain()
+        for name in models.domains[JOINT] & used.keys():
+            found[name]["outages"] = outages(windows, name, joint, cubes[name].values_TNV, used[name])
+        return found
+
+    def _scored(
+        self,
+        windows: WindowSet,
+        name: str,
+        index_W: NDArray[np.int64],
+        models: reading.Models,
+        walked: calibrating.Walked,
+        cube: DomainCube,
+    ) -> Statistics:
         self._expect(windows, name, len(index_W))
-        forecasters = {model: forecaster(predictor) for model, predictor in models.of(name).items()}
+        usual = models.of(name).get(CLIMATE)
         with self._progress.stage(f"evaluate {name}", len(index_W), "windows") as stage:
             return evaluate_domain(
                 windows,
                 name,
-                forecasters,
+                walked.forecasters(),
                 cube.values_TNV,
                 index_W,
                 stage.advance,
                 grounds_of=grounds_in(self._world, windows, {name: cube.nodes}, name),
-                climate=forecasters.get(CLIMATE),
+                climate=None if usual is None else calibrating.quantiles_of(usual),
             )
 
     def _expect(self, windows: WindowSet, name: str, found: int) -> None:
@@ -171,15 +197,6 @@ class _Evaluation:
         statistics = made.statistics + scored.statistics
         notes = (*made.card.notes, *(f"{CHAMPION} {champion.model_id}, {name}: {why}" for name, why in scored.not_comparable.items()))
         return _with_rows(made.card, statistics, champion=champion.model_id, notes=notes), statistics
-
-
-def forecaster(model: Predictor) -> Forecaster:
-    """A predictor's quantiles."""
-
-    def forecast(windows: WindowSet, domain: str, index_W: NDArray[np.int64]) -> NDArray[np.float32]:
-        return model.predict(windows, domain, index_W, split=False).quantiles_BLNVQ
-
-    return forecast
 
 
 def _with_rows(card: Scorecard, statistics: Statistics, **changes: Any) -> Scorecard:

@@ -9,6 +9,7 @@ from datetime import datetime
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.calibration.walk import Raw
 from pipeline.contracts.cubes import DomainCube
 from pipeline.contracts.forecasts import BASELINES, CHAMPION, JOINT
 from pipeline.contracts.scores import Promotion
@@ -16,11 +17,11 @@ from pipeline.contracts.times import parse_instant, to_seconds
 from pipeline.contracts.windows import WindowSet
 from pipeline.contracts.worlds import World
 from pipeline.errors import ConfigError, ContractError, StoreError
-from pipeline.steps import reading
+from pipeline.steps import calibrating, reading
 from pipeline.steps.judging import grounds_in
 from pipeline.stores.registry import Candidate, Registry
 from pipeline.telemetry import Progress
-from pipeline.verification.evaluation import CLIMATE, Forecaster, evaluate_domain
+from pipeline.verification.evaluation import CLIMATE, evaluate_domain
 from pipeline.verification.grounds import event_label
 from pipeline.verification.statistics import Statistics, stitched
 from pipeline.windows.folds import fold_boundaries
@@ -99,22 +100,25 @@ def _scored(
     if domain not in windows.domains or not models.of(domain):
         return f"model {candidate.model_id} does not forecast this domain"
     view = windows.domains[domain]
+    since = _unseen_from(world, candidate, domain)
     index_W = view.windows_of("test")
-    index_W = index_W[view.issue_time_W[index_W] >= _unseen_from(world, candidate, domain)]
+    index_W = index_W[view.issue_time_W[index_W] >= since]
     if not len(index_W):
         return f"model {candidate.model_id} was fitted on all of these windows, or there is none"
     climate = models.of(domain).get(CLIMATE)
     try:
+        ground = calibrating.ground_of(world, windows, domain, cubes[domain])
+        publishing = calibrating.walk_of(ground, _published(models, windows, domain, targets), since=since)
         with progress.stage(f"champion on {domain}", len(index_W), "windows") as stage:
             return evaluate_domain(
                 windows,
                 domain,
-                {CHAMPION: _published(models, domain, targets)},
+                {CHAMPION: calibrating.told_by(publishing)},
                 cubes[domain].values_TNV,
                 index_W,
                 stage.advance,
                 grounds_of=grounds_in(world, windows, {domain: cubes[domain].nodes}, domain),
-                climate=None if climate is None else lambda w, d, i: climate.predict(w, d, i, split=False).quantiles_BLNVQ,
+                climate=None if climate is None else calibrating.quantiles_of(climate),
             )
     except ContractError as error:
         return f"model {candidate.model_id} does not fit these windows: {error.found}"
@@ -128,19 +132,18 @@ def _unseen_from(world: World, candidate: Candidate, domain: str) -> int:
     return -(-fitted_until // _DAY) * _DAY
 
 
-def _published(models: reading.Models, domain: str, targets: Mapping[tuple[str, str], str]) -> Forecaster:
-    """For each variable the forecast that is published; of those not among the targets any."""
-    known = models.of(domain)
+def _published(models: reading.Models, windows: WindowSet, domain: str, targets: Mapping[tuple[str, str], str]) -> Raw:
+    """For each variable the model's own quantiles of which are published; of those not among the targets any."""
+    known, view = models.of(domain), windows.domains[domain]
     fallback = next(name for name in (*BASELINES, JOINT) if name in known)
+    chosen = [targets.get((domain, view.variables[v]), fallback) for v in view.targets]
+    chosen = [name if name in known else fallback for name in chosen]
 
-    def forecast(windows: WindowSet, domain: str, index_W: NDArray[np.int64]) -> NDArray[np.float32]:
-        view = windows.domains[domain]
-        chosen = [targets.get((domain, view.variables[v]), fallback) for v in view.targets]
-        chosen = [name if name in known else fallback for name in chosen]
+    def raw(index_W: NDArray[np.int64]) -> NDArray[np.float32]:
         made = {name: known[name].predict(windows, domain, index_W, split=False).quantiles_BLNVQ for name in dict.fromkeys(chosen)}
         return np.stack([made[name][:, :, :, v] for v, name in enumerate(chosen)], axis=3)
 
-    return forecast
+    return raw
 
 
 def _together(

@@ -21,6 +21,7 @@ from pipeline.quality.findings import findings
 from pipeline.quality.screen import Screened, rest_on_series, screen
 from pipeline.quality.versions import unrepeated, value_bits
 from pipeline.sources.adapter import Adapter, Readings
+from pipeline.sources.slabs import slab_times
 from pipeline.steps.accepting import accepted, check_whole
 from pipeline.stores.landing import Landed, LandingStore
 from pipeline.stores.observation_tables import dictionary_column
@@ -73,7 +74,7 @@ def take_in(work: Work, landed: Landed) -> Taken | None:
     """A delivery's readings; None where it is unreadable and replaced by a newer one."""
     parts = work.landing.read(landed)
     try:
-        readings = work.adapter.parse(work.source, parts)
+        readings = slab_times(work.adapter, work.source, parts) if work.source.slabs else work.adapter.parse(work.source, parts)
     except ContractError as error:
         if landed.number in work.replaced:
             return None
@@ -89,18 +90,21 @@ def take_in(work: Work, landed: Landed) -> Taken | None:
     punctual = ~declared | (available <= since + latency)
     key = _keys(readings)
     series = readings.node if key is None else series_codes(readings.node, key)
+    variables = {} if work.source.slabs else work.source.variables
     screened = screen(
         readings.values,
-        work.source.variables,
+        variables,
         node=series,
         valid_time=readings.valid_time,
         punctual=punctual,
         received_time=horizon,
         cadence=None if work.source.cadence is None else int(work.source.cadence.total_seconds()),
     )
-    if work.source.cadence is not None or rest_on_series(work.source.variables):
+    if work.source.cadence is not None or rest_on_series(variables):
         available = settled(available, series, readings.valid_time, punctual)
-    keep = unrepeated(series, readings.valid_time, available, value_bits([s.values for s in screened.values()]))
+    bits = value_bits([s.values for s in screened.values()])
+    bits += [] if readings.content is None else [readings.content]
+    keep = unrepeated(series, readings.valid_time, available, bits)
     taken = _taken(landed, readings, available, declared, screened, keep, _further(readings, horizon))
     notes = tuple(findings(screened, work.source.variables, readings.values, readings.node, readings.node_ids, recorded=work.recorded))
     return replace(taken, notes=notes, key=taken.key if key is None else key[keep])
@@ -112,13 +116,15 @@ def _keys(readings: Readings) -> NDArray[np.int64] | None:
 
 
 def _further(readings: Readings, horizon: int) -> dict[str, pa.Array]:
-    """The columns that forecasts and documents have beside their variables."""
+    """The columns that forecasts, documents and whole grids have beside their variables."""
     columns: dict[str, pa.Array] = {}
     if readings.init_time is not None:
         columns["init_time"] = pa.array(readings.init_time, pa.int64()).cast(STAMP)
     if readings.text is not None:
         ahead = rules.future(readings.valid_time, horizon)
         columns |= {"text": readings.text, "text_flag": pa.array(np.where(ahead, np.uint16(Flag.FUTURE), np.uint16(0)))}
+    if readings.content is not None:
+        columns |= {"content": pa.array(readings.content), "cells": pa.array(np.full(len(readings), readings.cells, np.int64))}
     return columns
 
 

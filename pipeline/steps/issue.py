@@ -20,14 +20,14 @@ from pipeline.contracts.worlds import World
 from pipeline.errors import ConflictError, LookaheadError, NotYetAvailable
 from pipeline.settings import Settings
 from pipeline.steps import reading
+from pipeline.steps.forecasting import Maker, load_maker, make_forecast
 from pipeline.steps.incumbents import makers_of
-from pipeline.steps.predict import make_forecast
 from pipeline.steps.publish import put_tables
-from pipeline.steps.verify import judged_from, keep_scores, score_forecast
+from pipeline.steps.verify import keep_scores, score_forecast
 from pipeline.stores.forecasts import ForecastStore, Issued
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.published import PublishedStore
-from pipeline.stores.registry import Candidate, Registry
+from pipeline.stores.registry import Registry
 from pipeline.stores.scores import ScoreStore
 from pipeline.telemetry import QUIET
 from pipeline.windows.maturity import label_maturity
@@ -42,7 +42,7 @@ class Chunk:
     Attributes:
         settings: Of the lane.
         issues: Issue times (seconds UTC), each with what is published at it.
-        first: The first issue time for which the cubes of all chunks are opened (seconds UTC).
+        since: The first issue time (seconds UTC) that the cubes of all chunks are opened for.
         until: As of when they are opened.
         snapshot: Of the cubes, the one that is read.
         now: As of when it is asked; outcomes later than that are pending.
@@ -53,7 +53,7 @@ class Chunk:
     lane_id: str
     mode: Mode
     issues: tuple[tuple[int, Promotion], ...]
-    first: int
+    since: int
     until: int
     snapshot: str
     now: int
@@ -76,18 +76,18 @@ def work(chunk: Chunk) -> Done:
     """
     world, objects, done = load_world(chunk.world), ObjectStore(chunk.settings.store), Done()
     published, scores = PublishedStore(objects, world.name), ScoreStore(objects, world.name)
-    known_then = _inputs(chunk.world, chunk.settings, chunk.first, chunk.until, chunk.snapshot)
+    inputs = _inputs(chunk.world, chunk.settings, chunk.since, chunk.until, chunk.snapshot)
     for issue_time, champion in chunk.issues:
         known = scores.newest(issue_time)
         if published.record(issue_time) is not None and known is not None and known["final"]:
             continue
         try:
-            forecast, fresh = _issued(chunk, world, champion, known_then, issue_time, published)
+            forecast, fresh = _issued(chunk, world, champion, inputs, issue_time, published)
         except NotYetAvailable as error:
             done.refused[issue_time] = error.found
             continue
         done.issued += fresh
-        done.scored += _repeated(partial(keep_scores, scores, issue_time, mature_scores(world, forecast, known_then.cubes, chunk.now)))
+        done.scored += _repeated(partial(keep_scores, scores, issue_time, mature_scores(world, forecast, inputs.cubes, chunk.now)))
     return done
 
 
@@ -113,27 +113,24 @@ def mature_scores(world: World, forecast: Forecast, cubes: Mapping[str, DomainCu
     mature = {name: int(d.valid_time_L[-1]) + label_maturity(world, name) for name, d in forecast.domains.items()}
     last = max(mature.values())
     seen = {}
-    for name in forecast.domains:
-        first = int(np.searchsorted(cubes[name].valid_time, judged_from(world.domains[name], forecast.issue_time)))
+    for name, domain in forecast.domains.items():
+        first = max(int(np.searchsorted(cubes[name].valid_time, domain.valid_time_L[0])) - world.domains[name].context - 1, 0)
         seen[name] = earlier(cubes[name], min(mature[name], now), first=first)
     times = {name: format_instant(from_seconds(moment)) for name, moment in mature.items()}
     return score_forecast(world, forecast, seen, min(last, now)) | {"final": last <= now, "mature_time": times}
 
 
 def _forecast(chunk: Chunk, world: World, champion: Promotion, inputs: reading.Inputs, issue_time: int) -> Forecast:
-    makers = {model_id: _model(chunk.settings, world.name, model_id) for model_id in makers_of(champion)}
-    marks = {"lane": chunk.lane_id}
-    if chunk.mode == "reforecast":
-        marks["mode"] = "reforecast"
-    for candidate, _ in makers.values():
-        if chunk.mode == "replay" and candidate.as_of > from_seconds(issue_time):
+    makers = {model_id: _maker(chunk.world, chunk.settings, model_id) for model_id in makers_of(champion)}
+    marks = {"lane": chunk.lane_id, **({"mode": "reforecast"} if chunk.mode == "reforecast" else {})}
+    for maker in makers.values():
+        if chunk.mode == "replay" and maker.candidate.as_of > from_seconds(issue_time):
             raise LookaheadError(
                 asked=f"replay the forecast of {format_instant(from_seconds(issue_time))}",
-                found=f"champion {candidate.model_id} trained on data until {format_instant(candidate.as_of)}",
+                found=f"champion {maker.candidate.model_id} trained on data until {format_instant(maker.candidate.as_of)}",
                 mend="look at the lane's registry; --mode reforecast applies a later model to the past on purpose",
             )
-    own = makers.pop(champion.model_id)
-    return make_forecast(world, champion, *own, inputs, issue_time, marks, others=makers)
+    return make_forecast(world, champion, makers, inputs, issue_time, marks)
 
 
 def _publish(published: PublishedStore, forecast: Forecast, issued: Issued) -> None:
@@ -151,11 +148,12 @@ def _repeated(write: Callable[[], Result]) -> Result:
 
 
 @lru_cache(maxsize=1)
-def _inputs(world_file: str, settings: Settings, first: int, until: int, snapshot: str) -> reading.Inputs:
-    return reading.open_inputs(load_world(world_file), settings, from_seconds(until), live=True, first=first, at=snapshot)
+def _inputs(world_file: str, settings: Settings, since: int, until: int, snapshot: str) -> reading.Inputs:
+    world = load_world(world_file)
+    return reading.open_inputs(world, settings, from_seconds(until), live=True, since=since, at=snapshot)
 
 
 @lru_cache(maxsize=4)
-def _model(settings: Settings, world_name: str, model_id: str) -> tuple[Candidate, reading.Models]:
-    candidate = Registry(ObjectStore(settings.store), world_name).candidate(model_id)
-    return candidate, reading.load_models(candidate)
+def _maker(world_file: str, settings: Settings, model_id: str) -> Maker:
+    world = load_world(world_file)
+    return load_maker(world, settings, Registry(ObjectStore(settings.store), world.name), model_id)

@@ -72,6 +72,8 @@ def _versions(
     known = np.array([t.landed.published_time or t.landed.received_time for t in taken], np.int64)[origin]
     declared = np.concatenate([t.declared for t in taken])
     old_values, old_key = {name: np.zeros(0, np.float32) for name in values}, np.zeros(0, np.int64)
+    content = [t.further["content"].to_numpy() for t in taken if "content" in t.further]
+    old_content = np.zeros(0, np.int64)
     old_node, old_valid, old_available = np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros(0, np.int64)
     if stored is not None and count:
         codes, old_ids = node_codes(stored)
@@ -79,14 +81,17 @@ def _versions(
         old_node = np.array([place.get(i, len(ids) + n) for n, i in enumerate(old_ids)], np.int32)[codes]
         old_valid, old_available = (stored[c].cast(pa.int64()).to_numpy() for c in ("valid_time", "available_time"))
         old_key = _stored_keys(stored)
+        old_content = stored["content"].to_numpy() if content else old_content
         old_values = {name: stored[name].fill_null(float("nan")).to_numpy().astype(np.float32) for name in values}
     zeros = np.zeros(count, np.int64)
+    bits = value_bits([np.concatenate([old_values[name], values[name]]) for name in values])
+    bits += [np.concatenate([old_content, *content])] if content else []
     nodes, keys = np.concatenate([old_node, node]), np.concatenate([old_key, key])
     found = merged(
         series_codes(nodes, keys) if keys.any() else nodes,
         np.concatenate([old_valid, valid]),
         np.concatenate([old_available, available]),
-        value_bits([np.concatenate([old_values[name], values[name]]) for name in values]),
+        bits,
         delivery=np.concatenate([zeros - 1, origin]),
         known_again=np.concatenate([zeros, known]),
         declared=np.concatenate([np.ones(count, np.bool_), declared]),

@@ -75,7 +75,8 @@ def _observe_source(objects: ObjectStore, world: World, name: str, progress: Pro
     pending = [d for d in manifest if d.role == "readings" and d.number >= totals.through]
     newest = {d.name: d.number for d in manifest if d.role == "readings"}
     known = store.place_table(totals)
-    places = _new_places(known, source, landing, manifest, f"source {name}")
+    whole = source.slabs and not _cells_are_nodes(world, name)
+    places = None if whole else _new_places(known, source, landing, manifest, f"source {name}")
     if not manifest:
         notes.append(f"source {name}: nothing has landed yet")
     if not pending and places is None:
@@ -96,6 +97,11 @@ def _observe_source(objects: ObjectStore, world: World, name: str, progress: Pro
             _observe_batch(work, store, batch, places if number == 0 else None, totals.commits + number, stage, found)
     notes += found[:MOST_NOTES] + ([f"source {name}: {len(found) - MOST_NOTES} more findings"] if len(found) > MOST_NOTES else [])
     return store, len(batches)
+
+
+def _cells_are_nodes(world: World, source: str) -> bool:
+    """Whether a domain has the cells of a source's grid as they come."""
+    return any(d.kind == "grid" and d.grid is None and source in {v.source for v in d.variables.values()} for d in world.domains.values())
 
 
 def _new_places(known: NodeSet | None, source: Source, landing: LandingStore, manifest: list[Landed], where: str) -> NodeSet | None:

@@ -91,9 +91,9 @@ def open_cubes(
 
 
 def open_inputs(
-    world: World, settings: Settings, as_of: datetime, *, live: bool = False, first: int | None = None, at: str | None = None
+    world: World, settings: Settings, as_of: datetime, *, live: bool = False, since: int | None = None, at: str | None = None
 ) -> Inputs:
-    """What is there of a world as of an instant; `live` as far back as a window issued then needs, or one issued at `first`.
+    """What is there of a world as of an instant; `live` as far back as a window issued then, or at `since` (seconds UTC), needs.
 
     `at` names a snapshot to read instead of the newest.
 
@@ -102,7 +102,7 @@ def open_inputs(
     """
     from pipeline.stores.cubes import CubeStore
 
-    moment = to_seconds(as_of) if first is None else first
+    moment = to_seconds(as_of) if since is None else since
     cubes = open_cubes(world, settings, as_of, start=needed_from(world, moment) if live else None, absent_is_fine=True, at=at)
     runs = {name: group.runs for name in cubes if (group := groups_of(world).get(name + FUTURE)) is not None}
     if not cubes or not (runs or world.texts):
@@ -149,14 +149,14 @@ def load_models(candidate: Candidate) -> Models:
     return Models(predictors={JOINT: joint, **rivals}, domains=domains)
 
 
-def windows_of(world: World, candidate: Candidate, inputs: Inputs, *, as_of: int, live: bool) -> WindowSet:
+def windows_of(world: World, candidate: Candidate, inputs: Inputs, *, as_of: int, live: bool, trained_nodes: bool = False) -> WindowSet:
     """The windows of a world, scaled as the candidate was trained, of its domains only; a live set also of its nodes only."""
     from pipeline.windows.reader import build_windows
     from pipeline.windows.scaling import load_scalers
 
     scalers = load_scalers(candidate.read("scalers.safetensors"))
     known = {name: cube for name, cube in inputs.cubes.items() if name in scalers}
-    nodes = _nodes_of(candidate) if live else None
+    nodes = _nodes_of(candidate) if live or trained_nodes else None
     return build_windows(world, known, as_of=as_of, scalers=scalers, live=live, nodes=nodes, runs=inputs.runs, texts=inputs.texts)
 
 

@@ -191,7 +191,7 @@ def _issue(
                 lane_id=lane_id,
                 mode=request.mode,
                 issues=tuple(issues[part]),
-                first=span.first,
+                since=span.since,
                 until=span.until,
                 snapshot=plan.snapshot,
                 now=to_seconds(request.as_of),

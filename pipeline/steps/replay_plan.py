@@ -32,9 +32,15 @@ _SECONDS_PER_ROW, _SECONDS_PER_CELL, _JUDGED_PER_CELL = 2.5e-5, 1.2e-6, 4e-6
 
 @dataclass(frozen=True, kw_only=True)
 class Span:
-    """Issue times for which cubes are opened once: the first, as of when they are opened, and the pieces they are worked on in."""
+    """Issue times for which cubes are opened once, and in which pieces they are worked on.
 
-    first: int
+    Attributes:
+        since: The first issue time; `begin` how far back it needs cubes (both seconds UTC).
+        until: As of when the cubes are opened.
+    """
+
+    since: int
+    begin: int
     until: int
     chunks: tuple[slice, ...]
 
@@ -94,7 +100,7 @@ def make_plan(
     workers = request.workers or worker_count()
     per_second = sum(n * len(world.domains[d].variables) * _BYTES_PER_CELL / step_seconds(world.domains[d].clock) for d, n in sizes.items())
     spans = _spans(world, request, todo, per_second, workers)
-    widths = [per_second * (span.until - min(reading.needed_from(world, span.first).values())) for span in spans]
+    widths = [per_second * (span.until - span.begin) for span in spans]
     each = _SECONDS_PER_ISSUE + _SECONDS_PER_VALUE * values
     overhead = cells * (_SECONDS_PER_CELL + (_JUDGED_PER_CELL if workers == 1 else 0))
     return Plan(
@@ -126,13 +132,13 @@ def _held(world: World, settings: Settings) -> dict[str, DomainState]:
 def _spans(world: World, request: ReplayRequest, todo: Sequence[int], per_second: float, workers: int) -> tuple[Span, ...]:
     now, found, begin = to_seconds(request.as_of), [], 0
     while begin < len(todo):
-        start = reading.needed_from(world, todo[begin])
+        earliest = min(reading.needed_from(world, todo[begin]).values())
         end = begin + 1
-        while end < len(todo) and per_second * (todo[end] - min(start.values())) < SPAN_BYTES:
+        while end < len(todo) and per_second * (todo[end] - earliest) < SPAN_BYTES:
             end += 1
         size = min(max(-(-(end - begin) // (4 * workers)), 1), _MOST_PER_CHUNK)
         chunks = tuple(slice(a, min(a + size, end)) for a in range(begin, end, size))
-        found.append(Span(first=todo[begin], until=min(now, _last_mature(world, todo[end - 1])), chunks=chunks))
+        found.append(Span(since=todo[begin], begin=earliest, until=min(now, _last_mature(world, todo[end - 1])), chunks=chunks))
         begin = end
     return tuple(found)
 

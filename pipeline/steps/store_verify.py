@@ -9,6 +9,7 @@ from pipeline.contracts.worlds import World
 from pipeline.settings import Settings
 from pipeline.stores.cubes import CubeStore
 from pipeline.stores.inventory import take_inventory
+from pipeline.stores.lanes import LaneStore
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.repository_check import check_repository
 from pipeline.stores.store_check import check_objects
@@ -38,7 +39,7 @@ def verify_store(world: World, settings: Settings, progress: Progress) -> StoreC
     faults: list[str] = []
     notes: list[str] = []
     objects = ObjectStore(settings.store)
-    lanes = [name for name in objects.children(f"{_LANES}/{world.name}") if name != "lanes"]
+    lanes = LaneStore(settings, world.name).lane_ids()
     for root in ("", *(f"{_LANES}/{world.name}/{lane}" for lane in lanes)):
         _check_root(objects.url(root) if root else objects.root, root, world, progress, parts, faults, notes)
     return StoreCheck(parts=parts, faults=tuple(faults), notes=tuple(notes))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +38,6 @@ def run(request: TrainRequest, settings: Settings, progress: Progress) -> Receip
         ContractError: The loss is no number.
     """
     from models.api import continued, fit, fit_baselines, resolve_config
-    from pipeline.windows.reader import build_windows
     from pipeline.windows.scaling import dump_scalers
 
     world = load_world(request.world)
@@ -46,17 +46,7 @@ def run(request: TrainRequest, settings: Settings, progress: Progress) -> Receip
     config = resolve_config(request.recipe or world.recipe, _options(request, world))
     config = config if initial is None else continued(config)
     with progress.stage("windows", None):
-        inputs = reading.open_inputs(world, settings, request.as_of)
-        if not inputs.cubes:
-            raise NotYetAvailable(
-                asked=f"train on world {world.name} as of {format_instant(request.as_of)}",
-                found="no cube",
-                mend=f"cubecast build-cube --world {world.name} --as-of {format_instant(request.as_of)}",
-            )
-        windows = build_windows(
-            world, inputs.cubes, as_of=to_seconds(request.as_of), scalers=None, live=False, runs=inputs.runs, texts=inputs.texts
-        )
-        del inputs
+        windows = windows_at(world, settings, request.as_of)
     origin = [] if initial is None else [initial.model_id]
     model_id = digest_json([windows.digest, config.digest, request.seed, code_version(), *origin])[:16]
     known = _known(registry, model_id)
@@ -93,6 +83,24 @@ def run(request: TrainRequest, settings: Settings, progress: Progress) -> Receip
     return _receipt(request, world, windows, model_id, card, "done" if created else "unchanged")
 
 
+def windows_at(world: World, settings: Settings, as_of: datetime) -> WindowSet:
+    """All windows to learn from at a cut-off, scaled on their training folds.
+
+    Raises:
+        NotYetAvailable: No cube was built yet.
+    """
+    from pipeline.windows.reader import build_windows
+
+    inputs = reading.open_inputs(world, settings, as_of)
+    if not inputs.cubes:
+        raise NotYetAvailable(
+            asked=f"train on world {world.name} as of {format_instant(as_of)}",
+            found="no cube",
+            mend=f"cubecast build-cube --world {world.name} --as-of {format_instant(as_of)}",
+        )
+    return build_windows(world, inputs.cubes, as_of=to_seconds(as_of), scalers=None, live=False, runs=inputs.runs, texts=inputs.texts)
+
+
 def _options(request: TrainRequest, world: World) -> dict[str, Any]:
     """The world's options belong to the world's recipe; another recipe starts from its own."""
     own = world.recipe_options if request.recipe in (None, world.recipe) else {}
@@ -120,6 +128,7 @@ def _checkpoint(settings: Settings, world: World, model_id: str) -> Path | None:
 
 def _card(request: TrainRequest, world: World, windows: WindowSet, config: ModelConfig, joint: Fitted, baselines: Fitted) -> dict[str, Any]:
     return {
+        "schema": joint.meta["schema"],
         "world": world.name,
         "world_digest": world.digest,
         "as_of": format_instant(request.as_of),

@@ -18,7 +18,7 @@ from pipeline.contracts.forecasts import MEDIAN, DomainForecast, Forecast
 from pipeline.contracts.nodes import NodeSet
 from pipeline.contracts.times import format_instant, from_seconds, to_seconds
 from pipeline.contracts.world_files import load_world
-from pipeline.contracts.worlds import Domain, World
+from pipeline.contracts.worlds import World
 from pipeline.errors import NotYetAvailable, StoreError
 from pipeline.parallel import crew
 from pipeline.settings import Settings
@@ -156,8 +156,11 @@ def score_published(world_file: str, settings: Settings, now: int, issue_times: 
     """The records of some issue times, from the cubes about them as known at `now` (seconds UTC)."""
     world = load_world(world_file)
     store = ForecastStore(ObjectStore(settings.store), world.name)
-    start = {name: judged_from(domain, issue_times[0]) for name, domain in world.domains.items()}
-    until = {name: judged_until(domain, issue_times[-1]) for name, domain in world.domains.items()}
+    start, until = {}, {}
+    for name, domain in world.domains.items():
+        step = step_seconds(domain.clock) * (2 if domain.clock.step is None else 1)
+        start[name] = issue_times[0] - (domain.context + 1) * step
+        until[name] = issue_times[-1] + (domain.horizon + 1) * step + (_CLOSED_DAYS * 86400 if domain.clock.step is None else 0)
     cubes = reading.open_cubes(world, settings, from_seconds(now), start=start, until=until, absent_is_fine=True)
     found = []
     for issue_time in issue_times:
@@ -166,20 +169,6 @@ def score_published(world_file: str, settings: Settings, now: int, issue_times: 
         except StoreError as error:
             found.append(_Scored(issue_time=issue_time, record=None, damage=error))
     return found
-
-
-def judged_from(domain: Domain, issue_time: int) -> int:
-    """From where on (seconds UTC) a domain's cube is needed to score a forecast."""
-    return issue_time - (domain.context + 1) * _wide_step(domain)
-
-
-def judged_until(domain: Domain, issue_time: int) -> int:
-    """Up to where (seconds UTC) it is needed."""
-    return issue_time + (domain.horizon + 1) * _wide_step(domain) + (_CLOSED_DAYS * 86400 if domain.clock.step is None else 0)
-
-
-def _wide_step(domain: Domain) -> int:
-    return step_seconds(domain.clock) * (2 if domain.clock.step is None else 1)
 
 
 def score_forecast(world: World, forecast: Forecast, cubes: Mapping[str, DomainCube], now: int) -> dict[str, Any]:

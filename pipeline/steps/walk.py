@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
@@ -18,7 +19,6 @@ from pipeline.steps import evaluate, promote, train
 from pipeline.steps.incumbents import makers_of
 from pipeline.steps.promote import champion_as_of
 from pipeline.stores.lanes import LaneStore
-from pipeline.stores.objects import ObjectStore
 from pipeline.stores.registry import Registry
 from pipeline.telemetry import QUIET, Progress
 from pipeline.windows.maturity import label_maturity
@@ -88,7 +88,10 @@ class Walk:
     def __init__(self, request: ReplayRequest, lanes: LaneStore, lane_id: str, own: Registry, elsewhere: Executor) -> None:
         self._request, self._lanes, self._lane_id, self._own, self._elsewhere = request, lanes, lane_id, own, elsewhere
         self._lane = lanes.settings(lane_id)
-        self._judging: tuple[Training, str, Future[None]] | None = None
+        world = load_world(request.world)
+        # In the past there is no person to ask.
+        self._alone = world.model_copy(update={"promotion": world.promotion.model_copy(update={"approval": "automatic"})})
+        self._judged: deque[_Judging] = deque()
 
     def go(self, trainings: Sequence[Training], progress: Progress) -> int:
         """Train, judge and promote what is not done yet; how many were trained.
@@ -101,20 +104,20 @@ class Walk:
             champion = champion_as_of(self._own, training.in_force)
             if training.in_force in walked:
                 before = walked[training.in_force]
-                continue
-            if champion is not None and parse_instant(champion.as_of) == training.in_force and champion.model_id not in walked.values():
+            elif champion is not None and parse_instant(champion.as_of) == training.in_force and champion.model_id not in walked.values():
                 before = champion.model_id
                 self._lanes.keep_walked(self._lane_id, training.in_force, before)
-                continue
-            if number == 1:
-                before = champion.model_id if champion else None
-            with progress.stage(f"training {number} of {len(trainings)}", None):
-                before = self._train(training, before, progress)
-            self._finish()
-            self._judging = (training, before, self._elsewhere.submit(_judge, self._request.world, training.in_force, before, self._lane))
-            made += 1
-        with progress.stage("judge", None):
-            self._finish()
+            else:
+                if number == 1:
+                    before = champion.model_id if champion else None
+                with progress.stage(f"training {number} of {len(trainings)}", None):
+                    before = self._train(training, before, progress)
+                self._judged.append(_Judging(training=training, model_id=before, done=self._judge(before, training.cut_off)))
+                made += 1
+            self._promote(wait=False)
+        if self._judged:
+            with progress.stage("judge", None):
+                self._promote(wait=True)
         return made
 
     def _train(self, training: Training, initial: str | None, progress: Progress) -> str:
@@ -130,18 +133,31 @@ class Walk:
         except ConflictError:  # on S3, where nothing holds a turn, another process may have made the same model meanwhile
             return train.run(asked, self._lane, progress).ids["model_id"]
 
-    def _finish(self) -> None:
-        """Wait for the verdict on the model that is being judged: the next one is judged against what it makes the champion."""
-        if self._judging is not None:
-            training, model_id, judged = self._judging
-            judged.result()
-            self._lanes.keep_walked(self._lane_id, training.in_force, model_id)
-            self._judging = None
+    def _promote(self, *, wait: bool) -> None:
+        """Promote in order what is judged: by itself as soon as it is trained, then against the champion that it would follow."""
+        while self._judged and (wait or self._judged[0].done.done()):
+            head = self._judged[0]
+            head.done.result()
+            if not head.against_champion:
+                head.done, head.against_champion = self._judge(head.model_id, head.training.in_force), True
+                continue
+            self._judged.popleft()
+            promote.promote_on_evidence(self._alone, self._own, self._own.candidate(head.model_id), head.training.in_force)
+            self._lanes.keep_walked(self._lane_id, head.training.in_force, head.model_id)
+
+    def _judge(self, model_id: str, as_of: datetime) -> Future[None]:
+        return self._elsewhere.submit(_judge, self._request.world, as_of, model_id, self._lane)
 
 
-def _judge(world_file: str, in_force: datetime, model_id: str, lane: Settings) -> None:
-    """Evaluate a model of the walk and promote it on the evidence; in the past there is no person to ask."""
-    evaluate.run(EvaluateRequest(world=world_file, as_of=in_force, model_id=model_id), lane, QUIET)
-    world, own = load_world(world_file), Registry(ObjectStore(lane.store), load_world(world_file).name)
-    alone = world.model_copy(update={"promotion": world.promotion.model_copy(update={"approval": "automatic"})})
-    promote.promote_on_evidence(alone, own, own.candidate(model_id), in_force)
+@dataclass(kw_only=True)
+class _Judging:
+    """A model that is being judged elsewhere."""
+
+    training: Training
+    model_id: str
+    done: Future[None]
+    against_champion: bool = False
+
+
+def _judge(world: str, as_of: datetime, model_id: str, lane: Settings) -> None:
+    evaluate.run(EvaluateRequest(world=world, as_of=as_of, model_id=model_id), lane, QUIET)

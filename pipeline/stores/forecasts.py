@@ -111,6 +111,16 @@ class ForecastStore:
         """All instants at which something was issued, ascending (int64 seconds UTC)."""
         return self._issues.times()
 
+    def snapshots(self, since: int | None = None) -> set[str]:
+        """The cube's snapshots that forecasts were made from; those issued before `since` (seconds UTC) do not count.
+
+        Raises:
+            StoreError: A forecast is damaged.
+        """
+        contents = [record["content"] for t in self._issues.times(since) for record in self._issues.log(t).read()]
+        found = [json.loads(read_blob(self._objects, c["key"], c["sha256"]))["provenance"].get("snapshot") for c in contents]
+        return {str(snapshot) for snapshot in found if snapshot is not None}
+
     def _records(self, issue_time: int) -> list[dict[str, Any]]:
         known = self._issues.log(issue_time).read()
         if not known:

@@ -18,7 +18,7 @@ from pipeline.stores.objects import SEALS, Entry, ObjectStore
 _ADDRESSED = re.compile(r"[0-9a-f]{64}(?![0-9a-f])")
 _RECORD = re.compile(r"\d{8}\.json")
 _REPOSITORY = re.compile(r"((?:cubes|forecasts)/.+?)/(?:snapshots|manifests|chunks|transactions|refs|seals)/.+")
-_NOT_KEPT = frozenset({"airflow", "fences", "replays", SEALS})
+_NOT_KEPT = frozenset({"airflow", "fences", SEALS})
 
 
 def address_of(key: str) -> str | None:
@@ -51,9 +51,12 @@ class Inventory:
     repositories: tuple[str, ...]
 
     def follow(self) -> Followed:
-        """Everything that records lead to, by way of the JSON that they name; of the totals in observations only the newest count."""
+        """Everything that records lead to, by way of the JSON that they name.
+
+        Of the totals in observations only those of the last two commits count: a build may be reading the last but one.
+        """
         records = sorted(key for key in self.entries if is_record(key))
-        newest = {key.rsplit("/", 1)[0]: key for key in records}
+        outdated = _outdated_totals(records)
         live: set[str] = set()
         lost: list[str] = []
         unreadable: list[str] = []
@@ -71,8 +74,7 @@ class Inventory:
                 except (ValueError, NotYetAvailable):
                     unreadable.append(key)
                     continue
-                outdated = key.startswith("observations/") and newest.get(key.rsplit("/", 1)[0], key) != key and is_record(key)
-                todo += [(found, key) for found in references(_without_totals(content) if outdated else content, self.world)]
+                todo += [(found, key) for found in references(_without_totals(content) if key in outdated else content, self.world)]
         return Followed(live=live, lost=tuple(lost), unreadable=tuple(unreadable))
 
 
@@ -94,7 +96,7 @@ class Followed:
 def take_inventory(objects: ObjectStore, world: str) -> Inventory:
     """List everything that belongs to a world."""
     tops = [top for top in objects.children("") if top not in _NOT_KEPT]
-    listed = [entry for top in tops for entry in objects.entries(f"{top}/{world}", staged=True)]
+    listed = [entry for top in tops for entry in objects.entries(f"{top}/{world}", staged=True) if not _of_a_lane(entry.key)]
     sealed = [entry for top in objects.children(SEALS) for entry in objects.entries(f"{SEALS}/{top}/{world}")]
     within = {entry.key: found[1] for entry in listed if (found := _REPOSITORY.fullmatch(entry.key))}
     return Inventory(
@@ -121,8 +123,23 @@ def references(content: Any, world: str) -> Iterable[str]:
             yield from references(value, world)
 
 
+def _outdated_totals(records: list[str]) -> set[str]:
+    """Records of observations but the last two of each log, of records in order."""
+    logs: dict[str, list[str]] = {}
+    for key in records:
+        if key.startswith("observations/"):
+            logs.setdefault(key.rsplit("/", 1)[0], []).append(key)
+    return {key for log in logs.values() for key in log[:-2]}
+
+
 def _without_totals(content: dict[str, Any]) -> dict[str, Any]:
     return {**content, "record": {k: v for k, v in content["record"].items() if k != "totals"}}
+
+
+def _of_a_lane(key: str) -> bool:
+    """Whether an object lies in the store of a lane of replay, which has an inventory of its own."""
+    parts = key.split("/")
+    return parts[0] == "replays" and parts[2] not in ("lanes", "scorecards") and parts[3] != "walk"
 
 
 def _staged(key: str) -> bool:

@@ -33,7 +33,7 @@ class LaneStore:
 
     def enter(self, record: LaneRecord) -> bool:
         """Keep the record of a lane; False where it was there."""
-        return self._objects.put_if_absent(f"{self._base}/lanes/{record.lane_id}.json", canonical_json(record.model_dump(mode="json")))
+        return self._objects.put_once(f"{self._base}/lanes/{record.lane_id}.json", canonical_json(record.model_dump(mode="json")))
 
     def record(self, lane_id: str) -> LaneRecord:
         """What a lane is.
@@ -78,7 +78,7 @@ class LaneStore:
         Raises:
             ConflictError: Another model came in force at that instant.
         """
-        self._objects.put_if_absent(f"{self._base}/{lane_id}/walk/{compact_instant(in_force)}.txt", model_id.encode())
+        self._objects.put_once(f"{self._base}/{lane_id}/walk/{compact_instant(in_force)}.txt", model_id.encode())
 
     def scorecard(self, lane_id: str) -> bytes | None:
         """The newest scorecard of a lane as JSON bytes, or None."""

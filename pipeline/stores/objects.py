@@ -68,6 +68,12 @@ class ObjectStore:
             )
         return created
 
+    def put_once(self, key: str, data: bytes) -> bool:
+        """As `put_if_absent`, with a seal written first: for an object that neither is named by its content nor belongs to a log."""
+        if not self.exists(key):
+            self.overwrite(f"{SEALS}/{key}.sha256", digest_bytes(data).encode())
+        return self.put_if_absent(key, data)
+
     def put_addressed(self, prefix: str, data: bytes, suffix: str) -> str:
         """Create an object named by the sha256 of its content, or make the one that is there as good as new; returns its key."""
         key = f"{prefix}/{digest_bytes(data)}{suffix}"
@@ -134,6 +140,16 @@ class ObjectStore:
         """Whether an object is there."""
         with self._storage_errors(key, 0):
             return Path(self.url(key)).is_file() if self._local else bool(self._fs.isfile(self.url(key)))
+
+    def written(self, key: str) -> float | None:
+        """When an object was last written (seconds since 1970), None where there is none."""
+        with self._storage_errors(key, 0):
+            try:
+                if self._local:
+                    return Path(self.url(key)).stat().st_mtime
+                return float(self._fs.info(self.url(key), refresh=True)["LastModified"].timestamp())
+            except FileNotFoundError:
+                return None
 
     def children(self, prefix: str) -> list[str]:
         """Names of what lies directly below a prefix (a folder; empty: the root), sorted; a local folder may be empty."""

@@ -74,9 +74,10 @@ class ObservationStore:
     def __init__(self, objects: ObjectStore, world: World, source: str, *, at: int | None = None) -> None:
         self._objects, self._at = objects, at
         self.prefix = f"observations/{world.name}/{source}/{contract_digest(world.sources[source])}"
-        self.variables = tuple(world.sources[source].variables)
         declared = world.sources[source]
-        self.schema = observation_schema(self.variables, runs=declared.runs is not None, text=declared.text is not None)
+        self.variables = () if declared.slabs else tuple(declared.variables)
+        runs, text = declared.runs is not None, declared.text is not None
+        self.schema = observation_schema(self.variables, runs=runs, text=text, slabs=declared.slabs)
         self._log = SealedLog(objects, f"{self.prefix}/commits")
         self._tree = FileTree(objects, self.prefix, self._proved)
 
@@ -167,7 +168,7 @@ class ObservationStore:
             return None
         held = [f for f in self.files(min(days), max(days)) if any(not days.isdisjoint(group) for group in f.groups)]
         known = {key: not nodes.isdisjoint(self._names(key)) for key in {f.nodes for f in held}}
-        apart = [name for name in ("init_time", "text") if name in self.schema.names]
+        apart = [name for name in ("init_time", "text", "content") if name in self.schema.names]
         columns = ["node", "valid_time", "available_time", *apart, *self.variables]
         pieces = self._pieces([f for f in held if known[f.nodes]], days.__contains__, columns)
         return pa.concat_tables(pieces).unify_dictionaries() if pieces else None

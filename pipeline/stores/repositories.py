@@ -161,6 +161,14 @@ def object_digests(url: str, paths: list[str]) -> dict[str, str]:
         return dict(zip(paths, pool.map(lambda path: digest_bytes(objects.get(path)), paths), strict=True))
 
 
+def reachable_snapshots(repository: Any) -> dict[str, Any]:
+    """Snapshots that the branch and the tags lead to, newest first, without the empty one at the beginning."""
+    found = {s.id: s for s in repository.ancestry(branch=BRANCH)}
+    for tag in sorted(repository.list_tags()):
+        found |= {s.id: s for s in repository.ancestry(tag=tag)}
+    return {s.id: s for s in sorted(found.values(), key=lambda s: s.written_at, reverse=True) if s.parent_id is not None}
+
+
 def manifests_of(repository: Any, snapshot: str) -> tuple[str, ...]:
     """Identities of the indices that a snapshot uses, sorted."""
     return tuple(sorted(m["id"] for m in json.loads(repository.inspect_snapshot(snapshot))["manifests"]))

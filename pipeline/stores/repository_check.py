@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -12,10 +13,11 @@ from typing import Any
 from pipeline.contracts.provenance import digest_bytes
 from pipeline.errors import CubecastError, NotYetAvailable, StoreError
 from pipeline.stores.objects import ObjectStore
-from pipeline.stores.repositories import BRANCH, REWRITING, Seal, open_repository, read_seal, seals
+from pipeline.stores.repositories import BRANCH, REWRITING, Seal, open_repository, reachable_snapshots, read_seal, seals
 from pipeline.telemetry import Progress, Stage
 
 _ROWS = 32
+_READERS = 8
 Coordinates = set[tuple[int, ...]]
 
 
@@ -44,7 +46,7 @@ def check_repository(url: str, progress: Progress, *, newest: bool = True) -> Re
         repository = open_repository(url, create=False)
         if repository is None:
             raise StoreError(asked=f"open {url}", found="no repository, though objects of one are there", mend="")
-        reachable = _reachable(repository)
+        reachable = reachable_snapshots(repository)
     except CubecastError as error:
         return _nothing(f"{url}: {error.found}")
     except Exception as error:  # whatever a damaged object makes the library raise is the finding
@@ -53,9 +55,12 @@ def check_repository(url: str, progress: Progress, *, newest: bool = True) -> Re
     known, faults = _read_seals(url, list(reachable), sealed)
     lost = {name for seal in known.values() for name in seal.tags} - tags
     faults += [f"{url}/refs/tag.{name}: gone, though a snapshot was given that name" for name in sorted(lost)]
+    faults += _bent_references(repository, url, tags)
+    digests = {path: found for seal in known.values() for path, found in seal.objects.items()}
     known = {snapshot: seal for snapshot, seal in known.items() if snapshot in reachable}
-    faults += _uncovered(url, known) + _bent_references(repository, url, tags)
-    proved, broken = _prove(url, known, progress)
+    used = _used(known)
+    faults += [f"{url}/{path}: no seal covers it" for path in sorted(used - set(digests))]
+    proved, broken = _prove(url, {path: digests[path] for path in sorted(used & set(digests))}, progress)
     faults += broken
     chunks, unread = (0, []) if broken else _read_chunks(repository, reachable, known, progress, newest=newest)
     unfinished = tuple(sorted(set(sealed) - set(reachable)))
@@ -69,14 +74,6 @@ def _nothing(fault: str) -> RepositoryCheck:
     return RepositoryCheck(snapshots=0, metadata=0, chunks=0, faults=(fault,), unfinished=())
 
 
-def _reachable(repository: Any) -> dict[str, Any]:
-    """Snapshots that the branch and the tags lead to, newest first, without the empty one at the beginning."""
-    found = {s.id: s for s in repository.ancestry(branch=BRANCH)}
-    for tag in sorted(repository.list_tags()):
-        found |= {s.id: s for s in repository.ancestry(tag=tag)}
-    return {s.id: s for s in sorted(found.values(), key=lambda s: s.written_at, reverse=True) if s.parent_id is not None}
-
-
 def _read_seals(url: str, reachable: list[str], sealed: list[str]) -> tuple[dict[str, Seal], list[str]]:
     found: dict[str, Seal] = {}
     faults: list[str] = []
@@ -88,11 +85,11 @@ def _read_seals(url: str, reachable: list[str], sealed: list[str]) -> tuple[dict
     return found, faults
 
 
-def _uncovered(url: str, known: Mapping[str, Seal]) -> list[str]:
-    """Metadata that a snapshot uses and no seal proves."""
-    claimed = {path for seal in known.values() for path in seal.objects}
-    wanted = {f"manifests/{m}" for seal in known.values() for m in seal.manifests} | {f"snapshots/{s}" for s in known}
-    return [f"{url}/{path}: no seal covers it" for path in sorted(wanted - claimed)]
+def _used(known: Mapping[str, Seal]) -> set[str]:
+    """Metadata that snapshots use."""
+    return {path for seal in known.values() for path in seal.objects} | {
+        f"manifests/{m}" for seal in known.values() for m in seal.manifests
+    }
 
 
 def _bent_references(repository: Any, url: str, tags: set[str]) -> list[str]:
@@ -106,19 +103,22 @@ def _bent_references(repository: Any, url: str, tags: set[str]) -> list[str]:
     return faults
 
 
-def _prove(url: str, known: Mapping[str, Seal], progress: Progress) -> tuple[int, list[str]]:
+def _prove(url: str, sealed: Mapping[str, tuple[str, ...]], progress: Progress) -> tuple[int, list[str]]:
     """Every sealed object against its digest."""
-    objects, faults = ObjectStore(url), []
-    sealed = {path: digests for seal in known.values() for path, digests in seal.objects.items()}
-    with progress.stage("verify snapshots", len(sealed), "objects") as stage:
-        for path, digests in sorted(sealed.items()):
-            try:
-                if REWRITING not in digests and digest_bytes(objects.get(path)) not in digests:
-                    faults.append(f"{url}/{path}: bytes that are not those written (sha256 differs)")
-            except NotYetAvailable:
-                faults.append(f"{url}/{path}: gone")
-            except StoreError as error:
-                faults.append(f"{url}/{path}: {error.found}")
+    objects, faults = ObjectStore(url), list[str]()
+
+    def fault(path: str) -> str | None:
+        try:
+            whole = REWRITING in sealed[path] or digest_bytes(objects.get(path)) in sealed[path]
+        except NotYetAvailable:
+            return "gone"
+        except StoreError as error:
+            return error.found
+        return None if whole else "bytes that are not those written (sha256 differs)"
+
+    with progress.stage("verify snapshots", len(sealed), "objects") as stage, ThreadPoolExecutor(_READERS) as pool:
+        for path, found in zip(sealed, pool.map(fault, sealed), strict=True):
+            faults += [] if found is None else [f"{url}/{path}: {found}"]
             stage.advance(1, f"{len(faults)} damaged")
     return len(sealed), faults
 

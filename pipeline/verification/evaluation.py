@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pipeline.contracts.forecasts import MEDIAN
 from pipeline.contracts.windows import DomainWindows, WindowSet
 from pipeline.errors import ContractError
-from pipeline.verification.grounds import Grounds
+from pipeline.verification.grounds import Grounds, foretelling
 from pipeline.verification.scoring import score_windows
 from pipeline.verification.statistics import STATISTICS, Axis, Statistics
 
@@ -24,8 +24,22 @@ _NODES_PER_BATCH = 32_768
 CLIMATE = "historical_average"
 """The baseline that anomalies are counted from."""
 
-Forecaster = Callable[[WindowSet, str, NDArray[np.int64]], NDArray[np.float32]]
-"""Windows, a domain, B windows of it -> quantiles (B, L, N, V, Q), V in the order of the domain's targets, physical units."""
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Told:
+    """A forecast with its own probabilities: quantiles (B, L, N, V, Q), and (B, L, N) of events by the names of the world."""
+
+    quantiles_BLNVQ: NDArray[np.float32]
+    events: Mapping[str, NDArray[np.float32]]
+
+
+Forecaster = Callable[[WindowSet, str, NDArray[np.int64]], "NDArray[np.float32] | Told"]
+"""Windows, a domain, B windows of it -> quantiles (B, L, N, V, Q), V in the order of the domain's targets, physical units.
+
+Windows come in the order of time, each once."""
+
+Quantiles = Callable[[WindowSet, str, NDArray[np.int64]], NDArray[np.float32]]
+"""The same of a forecaster that gives quantiles only."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -75,7 +89,7 @@ def evaluate_domain(
     advance: Callable[[int], None],
     *,
     grounds_of: GroundsOf | None = None,
-    climate: Forecaster | None = None,
+    climate: Quantiles | None = None,
 ) -> Statistics:
     """The statistics of all models on the same windows of one domain; `advance` is told of windows done.
 
@@ -92,6 +106,8 @@ def evaluate_domain(
         usual = climate(windows, domain, batch_W)[..., MEDIAN] if climate is not None and view.grid_shape is not None else None
         grounds = Grounds() if grounds_of is None else grounds_of(batch_W, usual)
         for name, model in models.items():
+            made = model(windows, domain, batch_W)
+            told = made if isinstance(made, Told) else Told(quantiles_BLNVQ=made, events={})
             scored = score_windows(
                 domain=domain,
                 axis=target_axis(view),
@@ -99,8 +115,8 @@ def evaluate_domain(
                 issue_time_W=view.issue_time_W[batch_W],
                 truth_WLNV=truth.values_WLNV,
                 good_WLNV=truth.good_WLNV,
-                quantiles_WLNVQ=_fitting(name, domain, model(windows, domain, batch_W), truth),
-                grounds=grounds,
+                quantiles_WLNVQ=_fitting(name, domain, told.quantiles_BLNVQ, truth),
+                grounds=foretelling(grounds, told.events),
             )
             parts.append(scored)
         advance(len(batch_W))

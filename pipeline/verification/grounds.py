@@ -6,7 +6,7 @@ Shape suffixes: W windows, L lead, N node, V target variable.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from zoneinfo import ZoneInfo
 
@@ -103,6 +103,16 @@ def event_label(name: str, event: Event, unit: str) -> str:
     """An event's name with its threshold, so that another threshold is another event: `slow below 20 km/h`."""
     side, value = ("above", event.above) if event.above is not None else ("below", event.below)
     return f"{name} {side} {value:g} {unit}".strip()
+
+
+def foretelling(grounds: Grounds, probabilities: Mapping[str, NDArray[np.float32]]) -> Grounds:
+    """The same grounds with a forecast's own probabilities (W, L, N) of events, by the names of the world."""
+    given = {label: probabilities.get(label.partition(" ")[0]) for label in grounds.events}
+    events = {
+        label: watched if given[label] is None else replace(watched, probability_WLN=given[label])
+        for label, watched in grounds.events.items()
+    }
+    return replace(grounds, events=events)
 
 
 def weights_of(domain: Domain, nodes: NodeSet) -> NDArray[np.float64] | None:

@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.contracts.forecasts import QUANTILES
+from pipeline.contracts.judging import Event
 from pipeline.verification.exact import FINE, from_text, grouped_sum, integers, limbs_of, normal, to_text
+from pipeline.verification.grounds import Grounds, Watched
 from pipeline.verification.scoring import score_windows
 from pipeline.verification.statistics import Axis, Statistics
 
@@ -29,7 +31,22 @@ def _cases(seed: int, windows: int, scale: float) -> dict[str, np.ndarray]:
 
 
 def _score(cases: dict[str, np.ndarray], chosen: np.ndarray) -> Statistics:
-    return score_windows(domain="traffic", axis=AXIS, model="joint", **{k: v[chosen] for k, v in cases.items()})
+    """Told apart by all that can be, from the cases themselves."""
+    at = {k: v[chosen] for k, v in cases.items()}
+    issue, truth = at["issue_time_W"], at["truth_WLNV"]
+    grounds = Grounds(
+        regions=("west", "east"),
+        region_N=np.arange(17) % 2,
+        hour_WL=(issue[:, None] + np.array(AXIS.lead_times)) // 10800 % 8,
+        regimes={"wet": (("no", "yes", "unknown"), (issue[:, None] % 7 + np.arange(17)).astype(np.int8) % 3)},
+        events={"high": Watched(event=Event(variable="count", above=0.1), variable=0)},
+        ratio_V=(True, True),
+        relative_V=(False, True),
+        origin_WNV=truth[:, 0] * 0.9,
+        weight_N=np.linspace(0.5, 1.5, 17),
+        climate_WLNV=truth[:, ::-1],
+    )
+    return score_windows(domain="traffic", axis=AXIS, model="joint", grounds=grounds, **at)
 
 
 @given(st.integers(0, 2**31), st.integers(1, 25), st.sampled_from([1e-4, 1.0, 3e3, 1e6]), st.data())

@@ -8,12 +8,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from safetensors.numpy import load
 
+from models.portable import Program
 from pipeline import __main__ as cli
 from pipeline import clock
 from pipeline.api import EvaluateRequest, PromoteRequest
 from pipeline.contracts.times import format_instant
+from pipeline.contracts.windows import WindowSet
 from pipeline.steps import evaluate, promote
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.registry import Registry
@@ -115,6 +119,34 @@ def test_a_model_explains_how_it_mixes_and_the_champion_is_meant_by_default(desk
     assert desk.json("explain")["model_id"] == "m1"
 
 
+class Exporting:
+    """A model whose program is a stand-in."""
+
+    leading = ("road",)
+
+    def portable(self, windows: WindowSet, domain: str, index: np.ndarray) -> Program:
+        one = np.ones((len(index), 2), np.float32)
+        return Program(program=b"program", inputs={"context": one}, outputs={"quantiles": one}, interface={"units": ["km/h"]})
+
+
+def test_a_model_is_exported_with_its_example_and_how_to_use_it(desk: Desk, tmp_path: Path) -> None:
+    desk.registry.add_candidate(
+        "m4", dict.fromkeys(("joint.json", "joint.safetensors"), b'{"domains": {}}') | scalers_of(desk), {"as_of": format_instant(CUTOFF)}
+    )
+    desk.patch.setattr("models.api.load", lambda state, meta: Exporting())
+    found = desk.json("export", "m4", "--out", str(tmp_path / "out"))
+    assert found["domains"] == {"road": {"bytes": 7, "files": ["road.example.safetensors", "road.json", "road.pt2", "road.txt"]}}
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == found["domains"]["road"]["files"]
+    assert (tmp_path / "out" / "road.pt2").read_bytes() == b"program"
+    assert set(load((tmp_path / "out" / "road.example.safetensors").read_bytes())) == {"in/context", "out/quantiles"}
+    assert "model m4" in (tmp_path / "out" / "road.txt").read_text()
+    assert "road.pt2" in desk.say("export", "m4", "--out", str(tmp_path / "out"))[1]
+
+
+def scalers_of(desk: Desk) -> dict[str, bytes]:
+    return {"scalers.safetensors": desk.registry.candidate("m1").read("scalers.safetensors")}
+
+
 def test_a_model_is_shown_with_its_scorecard_and_every_reason(desk: Desk) -> None:
     desk.evaluate("m3", joint=1.0, ridge=0.5)
     found = desk.json("show", "m3")
@@ -209,6 +241,8 @@ def test_two_rollbacks_go_back_two_champions_and_never_forth_again(desk: Desk) -
         (("promote", "m1", "--as-of", "2030-01-01T00:00Z", *REASON), 78, "later than it reaches"),
         (("promote", "m1", "--as-of", "yesterday", *REASON), 78, "Invalid isoformat"),
         (("rollback", *REASON), 75, "no promotion by then"),
+        (("approve", "m1", *REASON), 75, "waiting are: none"),
+        (("reject", "m9", *REASON), 75, "did you mean 'm"),
     ],
 )
 def test_what_cannot_be_done_is_said_with_the_mend_and_changes_nothing(desk: Desk, words: tuple[str, ...], code: int, found: str) -> None:
@@ -218,7 +252,26 @@ def test_what_cannot_be_done_is_said_with_the_mend_and_changes_nothing(desk: Des
     assert desk.registry.promotions() == []
 
 
-@pytest.mark.parametrize("command", ["list", "show", "compare", "promote", "rollback"])
+def test_a_proposal_is_listed_with_the_ways_on_and_approved_or_rejected_by_command(desk: Desk) -> None:
+    file = Path(desk.town.file)
+    file.write_text(file.read_text().replace("[promotion]", '[promotion]\napproval = "human"\ntime_out = "12h"'))
+    desk.promote("m1", CUTOFF)
+    found = desk.json("list")
+    assert found["champion"] is None
+    assert [(p["model_id"], p["takes"]) for p in found["proposals"]] == [("m1", {"road.flow": "joint", "road.speed": "joint"})]
+    assert "cubecast models approve|reject m1" in " ".join(desk.say("list")[1].split())
+    entry = desk.json("approve", "m1", *REASON)["promotion"]
+    assert (entry["model_id"], entry["how"], entry["as_of"]) == ("m1", "approval", format_instant(LATER))
+    assert desk.say("approve", "m1", *REASON)[0] == 75
+    desk.promote("m2", LATER)
+    assert desk.json("reject", "m2", *REASON)["decision"]["outcome"] == "rejected"
+    assert desk.json("list")["champion"] == "m1"
+    text = " ".join(desk.say("show", "m2")[1].split())
+    assert "rejected" in text
+    assert REASON[1] in text
+
+
+@pytest.mark.parametrize("command", ["list", "show", "compare", "promote", "rollback", "approve", "reject"])
 def test_the_help_has_an_example(capsys: pytest.CaptureFixture[str], command: str) -> None:
     assert cli.main(["models", command, "--help"]) == 0
     assert f"Example: cubecast models {command}" in " ".join(capsys.readouterr().out.split())

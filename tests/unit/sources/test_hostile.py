@@ -13,11 +13,14 @@ from pipeline.errors import ContractError
 from pipeline.sources.adapter import Readings
 from pipeline.sources.registry import adapter_named
 from tests.unit.sources.hostile import Hostile, corpus
+from tests.unit.sources.hostile_arrays import array_corpus
 from tests.unit.sources.made import source
 
 LONGEST = 5.0
 MOST_MEMORY = 1.5 * 2**30
-CORPUS = [h for h in corpus() if h.adapter != "grib"] if importlib.util.find_spec("eccodes") is None else list(corpus())
+EXTRAS = {"grib": "eccodes", "images": "rasterio"}
+WHOLE = [*corpus(), *(array_corpus() if importlib.util.find_spec("rasterio") else ())]
+CORPUS = [h for h in WHOLE if h.adapter not in EXTRAS or importlib.util.find_spec(EXTRAS[h.adapter]) is not None]
 
 
 def test_the_corpus_is_large_and_its_names_are_unique() -> None:

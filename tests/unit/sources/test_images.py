@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import struct
 import sys
+import zlib
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from pipeline.errors import ConfigError, ContractError
 from pipeline.settings import Settings
 from pipeline.sources.adapter import Readings
 from pipeline.sources.images import ImagesAdapter
+from tests.unit.sources.hostile_arrays import chunk
 from tests.unit.sources.made import at, png, source, tiff
 
 BY_NAME = {"time_pattern": r"_(\d{12})\."}
@@ -103,6 +106,20 @@ def test_a_stamp_that_the_clock_skips_or_passes_twice_is_no_stamp(name: str, rea
 
 def test_an_hour_that_comes_twice_is_the_one_that_the_world_says() -> None:
     assert read(png(ROWS), {**BOUNDS, "ambiguous": "second"}, "x_202010250130.png").valid_time[0] == at("2020-10-25T01:30")
+
+
+def test_an_interlaced_png_is_the_same_image() -> None:
+    values = np.arange(35, dtype=np.uint8).reshape(5, 7)
+    rows = [
+        row
+        for x, y, dx, dy in ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+        for row in values[y::dy, x::dx]
+        if len(row)
+    ]
+    pixels = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
+    head = struct.pack(">IIBBBBB", 7, 5, 8, 0, 0, 0, 1)
+    data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+    assert read(data, BOUNDS).values["a"].tolist() == list(range(35))
 
 
 def test_what_a_virtual_image_names_is_never_opened(tmp_path: Path) -> None:

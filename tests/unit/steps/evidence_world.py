@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -101,18 +102,25 @@ def as_known(cube: DomainCube, as_of: int, start: int | None) -> DomainCube:
 
 @dataclass
 class Stub:
-    """Forecasts the truth plus an error of a given size where there is truth, 20 elsewhere."""
+    """Forecasts the truth plus an error of a given size, of all targets or of each, where there is truth, 20 elsewhere."""
 
-    error: float
+    error: float | tuple[float, float]
     scalers: dict[str, Any]
+    told: tuple[str, ...] = ()
 
-    def predict(self, windows: WindowSet, domain: str, index_W: np.ndarray, *, split: bool = True) -> Prediction:
+    def modalities(self, domain: str) -> tuple[str, ...]:
+        return self.told
+
+    def predict(
+        self, windows: WindowSet, domain: str, index_W: np.ndarray, *, split: bool = True, without: Collection[str] = ()
+    ) -> Prediction:
         view = windows.domains[domain]
         truth = truth_of(view, view.unscale(view.values_TNV), index_W)
-        median = np.where(truth.good_WLNV, truth.values_WLNV, np.float32(20)) + np.float32(self.error)
+        error = np.broadcast_to(np.float32(self.error), (2,)) * (1 + len(without))
+        median = np.where(truth.good_WLNV, truth.values_WLNV, np.float32(20)) + error
         terms = np.zeros((*median.shape, 3), np.float32)
         terms[..., 0], terms[..., 1] = median - np.float32(0.5), 0.5
-        quantiles = median[..., None] + SPREAD * np.float32(max(1.0, 2 * abs(self.error)))
+        quantiles = median[..., None] + SPREAD * np.maximum(1, 2 * np.abs(error))[:, None]
         return Prediction(quantiles_BLNVQ=quantiles.astype(np.float32), split_BLNVP=terms, parts=PARTS)
 
     def explain(self) -> dict[str, Any]:
@@ -127,9 +135,9 @@ class Town:
     file: str
     settings: Settings
     cube: DomainCube
-    erring: dict[str, dict[str, float]] = field(default_factory=dict)
+    erring: dict[str, dict[str, float | tuple[float, float]]] = field(default_factory=dict)
 
-    def errors(self, patch: pytest.MonkeyPatch, model_id: str = "", **errors: float) -> None:
+    def errors(self, patch: pytest.MonkeyPatch, model_id: str = "", **errors: float | tuple[float, float]) -> None:
         """Let the forecasts of one candidate, or of all others, err by these amounts."""
         self.erring[model_id] = errors
         patch.setattr(reading, "load_models", self._load)

@@ -140,8 +140,12 @@ function labelTiles(root, d, plan) {
   });
 }
 function labelNodes(root, d, plan, width) {
+  const taken = [];
   for (const n of plan.known) {
-    const [x, y] = plan.place(n), right = x > width - 90;
+    const [x, y] = plan.place(n), right = x > width - 90, wide = 12 + 7 * d.nodes[n].length;
+    const box = [right ? x - wide : x, y - 7, right ? x : x + wide, y + 7];
+    if (taken.some((other) => box[0] < other[2] && other[0] < box[2] && box[1] < other[3] && other[1] < box[3])) continue;
+    taken.push(box);
     root.append(svg("text", { x: right ? x - 12 : x + 12, y: y + 4, "text-anchor": right ? "end" : "start", "pointer-events": "none" }, d.nodes[n]));
   }
 }

@@ -1,0 +1,172 @@
+"""GRIB files as whole grids: which there are, and their values through memory that the decoding process shares with its caller.
+
+As a program it is that process: eccodes ends its process on some damaged files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import mmap
+import os
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.contracts.worlds import Source
+from pipeline.errors import ContractError
+from pipeline.settings import child_environment
+from pipeline.sources.adapter import NO_TIME, SLAB_NODE, Readings, Slabs
+from pipeline.sources.grib_messages import MEND, Message, answer, answered, axes, messages
+from pipeline.sources.grids import GridOptions, check_unit, stamped, within_area
+
+_START, _PER_MIB = 20.0, 2.0
+"""Seconds that decoding may take: to start, and per MiB of the values."""
+
+
+def grib_slab_times(source: Source, options: GridOptions, data: bytes, file: str) -> Readings:
+    """Which grids a file holds, a row each.
+
+    Raises:
+        ContractError: It cannot be read as a whole (truncated, a variable missing, another unit).
+    """
+    found = _asked(source, options, data, file, np.zeros(0, np.int64))
+    good, rejected = stamped(found["valid"], options, file, int(found["cells"][0]))
+    published = found["published"]
+    published = np.where(published == NO_TIME, NO_TIME, published + int(source.latency.total_seconds()))
+    return Readings(
+        node_ids=(SLAB_NODE,),
+        node=np.zeros(len(good.slab), np.int32),
+        valid_time=good.valid_time,
+        published_time=published[good.slab] if (published != NO_TIME).any() else None,
+        values={},
+        row=good.slab + 1,
+        rejected=rejected,
+        raw_rows=len(good.slab) + len(rejected),
+        content=found["content"][good.slab],
+        cells=int(found["cells"][0]),
+    )
+
+
+def grib_slabs(source: Source, options: GridOptions, data: bytes, file: str, rows: NDArray[np.int64]) -> Slabs:
+    """The grids of these numbers; raises as `grib_slab_times` does."""
+    found = _asked(source, options, data, file, rows)
+    return Slabs(
+        latitude=found["latitude"],
+        longitude=found["longitude"],
+        values={name: found["values"][n] for n, name in enumerate(source.variables)},
+    )
+
+
+def _asked(source: Source, options: GridOptions, data: bytes, file: str, rows: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+    """What the decoding process says of a file, with the values of some slabs."""
+    columns = [variable.column or name for name, variable in source.variables.items()]
+    shared = os.memfd_create("slabs")
+    try:
+        request = {"file": file, "columns": columns, "area": options.area, "rows": rows.tolist(), "shared": shared}
+        command = [sys.executable, "-m", "pipeline.sources.grib_slabs", json.dumps(request)]
+        limit = _START + _PER_MIB * (len(data) / 2**20 + 100 * len(rows))
+        try:
+            done = subprocess.run(  # noqa: S603
+                command, input=data, capture_output=True, env=child_environment(), timeout=limit, check=False, pass_fds=(shared,)
+            )
+        except subprocess.TimeoutExpired as error:
+            raise ContractError(asked=f"decode {file}", found=f"no end within {limit:.0f} s", mend=MEND) from error
+        found = answered(done, f"decode {file} ({len(data)} bytes)")
+        shape = (len(columns), len(rows), int(found["cells"][0]))
+        found["values"] = np.frombuffer(mmap.mmap(shared, 0), np.float64).reshape(shape) if len(rows) else np.zeros(shape)
+    finally:
+        os.close(shared)
+    for column, variable, unit in zip(columns, source.variables.values(), found["units"].tolist(), strict=True):
+        check_unit(column, variable, unit, file)
+    return found
+
+
+class _Grid:
+    """The rows and columns that are taken of every message's grid, which must be one and the same."""
+
+    def __init__(self, message: Message, options: GridOptions, file: str) -> None:
+        self.axes = axes(message)
+        self.rows, self.columns, around = within_area(*self.axes, options, file)
+        self.latitude, self.longitude = self.axes[0][self.rows], around[self.columns]
+        self.cells = len(self.rows) * len(self.columns)
+        self._whole = (len(self.axes[0]), len(self.axes[1]))
+
+    def values(self, message: Message) -> NDArray[np.float64]:
+        """The values of the cells taken, row by row.
+
+        Raises:
+            ContractError: The message has another grid.
+        """
+        if not all(np.array_equal(a, b) for a, b in zip(self.axes, axes(message), strict=True)):
+            raise ContractError(asked=message.where, found="another grid than the messages before it", mend="split the file by grid")
+        table = message.all_values(self._whole[0] * self._whole[1]).reshape(self._whole)
+        return table.reshape(-1) if table.size == self.cells else table[np.ix_(self.rows, self.columns)].reshape(-1)
+
+
+def _decoded(data: bytes, request: dict[str, Any]) -> dict[str, NDArray[Any]]:
+    """Times and contents of all slabs; the values of those asked for go into the shared memory."""
+    file, columns, options = request["file"], request["columns"], GridOptions(area=request["area"])
+    found: dict[tuple[int, int], dict[str, bytes]] = {}
+    names: dict[str, None] = {}
+    units: dict[str, str] = {}
+    grid: _Grid | None = None
+    for message in messages(data, file):
+        names.update(dict.fromkeys(message.names))
+        column = next((c for c in message.names if c in columns), None)
+        if column is not None:
+            grid = grid or _Grid(message, options, file)
+            units.setdefault(column, message.unit)
+            found.setdefault((message.valid, message.published), {}).setdefault(
+                column, hashlib.blake2b(message.piece, digest_size=8).digest()
+            )
+    if grid is None or len(units) < len(columns):
+        from pipeline.sources.columns import require_columns
+
+        require_columns(list(names), columns, file)
+        raise ContractError(asked=f"read {file}", found="no message with a variable of the world", mend=MEND)
+    keys = sorted(found)
+    _share(data, request, grid, keys)
+    contents = [hashlib.blake2b(b"".join(found[k].get(c, b"none....") for c in columns), digest_size=8).digest() for k in keys]
+    return {
+        "valid": np.array([k[0] for k in keys], np.int64),
+        "published": np.array([k[1] for k in keys], np.int64),
+        "content": np.frombuffer(b"".join(contents), "<i8").astype(np.int64),
+        "cells": np.array([grid.cells], np.int64),
+        "latitude": grid.latitude,
+        "longitude": grid.longitude,
+        "units": np.array([units[c] for c in columns], np.str_),
+    }
+
+
+def _share(data: bytes, request: dict[str, Any], grid: _Grid, keys: list[tuple[int, int]]) -> None:
+    """Write the values of the slabs asked for, column by column."""
+    columns, rows = request["columns"], request["rows"]
+    if not rows:
+        return
+    size = len(columns) * len(rows) * grid.cells * 8
+    os.ftruncate(request["shared"], size)
+    with mmap.mmap(request["shared"], size) as memory:
+        table = np.frombuffer(memory, np.float64).reshape(len(columns), len(rows), grid.cells)
+        table[:] = np.nan
+        place, written = {keys[row - 1]: k for k, row in enumerate(rows)}, set()
+        for message in messages(data, request["file"]):
+            column = next((c for c in message.names if c in columns), None)
+            slab = place.get((message.valid, message.published))
+            if column is not None and slab is not None and (column, slab) not in written:
+                written.add((column, slab))
+                table[columns.index(column), slab] = grid.values(message)
+        del table
+
+
+def main() -> int:
+    """Decode standard input as the JSON request in the first argument says; small arrays as npz on standard output, a fault as JSON."""
+    request = json.loads(sys.argv[1])
+    return answer(lambda: _decoded(sys.stdin.buffer.read(), request))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

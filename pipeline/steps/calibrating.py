@@ -1,0 +1,212 @@
+"""Calibrating: what several steps need of a model's calibration: walked along held-out windows, and in force at an instant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.calibration.blocks import Targets, cases_of
+from pipeline.calibration.calibration import Calibration, Cases
+from pipeline.calibration.pace import Pace, chosen
+from pipeline.calibration.walk import Ground, Raw, Walk
+from pipeline.contracts.cubes import DomainCube
+from pipeline.contracts.judging import AVAILABILITY
+from pipeline.contracts.times import from_seconds, to_seconds
+from pipeline.contracts.windows import DomainWindows, WindowSet
+from pipeline.contracts.worlds import World
+from pipeline.errors import NotYetAvailable
+from pipeline.settings import Settings
+from pipeline.steps import reading
+from pipeline.stores.calibrations import CalibrationStore, dump_calibrations, load_calibrations
+from pipeline.stores.objects import ObjectStore
+from pipeline.stores.registry import Candidate, Registry
+from pipeline.verification.evaluation import Forecaster, Quantiles, Told, truth_of
+from pipeline.verification.grounds import regions_of
+from pipeline.windows.index import issue_lag
+from pipeline.windows.regimes import regimes_at
+
+if TYPE_CHECKING:
+    from models.api import Predictor
+
+FILE = "calibration.safetensors"
+"""What an evaluation leaves of it, beside the scorecard."""
+
+
+def targets_of(world: World, view: DomainWindows, group_N: NDArray[np.int64]) -> Targets:
+    """What a domain's calibration is told apart by; `group_N` is each node's group."""
+    names = [view.variables[v] for v in view.targets]
+    events = world.domains[view.domain].events
+    return Targets(
+        bounds=tuple((float(view.lower_V[v]), float(view.upper_V[v])) for v in view.targets),
+        groups=int(group_N.max(initial=0)) + 1,
+        group_N=group_N,
+        leads=view.horizon,
+        events={name: (names.index(event.variable), event) for name, event in events.items() if event.variable in names},
+    )
+
+
+def pace_in(world: World, domain: str) -> Pace:
+    """How fast a domain's calibration goes."""
+    declared = world.domains[domain]
+    start = to_seconds(world.domain_start(domain))
+    return Pace(clock=declared.clock, start=start, lag=issue_lag(world, domain), horizon=declared.horizon)
+
+
+def quantiles_of(model: Predictor) -> Quantiles:
+    """A model's own quantiles."""
+
+    def forecast(windows: WindowSet, domain: str, index_W: NDArray[np.int64]) -> NDArray[np.float32]:
+        return model.predict(windows, domain, index_W, split=False).quantiles_BLNVQ
+
+    return forecast
+
+
+def told_by(walk: Walk) -> Forecaster:
+    """What a walk publishes."""
+
+    def forecast(_windows: WindowSet, _domain: str, index_W: NDArray[np.int64]) -> Told:
+        quantiles, events = walk.forecast(index_W)
+        return Told(quantiles_BLNVQ=quantiles, events=events)
+
+    return forecast
+
+
+def ground_of(world: World, windows: WindowSet, domain: str, cube: DomainCube) -> Ground:
+    """The held-out windows of a domain: those of the validation fold to begin with, and of the test fold."""
+    view = windows.domains[domain]
+    held_out = np.sort(np.concatenate([view.windows_of("validation"), view.windows_of("test")]))
+    availability = np.zeros((len(view.issue_time_W), len(view.node_ids)), np.int8)
+    if len(held_out):
+        availability[held_out] = regimes_at(world, windows, domain, held_out)[AVAILABILITY]
+    return Ground(
+        view=view,
+        observed_TNV=cube.values_TNV,
+        availability_WN=availability,
+        learned_W=held_out,
+        targets=targets_of(world, view, regions_of(world.domains[domain], cube.nodes)[1]),
+        pace=pace_in(world, domain),
+    )
+
+
+def walk_of(ground: Ground, raw: Raw, *, since: int = 0) -> Walk:
+    """A walk that has learned from the validation fold, from an instant on (seconds UTC), and stands before the test fold."""
+    view, pace = ground.view, ground.pace
+    first = int(view.issue_time_W[ground.learned_W[0]]) if len(ground.learned_W) else 0
+    start = Calibration.start(pace.block_of(first) - 1, ground.targets.shape, tuple(ground.targets.events))
+    walk = Walk(ground, raw, start)
+    index_W = view.windows_of("validation")
+    index_W = index_W[view.issue_time_W[index_W] >= since]
+    for block in np.unique(view.issue_time_W[index_W] // pace.block):
+        walk.learn(np.intersect1d(ground.learned(int(block)), index_W))
+    return walk
+
+
+class Walked:
+    """The walks of all models of a domain, each begun when its first window is asked for."""
+
+    def __init__(self, world: World, windows: WindowSet, domain: str, models: reading.Models, cube: DomainCube) -> None:
+        self._windows, self._domain, self._models = windows, domain, models.of(domain)
+        self.ground = ground_of(world, windows, domain, cube)
+        self._walks: dict[str, Walk] = {}
+
+    def forecasters(self) -> dict[str, Forecaster]:
+        """What each model publishes, calibrated with what was known before."""
+        self._walks = {name: walk_of(self.ground, self._raw(model)) for name, model in self._models.items()}
+        return {name: told_by(walk) for name, walk in self._walks.items()}
+
+    def until(self, as_of: int) -> dict[str, Calibration]:
+        """Per model the calibration that is in force after the windows that were asked for."""
+        return {name: walk.until(as_of) for name, walk in self._walks.items()}
+
+    def _raw(self, model: Predictor) -> Raw:
+        return lambda index_W: model.predict(self._windows, self._domain, index_W, split=False).quantiles_BLNVQ
+
+
+def left_by(walked: Mapping[str, Walked], as_of: int) -> bytes:
+    """What an evaluation leaves: per domain and model the calibration in force from its cut-off (seconds UTC) on."""
+    states = {domain: found for domain, walks in walked.items() if (found := walks.until(as_of))}
+    return dump_calibrations(states, {domain: walked[domain].ground.targets.group_N for domain in states})
+
+
+class Book:
+    """The calibrations of one model at any instant; what each block adds is made once, and kept."""
+
+    def __init__(self, world: World, settings: Settings, candidate: Candidate, predictors: reading.Models) -> None:
+        self._world, self._settings, self._candidate, self._predictors = world, settings, candidate, predictors
+        self._origin: dict[str, dict[str, Calibration]] = {}
+        self._groups: dict[str, NDArray[np.int64]] = {}
+        self._after: dict[tuple[str, int], dict[str, Calibration]] = {}
+        objects = ObjectStore(settings.store)
+        origin = _left(Registry(objects, world.name), candidate.model_id)
+        self._store = CalibrationStore(objects, world.name, candidate.model_id, origin)
+        if origin:
+            self._origin, self._groups = load_calibrations(origin)
+
+    def at(self, domain: str, moment: int) -> dict[str, Calibration]:
+        """Per predictor the calibration in force for forecasts issued at an instant (seconds UTC); none where nothing was left."""
+        if domain not in self._origin:
+            return {}
+        return self._absorbed(domain, pace_in(self._world, domain).known_at(moment))
+
+    def targets(self, view: DomainWindows) -> Targets:
+        """What the calibration of a domain is told apart by."""
+        return targets_of(self._world, view, self._groups.get(view.domain, np.zeros(len(view.node_ids), np.int64)))
+
+    def _absorbed(self, domain: str, block: int) -> dict[str, Calibration]:
+        """The calibrations after a block: those the evaluation left, known, kept, or made from the block before."""
+        first, newest = _block(self._origin[domain]), block
+        while newest > first and not self._has(domain, newest):
+            newest -= 1
+        for later in range(newest + 1, block + 1):
+            self._keep(domain, later, self._store.keep(domain, later, self._made(domain, later)))
+        return self._origin[domain] if block <= first else self._after[domain, block]
+
+    def _has(self, domain: str, block: int) -> bool:
+        if (domain, block) not in self._after and (data := self._store.read(domain, block)) is not None:
+            self._keep(domain, block, data)
+        return (domain, block) in self._after
+
+    def _keep(self, domain: str, block: int, data: bytes) -> None:
+        self._after[domain, block] = load_calibrations(data)[0][domain]
+
+    def _made(self, domain: str, block: int) -> bytes:
+        pace = pace_in(self._world, domain)
+        before, in_force = self._absorbed(domain, block - 1), self.at(domain, pace.begin(block))
+        cases = self._cases(domain, block, in_force)
+        made = {name: state.absorbed(cases[name], pace.units, in_force[name]) for name, state in before.items()}
+        return dump_calibrations({domain: made}, {})
+
+    def _cases(self, domain: str, block: int, in_force: Mapping[str, Calibration]) -> dict[str, Cases]:
+        """What the windows of a block teach, as they were known when it was settled."""
+        world, pace = self._world, pace_in(self._world, domain)
+        first, moment = pace.begin(block), pace.settled(block)
+        inputs = reading.open_inputs(world, self._settings, from_seconds(moment), live=True, since=first)
+        windows = reading.windows_of(world, self._candidate, inputs, as_of=moment, live=False, trained_nodes=True)
+        view = windows.domains[domain]
+        index_W = chosen(np.flatnonzero((view.issue_time_W >= first) & (view.issue_time_W < pace.begin(block + 1))))
+        if not len(index_W):
+            return {name: Cases.none(state.cases.seen_VLGR.shape, len(state.events)) for name, state in in_force.items()}
+        truth = truth_of(view, inputs.cubes[domain].values_TNV, index_W)
+        availability = regimes_at(world, windows, domain, index_W)[AVAILABILITY]
+        models = self._predictors.of(domain)
+        raw = {name: models[name].predict(windows, domain, index_W, split=False).quantiles_BLNVQ for name in in_force}
+        return {
+            name: cases_of(state, self.targets(view), raw[name], availability, truth.values_WLNV, truth.good_WLNV)
+            for name, state in in_force.items()
+        }
+
+
+def _left(registry: Registry, model_id: str) -> bytes:
+    """What the newest evaluation of a model left of its calibration; nothing where there is none."""
+    try:
+        return registry.evidence(model_id).read(FILE) or b""
+    except NotYetAvailable:
+        return b""
+
+
+def _block(states: Mapping[str, Calibration]) -> int:
+    """The last block that the calibrations of a domain have absorbed: the same for all of them."""
+    return min(state.block for state in states.values())

@@ -1,0 +1,91 @@
+"""A model as programs that run without Cubecast: files in a folder, checked against the model's own forecast."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.contracts.times import format_instant, to_seconds
+from pipeline.contracts.worlds import World
+from pipeline.errors import NotYetAvailable
+from pipeline.settings import Settings
+from pipeline.steps import reading
+from pipeline.stores.objects import ObjectStore
+from pipeline.stores.registry import Registry
+from pipeline.telemetry import Progress
+
+if TYPE_CHECKING:
+    from models.api import Program
+
+_HOW = """\
+Forecast of {domain}, model {model}, trained on what was known at {as_of}.
+It needs PyTorch {torch} or later, and nothing else:
+
+    import torch
+    from safetensors.torch import load_file
+    program = torch.export.load("{domain}.pt2").module()
+    example = load_file("{domain}.example.safetensors")
+    given = {{name.removeprefix("in/"): value for name, value in example.items() if name.startswith("in/")}}
+    quantiles, split = program(given)        # as example["out/quantiles"], example["out/split"]
+
+Values are in physical units, NaN where not known; {domain}.json says what each input and output is. The first axis is the number
+of windows, as many as you like. The split's parts add up to the median before it is cut to the variable's bounds.
+Documents are taken as absent. The program file is read by torch: load only those that you trust.
+"""
+
+
+def export_model(world: World, settings: Settings, model_id: str, folder: Path, progress: Progress) -> dict[str, Any]:
+    """Per domain FOLDER/DOMAIN.pt2, .json, .txt and .example.safetensors, the window at the training cut-off as the example.
+
+    Raises:
+        NotYetAvailable: There is no such model or no cube, or no domain has a window at the cut-off.
+        ContractError: A program forecasts other than the model.
+        StoreError: The folder cannot be written.
+    """
+    from models.api import load
+
+    candidate = Registry(ObjectStore(settings.store), world.name).candidate(model_id)
+    as_of = to_seconds(candidate.as_of)
+    inputs = reading.open_inputs(world, settings, candidate.as_of, live=True)
+    windows = reading.windows_of(world, candidate, inputs, as_of=as_of, live=True)
+    joint = load(candidate.read("joint.safetensors"), json.loads(candidate.read("joint.json")))
+    live = {name: view.windows_of("live") for name, view in windows.domains.items() if name in joint.leading}
+    if not any(len(index) for index in live.values()):
+        raise NotYetAvailable(
+            asked=f"export model {candidate.model_id}",
+            found=f"no window at its cut-off, {format_instant(candidate.as_of)}, to show it by",
+            mend=f"cubecast build-cube --world {world.name} --as-of {format_instant(candidate.as_of)}",
+        )
+    written: dict[str, Any] = {}
+    with progress.stage("export", len(live), "domains") as stage:
+        for name, index in live.items():
+            if len(index):
+                text = {"domain": name, "model": candidate.model_id, "as_of": format_instant(candidate.as_of)}
+                written[name] = _write(
+                    folder, text | {"torch": candidate.card.get("libraries", {}).get("torch", "2.13")}, joint.portable(windows, name, index)
+                )
+            stage.advance(1, name)
+    return {"world": world.name, "model_id": candidate.model_id, "folder": str(folder), "domains": written}
+
+
+def _write(folder: Path, text: dict[str, str], made: Program) -> dict[str, Any]:
+    from safetensors.numpy import save
+
+    name = text["domain"]
+    arrays = {f"in/{k}": v for k, v in made.inputs.items()} | {f"out/{k}": v for k, v in made.outputs.items()}
+    files = {
+        f"{name}.pt2": made.program,
+        f"{name}.example.safetensors": save({k: np.ascontiguousarray(v) for k, v in arrays.items()}),
+        f"{name}.json": json.dumps(made.interface, indent=1).encode(),
+        f"{name}.txt": _HOW.format(**text).encode(),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    for file, content in files.items():
+        staged = folder / f".staged-{os.getpid()}-{file}"
+        staged.write_bytes(content)
+        os.replace(staged, folder / file)
+    return {"bytes": len(made.program), "files": sorted(files)}
