@@ -67,7 +67,7 @@ def run(request: ReplayRequest, settings: Settings, progress: Progress) -> Recei
         ):
             trained = _prepare(request, lanes, record, live, own, elsewhere, progress)
         lived = frozenset(ForecastStore(ObjectStore(settings.store), world.name).issue_times())
-        issues = _as_issued(request, lived, live, todo, _champions(request, live, own, todo))
+        issues = as_issued(request, lived, live, todo, _champions(request, live, own, todo))
         done = _issue(request, lane, record.lane_id, issues, plan, elsewhere, progress)
     _check_refused(request, todo, done)
     with progress.stage("scorecard", None), lanes.turn(record.lane_id, lambda: None):
@@ -163,7 +163,7 @@ def _champions(request: ReplayRequest, live: Registry, own: Registry, issue_time
     return [entries[p][1] for p in places]
 
 
-def _as_issued(
+def as_issued(
     request: ReplayRequest, lived: frozenset[int], live: Registry, issue_times: Sequence[int], champions: Sequence[Promotion]
 ) -> list[tuple[int, Promotion]]:
     """Each issue time with its champion: where a forecast was issued live, the one that was live then."""
