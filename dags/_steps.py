@@ -77,10 +77,10 @@ class Step(BaseOperator):
     def ask(self, context: Any, when: Mapping[str, str]) -> Request:
         """The request of this run."""
         chosen = {name: context["params"][name] for name in self.from_params if context["params"].get(name) is not None}
-        received = {"received_time": when["now"]} if "received_time" in self.request.model_fields else {}
+        told = {name: when["now"] for name in ("received_time", "now") if name in self.request.model_fields}
         if self.model_of:
             chosen["model_id"] = context["ti"].xcom_pull(task_ids=self.model_of)["ids"]["model_id"]
-        return self.request.model_validate({"world": self.world.name, "as_of": when[self.clock]} | received | self.fields | chosen)
+        return self.request.model_validate({"world": self.world.name, "as_of": when[self.clock]} | told | self.fields | chosen)
 
     def perform(self, request: Request, context: Any) -> Receipt:
         """Run a request in a process of its own; its exit code decides what becomes of the task."""

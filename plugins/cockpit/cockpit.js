@@ -1,7 +1,7 @@
 "use strict";
-const STEPS = ["land", "observe", "build_cube", "train", "evaluate", "promote", "inputs", "predict", "publish", "verify", "replay", "retention"];
+const STEPS = ["land", "observe", "build_cube", "train", "evaluate", "promote", "inputs", "predict", "publish", "verify", "replay", "retain"];
 const DAG = {land: "ingest", observe: "ingest", build_cube: "cube", train: "training", evaluate: "training", promote: "training",
-  inputs: "forecast", predict: "forecast", publish: "forecast", verify: "monitoring", replay: "replay", retention: "retention"};
+  inputs: "forecast", predict: "forecast", publish: "forecast", verify: "monitoring", replay: "replay", retain: "retention"};
 const OUTCOMES = {unchanged: "nothing to do", done: "done", degraded: "done, inputs missing", waiting: "waiting or to be retried",
   running: "running", failed: "failed"};
 const COLUMNS = 120;

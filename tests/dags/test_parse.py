@@ -38,13 +38,13 @@ def test_all_dags_of_all_worlds_parse_in_a_second_of_processor_time_and_import_n
     assert parsed["errors"] == {}
     assert parsed["heavy"] == []
     assert parsed["seconds"] < 1
-    names = ("ingest", "cube", "training", "forecast", "monitoring", "replay")
+    names = ("ingest", "cube", "training", "forecast", "monitoring", "replay", "retention")
     assert set(parsed["dags"]) == {f"{world}__{name}" for world in world_names() for name in names}
 
 
 def test_every_dag_file_is_thin():
     files = [path for path in (project_folder() / "dags").glob("*.py") if not path.name.startswith("_")]
-    assert len(files) == 6
+    assert len(files) == 7
     assert {path.name: n for path in files if (n := len(path.read_text().splitlines())) >= 60} == {}
 
 
