@@ -122,16 +122,14 @@ def mature_scores(world: World, forecast: Forecast, cubes: Mapping[str, DomainCu
 
 def _forecast(chunk: Chunk, world: World, champion: Promotion, inputs: reading.Inputs, issue_time: int) -> Forecast:
     makers = {model_id: _maker(chunk.world, chunk.settings, model_id) for model_id in makers_of(champion)}
-    candidate = makers[champion.model_id].candidate
-    marks = {"lane": chunk.lane_id}
-    if chunk.mode == "reforecast":
-        marks["mode"] = "reforecast"
-    elif candidate.as_of > from_seconds(issue_time):
-        raise LookaheadError(
-            asked=f"replay the forecast of {format_instant(from_seconds(issue_time))}",
-            found=f"champion {candidate.model_id} trained on data until {format_instant(candidate.as_of)}",
-            mend="look at the lane's registry; --mode reforecast applies a later model to the past on purpose",
-        )
+    marks = {"lane": chunk.lane_id, **({"mode": "reforecast"} if chunk.mode == "reforecast" else {})}
+    for maker in makers.values():
+        if chunk.mode == "replay" and maker.candidate.as_of > from_seconds(issue_time):
+            raise LookaheadError(
+                asked=f"replay the forecast of {format_instant(from_seconds(issue_time))}",
+                found=f"champion {maker.candidate.model_id} trained on data until {format_instant(maker.candidate.as_of)}",
+                mend="look at the lane's registry; --mode reforecast applies a later model to the past on purpose",
+            )
     return make_forecast(world, champion, makers, inputs, issue_time, marks)
 
 

@@ -37,13 +37,9 @@ def run(request: PromoteRequest, settings: Settings, progress: Progress) -> Rece
     world = load_world(request.world)
     registry = Registry(ObjectStore(settings.store), world.name)
     candidate = trained_by(registry, request.model_id or registry.newest_candidate(request.as_of), request.as_of)
-    before = champion_before(registry, request.as_of, candidate.model_id)
     with progress.stage("promote", None) as stage:
-        decision = decide(world, registry, candidate, before, request.as_of)
+        decision, created = promote_on_evidence(world, registry, candidate, request.as_of)
         stage.advance(len(decision.verdicts), "targets decided")
-    created = registry.decisions.add(decision)
-    if decision.outcome == "promoted":
-        created = registry.promote(promotion_of(decision, how="evidence", as_of=request.as_of, reason=decision.reason)) or created
     current = champion_as_of(registry, request.as_of)
     published = current.verdicts if current else ()
     return Receipt(
@@ -58,9 +54,23 @@ def run(request: PromoteRequest, settings: Settings, progress: Progress) -> Rece
             "decision": decision.outcome,
             "expires": decision.expires,
             "verdicts": [verdict.model_dump(mode="json", exclude={"checks"}) for verdict in decision.verdicts],
-            "previous": before.model_id if before else None,
+            "previous": decision.champion,
         },
     )
+
+
+def promote_on_evidence(world: World, registry: Registry, candidate: Candidate, as_of: datetime) -> tuple[Decision, bool]:
+    """The decision on a candidate as of an instant, entered in the logs, and whether that changed them.
+
+    Raises:
+        NotYetAvailable: The candidate was not evaluated against the champion of that instant.
+        StoreError: A file of the champion is damaged.
+    """
+    decision = decide(world, registry, candidate, champion_before(registry, as_of, candidate.model_id), as_of)
+    created = registry.decisions.add(decision)
+    if decision.outcome == "promoted":
+        created = registry.promote(promotion_of(decision, how="evidence", as_of=as_of, reason=decision.reason)) or created
+    return decision, created
 
 
 def decide(world: World, registry: Registry, candidate: Candidate, before: Promotion | None, as_of: datetime) -> Decision:

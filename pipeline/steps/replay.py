@@ -19,9 +19,11 @@ from pipeline.errors import ConfigError, NotYetAvailable
 from pipeline.parallel import call_elsewhere
 from pipeline.settings import Settings, code_version
 from pipeline.steps import issue
+from pipeline.steps.incumbents import makers_of
 from pipeline.steps.replay_plan import Plan, make_plan
 from pipeline.steps.replayed import keep_scorecard
 from pipeline.steps.walk import Walk, adopt, adopt_model, plan_walk
+from pipeline.stores.forecasts import ForecastStore
 from pipeline.stores.lanes import LaneStore
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.published import PublishedStore
@@ -56,20 +58,17 @@ def run(request: ReplayRequest, settings: Settings, progress: Progress) -> Recei
     if request.dry_run:
         return _receipt(request, lanes, record, plan, ("nothing was done: a dry run", *notes), changed=False)
     if request.retrain == "none":
-        _champions(live, request, todo)
+        _champions(request, live, live, todo)
     entered = lanes.enter(record)
     with call_elsewhere(settings, plan.workers) as elsewhere:
         with (
             progress.stage("models", None) as stage,
             lanes.turn(record.lane_id, lambda: stage.advance(0, "another replay of the lane trains")),
         ):
-            if request.mode == "reforecast":
-                adopt_model(live, own, str(record.model_id))
-            else:
-                adopt(live, own, request.last)
-            trained = Walk(request, lanes, record.lane_id, own, elsewhere).go(trainings, progress)
-        champions = _champions(live if request.mode == "reforecast" else own, request, todo)
-        done = _issue(request, lane, record.lane_id, list(zip(todo, champions, strict=True)), plan, elsewhere, progress)
+            trained = _prepare(request, lanes, record, live, own, elsewhere, progress)
+        lived = frozenset(ForecastStore(ObjectStore(settings.store), world.name).issue_times())
+        issues = as_issued(request, lived, live, todo, _champions(request, live, own, todo))
+        done = _issue(request, lane, record.lane_id, issues, plan, elsewhere, progress)
     _check_refused(request, todo, done)
     with progress.stage("scorecard", None), lanes.turn(record.lane_id, lambda: None):
         renewed = keep_scorecard(settings, world, record.lane_id)
@@ -124,18 +123,33 @@ def _todo(world: World, request: ReplayRequest, lane: Settings) -> list[int]:
     objects = ObjectStore(lane.store)
     published, scores = set(PublishedStore(objects, world.name).issue_times()), ScoreStore(objects, world.name)
     first, last, every = to_seconds(request.first), to_seconds(request.last), int(request.every.total_seconds())
-    return [t for t in range(first, last, every) if t not in published or not ((known := scores.newest(t)) and known["final"])]
+    asked = [t for t in range(first, last, every) if t not in published]
+    there = [t for t in range(first, last, every) if t in published]
+    final = scores.final(there)
+    return sorted([*asked, *(t for t in there if t not in final)])
 
 
-def _champions(registry: Registry, request: ReplayRequest, issue_times: Sequence[int]) -> list[Promotion]:
-    """The champion of each issue time: as of it, or as of now in a reforecast.
+def _prepare(
+    request: ReplayRequest, lanes: LaneStore, record: LaneRecord, live: Registry, own: Registry, elsewhere: Executor, progress: Progress
+) -> int:
+    """Let the lane hold every model that it forecasts with; how many were trained."""
+    if request.mode == "reforecast":
+        for model_id in makers_of(live.champion(request.as_of)):
+            adopt_model(live, own, model_id)
+        return 0
+    adopt(live, own, request.last)
+    return Walk(request, lanes, record.lane_id, own, elsewhere).go(plan_walk(load_world(request.world), request), progress)
+
+
+def _champions(request: ReplayRequest, live: Registry, own: Registry, issue_times: Sequence[int]) -> list[Promotion]:
+    """The champion of each issue time: the newest entry of the lane's log as of it, or the live one as of now in a reforecast.
 
     Raises:
         NotYetAvailable: Nothing was promoted by one of them.
     """
     if request.mode == "reforecast":
-        return [registry.champion(request.as_of)] * len(issue_times)
-    entries = sorted(enumerate(registry.promotions()), key=lambda e: (parse_instant(e[1].as_of), e[0]))
+        return [live.champion(request.as_of)] * len(issue_times)
+    entries = sorted(enumerate(own.promotions()), key=lambda e: (parse_instant(e[1].as_of), e[0]))
     since = [to_seconds(parse_instant(entry.as_of)) for _, entry in entries]
     places = [bisect_right(since, t) - 1 for t in issue_times]
     if places and min(places) < 0:
@@ -147,6 +161,16 @@ def _champions(registry: Registry, request: ReplayRequest, issue_times: Sequence
             mend=f"--retrain daily trains models of the past, or give a later --from, or train: cubecast run --world {request.world}",
         )
     return [entries[p][1] for p in places]
+
+
+def as_issued(
+    request: ReplayRequest, lived: frozenset[int], live: Registry, issue_times: Sequence[int], champions: Sequence[Promotion]
+) -> list[tuple[int, Promotion]]:
+    """Each issue time with its champion: where a forecast was issued live, the one that was live then."""
+    if request.mode == "reforecast":
+        lived = frozenset()
+    pairs = zip(issue_times, champions, strict=True)
+    return [(t, live.champion(from_seconds(t)) if t in lived else champion) for t, champion in pairs]
 
 
 def _issue(

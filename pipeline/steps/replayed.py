@@ -92,13 +92,16 @@ def replay_evidence(settings: Settings, world: World, as_of: datetime) -> Replay
 
 def keep_scorecard(settings: Settings, world: World, lane_id: str) -> bool:
     """Renew the scorecard of a lane from its scores; False where it said the same."""
+    lanes = LaneStore(settings, world.name)
+    scores = ScoreStore(ObjectStore(lanes.url(lane_id)), world.name)
+    scores.renew(scores.issue_times())
     found = replayed(settings, world, lane_id)
     content: dict[str, Any] = {
         "lane": found.record.model_dump(mode="json"),
         "scorecard": found.scorecard().model_dump(mode="json"),
         "counts": found.counts.to_json(),
     }
-    return LaneStore(settings, world.name).keep_scorecard(lane_id, content)
+    return lanes.keep_scorecard(lane_id, content)
 
 
 def show_lane(settings: Settings, world: World, lane_id: str) -> dict[str, Any]:

@@ -8,9 +8,10 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from pipeline.api import EvaluateRequest, PromoteRequest, ReplayRequest, TrainRequest
+from pipeline.api import EvaluateRequest, ReplayRequest, TrainRequest
 from pipeline.contracts.replays import Retrain
 from pipeline.contracts.times import parse_instant
+from pipeline.contracts.world_files import load_world
 from pipeline.contracts.worlds import World
 from pipeline.errors import ConflictError, NotYetAvailable
 from pipeline.settings import Settings
@@ -87,6 +88,9 @@ class Walk:
     def __init__(self, request: ReplayRequest, lanes: LaneStore, lane_id: str, own: Registry, elsewhere: Executor) -> None:
         self._request, self._lanes, self._lane_id, self._own, self._elsewhere = request, lanes, lane_id, own, elsewhere
         self._lane = lanes.settings(lane_id)
+        world = load_world(request.world)
+        # In the past there is no person to ask.
+        self._alone = world.model_copy(update={"promotion": world.promotion.model_copy(update={"approval": "automatic"})})
         self._judged: deque[_Judging] = deque()
 
     def go(self, trainings: Sequence[Training], progress: Progress) -> int:
@@ -138,8 +142,7 @@ class Walk:
                 head.done, head.against_champion = self._judge(head.model_id, head.training.in_force), True
                 continue
             self._judged.popleft()
-            asked = PromoteRequest(world=self._request.world, as_of=head.training.in_force, model_id=head.model_id)
-            promote.run(asked, self._lane, QUIET)
+            promote.promote_on_evidence(self._alone, self._own, self._own.candidate(head.model_id), head.training.in_force)
             self._lanes.keep_walked(self._lane_id, head.training.in_force, head.model_id)
 
     def _judge(self, model_id: str, as_of: datetime) -> Future[None]:

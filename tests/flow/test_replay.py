@@ -115,6 +115,19 @@ def test_dates_that_were_run_live_replay_bit_for_bit_and_differ_in_the_lane_only
     assert files(settings.store) == before, "the live store was touched"
 
 
+def test_where_a_forecast_was_issued_live_the_champion_that_was_live_is_replayed_whatever_the_lane_trained_since():
+    class Live:
+        def champion(self, moment):
+            return f"live at {format_instant(moment)}"
+
+    request = ReplayRequest(world="tiny", as_of=LIVED[1], first=LIVED[0], last=LIVED[1], retrain="daily")
+    times = [to_seconds(moment) for moment in LIVED]
+    found = replay.as_issued(request, frozenset(times[:1]), Live(), times, ["own", "own"])
+    assert found == [(times[0], "live at 2025-10-28T12:00:00Z"), (times[1], "own")]
+    again = request.model_copy(update={"mode": "reforecast"})
+    assert replay.as_issued(again, frozenset(times), Live(), times, ["now", "now"]) == [(t, "now") for t in times]
+
+
 def test_every_model_of_a_walk_was_trained_before_its_labels_were_mature_at_the_issue_time(walked):
     world_file, _, lane, receipt, _ = walked
     maturity = label_maturity(load_world(str(world_file)))
@@ -157,7 +170,7 @@ def test_a_replay_interrupted_while_training_and_while_issuing_goes_on_to_the_sa
 
         return call
 
-    for owner, name, at in ((promote, "run", 2), (issue, "mature_scores", 4)):
+    for owner, name, at in ((promote, "promote_on_evidence", 2), (issue, "mature_scores", 4)):
         calls.clear()
         with monkeypatch.context() as patch:
             patch.setattr(owner, name, dying(getattr(owner, name), at))
