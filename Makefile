@@ -12,7 +12,7 @@ ui: .venv/.installed  ## leave Airflow running until Ctrl-C
 	@$(RUN) pipeline airflow ui --world $(WORLD)
 
 test: lint  ## all tests
-	$(RUN) pytest
+	$(RUN) pytest -n 2 --dist loadfile
 
 lint: .venv/.installed
 	$(RUN) ruff check .

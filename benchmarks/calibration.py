@@ -82,7 +82,7 @@ def sampled(
             kept.reshape(-1)[np.arange(kept.size) % every != 0] = False
             shape = kept.shape
             parts = {"lead": np.broadcast_to(np.arange(shape[1])[None, :, None], shape)[kept]}
-            parts |= {k: np.broadcast_to(codes[:, None], shape)[kept] for k, (_, codes) in grounds.regimes.items()}
+            parts |= {k: np.broadcast_to(codes.astype(np.int64)[:, None], shape)[kept] for k, (_, codes) in grounds.regimes.items()}
             if labels["hour"] is not None:
                 parts["hour"] = np.broadcast_to(labels["hour"][:, :, None], shape)[kept]
             if labels["region"] is not None:
@@ -134,15 +134,15 @@ def tables(world: World, store: str) -> str:
     settings = read_settings({**os.environ, "CUBECAST_STORE": store})
     registry = Registry(ObjectStore(settings.store), world.name)
     candidate = registry.candidates()[-1]
-    cubes = reading.open_cubes(world, settings, candidate.as_of, absent_is_fine=True)
-    windows = reading.windows_of(world, candidate, cubes, as_of=to_seconds(candidate.as_of), live=False)
+    inputs = reading.open_inputs(world, settings, candidate.as_of)
+    windows = reading.windows_of(world, candidate, inputs, as_of=to_seconds(candidate.as_of), live=False)
     models = reading.load_models(candidate)
     rows, regimes, warnings = [], [], []
     pooled: dict[int, list[Array]] = {80: [], 90: []}
     for domain, view in windows.domains.items():
         if JOINT not in models.of(domain):
             continue
-        batches = list(sampled(world, windows, domain, models, cubes[domain]))
+        batches = list(sampled(world, windows, domain, models, inputs.cubes[domain]))
         for v, variable in enumerate(view.variables[t] for t in view.targets):
             mine = [b[1:] for b in batches if b[0] == v]
             parts = {k: np.concatenate([b[3][k] for b in mine]) for k in mine[0][3]}

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.api import STEPS
+from pipeline.api import STEPS, load_world
 from pipeline.process_tree import descendants
 from pipeline.settings import project_folder
 
@@ -191,7 +191,7 @@ def test_the_synthetic_world_goes_from_raw_feeds_to_a_verified_forecast_under_ai
     for path in state["paths"].values():
         assert Path(path).exists()
         assert path in said
-    assert len(state["sources"]) == 3
+    assert len(state["sources"]) == len(load_world("synthetic").sources)
     for counts in state["sources"].values():
         assert counts["raw"] == counts["observations"] + counts["duplicates"] + counts["rejected"] > 0
 
@@ -205,7 +205,11 @@ def backfill(store, first, last):
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}",
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
     }
-    done = subprocess.run([sys.executable, "-m", "airflow", *words], env=env, capture_output=True, text=True, timeout=120)
+    for _ in range(20):
+        done = subprocess.run([sys.executable, "-m", "airflow", *words], env=env, capture_output=True, text=True, timeout=120)
+        if "AlreadyRunningBackfill" not in done.stderr:
+            break
+        time.sleep(2)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -219,7 +223,7 @@ poll = "15s"
 """
 
 
-def test_a_world_with_a_schedule_runs_by_itself_partition_by_partition_and_waits_for_late_inputs(project):
+def test_a_world_with_a_schedule_runs_by_itself_partition_by_partition_and_waits_for_late_inputs(project, request):
     store, text = project / "store", (project / "worlds" / "synthetic.toml").read_text()
     recorded = text[text.index("[recorded]") : text.index("# ---- Sources")]
     (project / "worlds" / "synthetic.toml").write_text(text.replace(recorded, SCHEDULE.lstrip() + "\n"))
@@ -227,6 +231,7 @@ def test_a_world_with_a_schedule_runs_by_itself_partition_by_partition_and_waits
         shutil.copy(project / "pipeline" / "steps" / "predict.py", project / "pipeline" / "steps" / f"{step}.py")
     order(project, "inputs", "once")
     process = launch(project, store, "ui", "--world", "synthetic")
+    request.addfinalizer(lambda: finish(process, 1) if process.poll() is None else None)
     log = store / "orders" / "asked"
 
     def asked(step):
