@@ -47,7 +47,7 @@ def maps(page: PageInputs, *, domain: str, variable: str, **_: Any) -> Figure:
         drawn = _places(place, page, d, median_LN[lead], float(low), float(max(high, low + 1e-9)))
         place.set_title(f"+{duration_text(int(d.lead_time_L[lead]))}")
     figure.colorbar(drawn, ax=list(axes), shrink=0.8, label=titled(page, domain, variable), extend="both")
-    figure.suptitle(f"{page.world.title}: {page.world.domains[domain].title}, forecast median, {issued(page)}", fontsize=11)
+    figure.suptitle(f"{page.world.title}: {page.world.domains[domain].title}, forecast median, {issued(page)}", fontsize=11, wrap=True)
     return figure
 
 
@@ -118,7 +118,7 @@ def fan(page: PageInputs, *, domain: str, variable: str, node: int, **_: Any) ->
     dates: Any = importlib.import_module("matplotlib.dates")
     locator = dates.AutoDateLocator(tz=page.world.zone)
     axes.xaxis.set(major_locator=locator, major_formatter=dates.ConciseDateFormatter(locator, tz=page.world.zone))
-    axes.set_title(f"{page.world.title}: {d.node_ids[node]}, {issued(page)}")
+    figure.suptitle(f"{page.world.title}: {d.node_ids[node]}, {issued(page)}", fontsize=11, wrap=True)
     axes.set_ylabel(titled(page, domain, variable))
     axes.set_xlim(left=_instants(cube.valid_time[shown], page)[0])
     figure.legend(fontsize=8, ncols=4, loc="outside lower center")

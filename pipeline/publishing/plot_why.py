@@ -42,7 +42,9 @@ def explanation(page: PageInputs, *, domain: str, variable: str, node: int, lead
     if change:
         _bars(axes[1], _hidden(found, change))
         axes[1].set_title(f"How far it moves with that hidden, +{duration_text(int(d.lead_time_L[change['l']]))}")
-    figure.suptitle(f"{page.world.title}: {d.node_ids[node]}, +{duration_text(int(d.lead_time_L[lead]))}, {issued(page)}", fontsize=11)
+    figure.suptitle(
+        f"{page.world.title}: {d.node_ids[node]}, +{duration_text(int(d.lead_time_L[lead]))}, {issued(page)}", fontsize=11, wrap=True
+    )
     return figure
 
 
