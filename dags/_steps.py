@@ -39,6 +39,7 @@ class Step(BaseOperator):
         from_params: Fields that the run's parameters of the same name give, where they are set.
         model_of: The task of this run whose receipt names the model to use.
         announces: The asset that is up to date afterwards; its event carries the times on.
+        tells: Further fields of the receipt for later tasks of the run.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Step(BaseOperator):
         model_of: str | None = None,
         issued_by: str | None = None,
         announces: Asset | None = None,
+        tells: tuple[str, ...] = (),
         **rest: Any,
     ) -> None:
         super().__init__(
@@ -60,7 +62,7 @@ class Step(BaseOperator):
         )
         self.request, self.world, self.clock = request, world, clock
         self.fields, self.from_params, self.announces = dict(fields or {}), from_params, announces
-        self.model_of, self.issued_by = model_of, issued_by
+        self.model_of, self.issued_by, self.tells = model_of, issued_by, tells
         self.runner: Runner | None = None
 
     def execute(self, context: Any) -> dict[str, Any]:
@@ -72,14 +74,15 @@ class Step(BaseOperator):
         if self.announces:
             found = receipt.model_dump(mode="json", include={"ids", "counts"})
             context["outlet_events"][self.announces].extra = {**when, **found}
-        return receipt.model_dump(mode="json", include=IN_RECEIPT)
+        return receipt.model_dump(mode="json", include=IN_RECEIPT | set(self.tells))
 
     def ask(self, context: Any, when: Mapping[str, str]) -> Request:
         """The request of this run."""
         chosen = {name: context["params"][name] for name in self.from_params if context["params"].get(name) is not None}
         told = {name: when["now"] for name in ("received_time", "now") if name in self.request.model_fields}
         if self.model_of:
-            chosen["model_id"] = context["ti"].xcom_pull(task_ids=self.model_of)["ids"]["model_id"]
+            ids = context["ti"].xcom_pull(task_ids=self.model_of)["ids"]
+            chosen["model_id"] = ids.get("candidate") or ids["model_id"]
         return self.request.model_validate({"world": self.world.name, "as_of": when[self.clock]} | told | self.fields | chosen)
 
     def perform(self, request: Request, context: Any) -> Receipt:

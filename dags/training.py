@@ -1,9 +1,13 @@
-"""Training: train a candidate, score it on held-out time, and promote what beats its baselines."""
+"""Training: train a candidate, score it on held-out time, and promote what beats its baselines and the champion.
+
+In a world whose `[promotion]` asks for a person, what the evidence proposes waits for an answer under *Required actions*.
+"""
 
 from __future__ import annotations
 
 from airflow.sdk import Param, chain, dag
 
+from dags._approval import Answer, Approval
 from dags._house import asset, at, house, woken_by
 from dags._steps import Step
 from pipeline.api import EvaluateRequest, PromoteRequest, TrainRequest, World, load_world, scheduled_worlds
@@ -24,8 +28,18 @@ def training(world: World) -> None:
     def build() -> None:
         train = Step(request=TrainRequest, world=world, clock="issue_time", from_params=tuple(PARAMS), pool="gpu")
         evaluate = Step(request=EvaluateRequest, world=world, clock="issue_time", model_of="train", pool="gpu")
-        promote = Step(request=PromoteRequest, world=world, clock="issue_time", model_of="train", announces=asset(world, "champion"))
+        promote = Step(
+            request=PromoteRequest,
+            world=world,
+            clock="issue_time",
+            model_of="train",
+            announces=asset(world, "champion"),
+            tells=("notes", "details"),
+        )
         chain(train, evaluate, promote)
+        if world.promotion.approval == "human":
+            approved = Answer(world=world, answer="approve", announces=asset(world, "champion"))
+            chain(promote, Approval(world=world), [approved, Answer(world=world, answer="reject")])
 
     build()
 

@@ -18,6 +18,7 @@ from pipeline.settings import Launch, child_environment, read_launch, read_setti
 
 __all__ = [
     "STEPS",
+    "AnswerRequest",
     "BuildCubeRequest",
     "EvaluateRequest",
     "InputsRequest",
@@ -112,6 +113,16 @@ class PromoteRequest(Request):
     step: ClassVar[str] = "promote"
 
     model_id: str | None = None
+
+
+class AnswerRequest(Request):
+    """Enter a person's answer to the proposal of a model, as of the instant from which it holds."""
+
+    step: ClassVar[str] = "answer"
+
+    model_id: str
+    answer: Literal["approve", "reject"]
+    reason: str
 
 
 class PredictRequest(Request):

@@ -174,6 +174,26 @@ def promote(world: WorldName, as_of: AsOf = None, model_id: ModelId = None, as_j
     perform(ask(api.PromoteRequest, world=world, as_of=as_of_time, model_id=model_id), as_json=as_json, parent=parent)
 
 
+@steps_app.command(
+    "answer",
+    rich_help_panel="Run",
+    epilog=example('cubecast answer --world aarhus --model-id 3f2a91c0 --answer approve --reason "seen by the desk"'),
+)
+def answer(
+    world: WorldName,
+    model_id: Annotated[str, typer.Option(help="The model that is proposed.", metavar="MODEL")],
+    answer: Annotated[str, typer.Option(help="approve or reject.", metavar="WORD")],
+    reason: Annotated[str, typer.Option(help="Why; kept in the log of decisions for good.", metavar="TEXT")],
+    as_of: AsOf = None,
+    as_json: Json = False,
+    parent: Parent = None,
+) -> None:
+    """Enter a person's answer to a proposal, as cubecast models approve and reject do, with a receipt; once is enough."""
+    as_of_time = read_instant(as_of, "--as-of", clock.issue_time_of(api.load_world(world)))
+    request = ask(api.AnswerRequest, world=world, as_of=as_of_time, model_id=model_id, answer=answer, reason=reason)
+    perform(request, as_json=as_json, parent=parent)
+
+
 @steps_app.command("predict", rich_help_panel=PANEL, epilog=example("cubecast predict --world aarhus --as-of 2014-09-30T06:00Z"))
 def predict(world: WorldName, as_of: AsOf = None, as_json: Json = False, parent: Parent = None) -> None:
     """Forecast from what was known at the issue time."""

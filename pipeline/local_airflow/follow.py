@@ -91,6 +91,10 @@ def _follow_run(rest: Rest, dag: str, name: str, run_id: str, screen: Screen, ch
         screen.busy(", ".join(f"{name} {t['task_id']}" for t in tasks if t["state"] == "running") or f"{name}: waiting for a slot")
         if state == "success":
             return None
+        asked = [str(t["task_id"]) for t in tasks if t["state"] == "awaiting_input"]
+        if asked and not any(t["state"] == "running" for t in tasks):
+            screen.line(f"{name:<10} {asked[0]:<24} waits for a person: cubecast models list says for what; the champion stays until then")
+            return None
         if state == "failed":
             return next((dict(t) for t in tasks if t["state"] == "failed"), {"task_id": "", "try_number": 0, "state": "failed"})
         time.sleep(0.4)

@@ -26,12 +26,16 @@ print("RESULT" + json.dumps({"seconds": seconds, "heavy": heavy, "errors": bag.i
 """
 
 
-@pytest.fixture(scope="module")
-def parsed(tmp_path_factory):
-    env = os.environ | {"PYTHONPATH": str(project_folder()), "AIRFLOW_HOME": str(tmp_path_factory.mktemp("airflow"))}
+def parse(home, **more):
+    env = os.environ | {"PYTHONPATH": str(project_folder()), "AIRFLOW_HOME": str(home)} | more
     words = [sys.executable, "-W", "ignore", "-c", PARSE]
     done = subprocess.run(words, capture_output=True, text=True, env=env, cwd=project_folder(), check=True)
     return json.loads(done.stdout.partition("RESULT")[2])
+
+
+@pytest.fixture(scope="module")
+def parsed(tmp_path_factory):
+    return parse(tmp_path_factory.mktemp("airflow"))
 
 
 def test_all_dags_of_all_worlds_parse_in_a_second_of_processor_time_and_import_nothing_heavy(parsed):
@@ -87,3 +91,15 @@ def test_every_dag_has_one_active_run_its_docs_its_tags_and_its_times_as_paramet
         assert dag["doc"]
         assert set(dag["tags"]) == {"cubecast", *name.split("__")}
         assert {"issue_time", "now"} <= set(dag["params"])
+
+
+def test_a_world_whose_champion_a_person_approves_has_a_task_that_asks_and_one_for_each_answer(parsed, tmp_path):
+    assert set(parsed["dags"]["synthetic__training"]["tasks"]) == {"train", "evaluate", "promote"}
+    text = (project_folder() / "worlds" / "synthetic.toml").read_text()
+    (tmp_path / "asking.toml").write_text(text.replace('name = "synthetic"', 'name = "asking"') + '\n[promotion]\napproval = "human"\n')
+    found = parse(tmp_path, CUBECAST_WORLDS=str(tmp_path / "asking.toml"))
+    assert found["errors"] == {}
+    tasks = found["dags"]["asking__training"]["tasks"]
+    assert tasks["approval"]["upstream"] == ["promote"]
+    assert tasks["approve"]["upstream"] == tasks["reject"]["upstream"] == ["approval"]
+    assert (tasks["approve"]["outlets"], tasks["reject"]["outlets"]) == (["asking/champion"], [])

@@ -10,21 +10,36 @@ from types import SimpleNamespace
 import pytest
 
 from pipeline.api import BuildCubeRequest, EvaluateRequest, LandRequest, PredictRequest, Receipt, TrainRequest, load_world
+from pipeline.contracts.judging import PromotionRules
 from pipeline.contracts.times import format_instant
 from pipeline.contracts.worlds import Schedule
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
-    from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferred
+    from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException, TaskAwaitingInput, TaskDeferred
 
-    from dags import _child, _house, _steps, _waiting
+    from dags import _approval, _child, _house, _steps, _waiting
 
 ENDED = load_world("synthetic")
 LIVE = ENDED.model_copy(update={"recorded": None, "schedule": Schedule(ingest="*/15 * * * *", issue="0 6 * * *", train="0 2 * * *")})
 T = {"issue_time": "2025-11-01T12:00:00Z", "now": "2025-11-03T00:00:00Z"}
+HUMAN = PromotionRules(approval="human", time_out=timedelta(hours=6))
 RECEIPT = Receipt(
     step="x", world="tiny", as_of=T["issue_time"], outcome="done", ids={"snapshot": "s1"}, counts={"rows": 71}, details={"big": [1, 2]}
 ).model_dump_json()
+
+PROPOSED = {
+    "world": "synthetic",
+    "as_of": T["issue_time"],
+    "ids": {"candidate": "new", "model_id": "old"},
+    "notes": ["it takes 1 of 1 targets"],
+    "details": {
+        "decision": "pending",
+        "previous": "old",
+        "expires": "2025-11-02T12:00:00Z",
+        "verdicts": [{"domain": "road", "variable": "flow", "published": "joint", "reasons": ["MAE 0.71 against 0.93"]}],
+    },
+}
 
 
 class Notes:
@@ -34,7 +49,11 @@ class Notes:
     def xcom_push(self, key, value):
         self.pushed[key] = value
 
-    def xcom_pull(self, task_ids):
+    def xcom_pull(self, task_ids, key=None):
+        if task_ids == "promote":
+            return PROPOSED
+        if key == "answer":
+            return self.pushed["answer"]
         return "2025-11-01T13:07:00Z" if task_ids == "inputs" else {"ids": {"model_id": f"the one of {task_ids}"}}
 
 
@@ -239,3 +258,62 @@ def test_a_step_knows_which_attempt_of_which_run_it_is(monkeypatch):
         warnings.simplefilter("ignore")
         task = _steps.Step(request=BuildCubeRequest, world=ENDED, clock="now")
     assert task.execute(context([T]))["ids"] == {"snapshot": "manual__71:2"}
+
+
+def approval(monkeypatch, world, decision="pending"):
+    """The task that asks a person; what it would put to Airflow is kept instead."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        task = _approval.Approval(world=world.model_copy(update={"promotion": HUMAN}))
+    put = []
+    monkeypatch.setattr("airflow.providers.standard.operators.hitl.upsert_hitl_detail", lambda **detail: put.append(detail))
+    monkeypatch.setitem(PROPOSED["details"], "decision", decision)
+    where = context(issue_time=T["issue_time"])
+    where["task_instance"] = SimpleNamespace(id="t-71")
+    return task, put, where
+
+
+def test_a_person_is_shown_the_reasons_of_a_proposal_and_no_worker_is_held_meanwhile(monkeypatch):
+    task, put, where = approval(monkeypatch, ENDED)
+    with pytest.raises(TaskAwaitingInput) as waiting:
+        task.execute(where)
+    assert waiting.value.timeout == HUMAN.time_out
+    assert put[0]["options"] == ["Approve", "Reject"]
+    assert "MAE 0.71 against 0.93" in put[0]["body"]
+    assert "`new` in place of old" in put[0]["body"]
+
+
+@pytest.mark.parametrize("decision", ["kept", "promoted"])
+def test_where_the_evidence_proposes_nothing_nobody_is_asked(monkeypatch, decision):
+    task, put, where = approval(monkeypatch, ENDED, decision)
+    with pytest.raises(AirflowSkipException, match=decision):
+        task.execute(where)
+    assert put == []
+
+
+def test_in_a_live_world_a_proposal_that_lapsed_is_not_put_to_anybody(monkeypatch):
+    task, put, where = approval(monkeypatch, LIVE)
+    with pytest.raises(AirflowSkipException, match="lapsed"):
+        task.execute(where)
+    assert put == []
+
+
+def test_no_answer_in_time_keeps_the_champion(monkeypatch):
+    task, _, where = approval(monkeypatch, ENDED)
+    event = {"chosen_options": ["Reject"], "params_input": {"reason": ""}, "responded_at": datetime.now(UTC), "responded_by_user": None}
+    with pytest.raises(AirflowSkipException, match="champion stays"):
+        task.execute_complete(where, {**event, "timedout": True})
+    assert where["ti"].pushed == {}
+
+
+@pytest.mark.parametrize(("world", "as_of"), [(ENDED, "2025-11-01T12:00:00Z"), (LIVE, "2025-11-01T18:30:00Z")])
+def test_an_answer_holds_from_when_it_was_given_and_in_a_recorded_world_from_the_issue_time(monkeypatch, world, as_of):
+    said = {"reason": "seen", "person": "ada", "at": "2025-11-01T18:30:00+00:00"}
+    monkeypatch.setattr(Notes, "pushed", {"answer": said}, raising=False)
+    monkeypatch.setattr(Notes, "__init__", lambda self: None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        task = _approval.Answer(world=world, answer="reject")
+    request = task.ask(context(), T)
+    assert (request.answer, request.model_id, request.reason) == ("reject", "new", "seen (ada, in Airflow)")
+    assert format_instant(request.as_of) == as_of
