@@ -20,18 +20,19 @@ CHOICES = {"Approve": "approve", "Reject": "reject"}
 class Approval(HITLBranchOperator):
     """Asks about what the task `promote` of this run proposes; skips where it proposes nothing, and where nobody answers in time."""
 
-    def __init__(self, *, world: World) -> None:
-        super().__init__(
-            task_id=TASK,
-            subject=f"{world.title}: does the candidate become the champion?",
-            options=list(CHOICES),
-            options_mapping=CHOICES,
-            defaults="Reject",
-            params={"reason": Param("", type="string", title="Reason", description="Kept in the log of decisions for good.")},
-            response_timeout=world.promotion.time_out,
-            execution_timeout=None,
-            doc_md="A person approves or rejects the proposal; without an answer in time it lapses, and the champion stays.",
-        )
+    def __init__(self, *, world: World, **rest: Any) -> None:
+        own = {
+            "task_id": TASK,
+            "subject": f"{world.title}: does the candidate become the champion?",
+            "options": list(CHOICES),
+            "options_mapping": CHOICES,
+            "defaults": "Reject",
+            "params": {"reason": Param("", type="string", title="Reason", description="Kept in the log of decisions for good.")},
+            "response_timeout": world.promotion.time_out,
+            "execution_timeout": None,
+            "doc_md": "A person approves or rejects the proposal; without an answer in time it lapses, and the champion stays.",
+        }
+        super().__init__(**rest | own)
         self.world = world
 
     def execute(self, context: Any) -> Any:
@@ -62,7 +63,12 @@ class Answer(Step):
 
     def __init__(self, *, world: World, answer: Literal["approve", "reject"], **rest: Any) -> None:
         super().__init__(
-            request=AnswerRequest, world=world, clock="issue_time", fields={"answer": answer}, model_of="promote", task_id=answer, **rest
+            request=AnswerRequest,
+            world=world,
+            clock="issue_time",
+            fields={"answer": answer},
+            model_of="promote",
+            **{"task_id": answer} | rest,
         )
 
     def ask(self, context: Any, when: Mapping[str, str]) -> Request:

@@ -12,6 +12,7 @@ import typer
 from typer.exceptions import TyperException
 
 from pipeline import api, clock
+from pipeline.backtest_commands import backtest_app, backtests_app
 from pipeline.command_options import AsOf, Json, JsonObject, Parent, WorldName, example, read_instant
 from pipeline.cube_commands import cube_app
 from pipeline.endings import INTERRUPTED, TERMINATED, Terminated, report, report_end, report_unplanned, terminate
@@ -21,6 +22,7 @@ from pipeline.metric_commands import metrics_app, state_of
 from pipeline.model_commands import models_app
 from pipeline.plot_commands import plot_app
 from pipeline.replay_commands import lanes_app, replay_app
+from pipeline.score_commands import scores_app
 from pipeline.serve_commands import serve_app
 from pipeline.settings import read_settings, share_processors
 from pipeline.step_commands import perform, steps_app
@@ -45,6 +47,9 @@ app.add_typer(models_app, name="models", rich_help_panel="Look")
 app.add_typer(models_app, name="model", hidden=True)
 app.add_typer(replay_app)
 app.add_typer(lanes_app, name="lanes", rich_help_panel="Look")
+app.add_typer(backtest_app)
+app.add_typer(backtests_app, name="backtests", rich_help_panel="Look")
+app.add_typer(scores_app, name="scores", rich_help_panel="Look")
 app.add_typer(cube_app, name="cube", rich_help_panel="Look")
 app.add_typer(store_app, name="store", rich_help_panel="Look")
 app.add_typer(forecasts_app, name="forecasts", rich_help_panel="Look")

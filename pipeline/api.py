@@ -19,6 +19,7 @@ from pipeline.settings import Launch, child_environment, read_launch, read_setti
 __all__ = [
     "STEPS",
     "AnswerRequest",
+    "BacktestRequest",
     "BuildCubeRequest",
     "EvaluateRequest",
     "InputsRequest",
@@ -167,6 +168,25 @@ class ReplayRequest(Request):
     retrain: Literal["daily", "weekly", "none"] = "none"
     since: Second | None = None
     """When the first training is in force, the same for all slices of one lane; by default `first`."""
+    options: dict[str, Any] = {}
+    seed: int = 0
+    workers: int | None = Field(default=None, ge=1)
+    dry_run: bool = False
+
+
+class BacktestRequest(Request):
+    """Score models on rolling origins: blocks from `first` to before `last`, each forecast by a model trained before it.
+
+    `embargo` lies between what a model learned from and its block; windows whose targets reach into it are purged.
+    """
+
+    step: ClassVar[str] = "backtest"
+
+    first: Second
+    last: Second
+    origins: int = Field(default=4, ge=1)
+    embargo: Duration = timedelta(days=1)
+    recipe: str | None = None
     options: dict[str, Any] = {}
     seed: int = 0
     workers: int | None = Field(default=None, ge=1)

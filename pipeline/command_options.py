@@ -12,6 +12,7 @@ import typer
 from pipeline import api
 from pipeline.contracts.times import parse_instant
 from pipeline.errors import ConfigError
+from pipeline.score_lines import WAYS
 
 
 def _complete_world(incomplete: str) -> list[str]:
@@ -80,3 +81,17 @@ def say(found: Mapping[str, Any], lines: Iterable[str], *, as_json: bool) -> Non
 def example(text: str) -> str:
     """The line below a command's help."""
     return f"Example: [bold]{text}[/bold]"
+
+
+By = Annotated[str, typer.Option(help=f"How scores are told apart: {', '.join(WAYS)}.", metavar="WAY")]
+
+
+def read_way(by: str) -> str:
+    """The way of telling scores apart that was asked for.
+
+    Raises:
+        ConfigError: There is no such way.
+    """
+    if by not in WAYS:
+        raise ConfigError(asked=f"--by {by}", found="no such way of telling scores apart", mend=f"one of {', '.join(WAYS)}")
+    return by

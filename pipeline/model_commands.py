@@ -6,13 +6,14 @@ import json
 import sys
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pipeline import api, clock
-from pipeline.command_options import AsOf, JsonObject, Options, Seed, WorldName, example, read_instant, settings_of
+from pipeline.command_options import AsOf, By, JsonObject, Options, Seed, WorldName, example, read_instant, read_way, settings_of
 from pipeline.settings import read_settings
 from pipeline.stores.objects import ObjectStore
 from pipeline.telemetry import progress_on
@@ -48,13 +49,13 @@ def models_list(world: WorldName, as_of: AsOf = None, as_json: JsonObject = Fals
 
 
 @models_app.command("show", epilog=example("cubecast models show 3f2a91c0 --world aarhus"))
-def models_show(model: Model, world: WorldName, as_json: JsonObject = False) -> None:
-    """A model's card, its scorecard, and the verdict on each target with every reason."""
+def models_show(model: Model, world: WorldName, by: By = "all", as_json: JsonObject = False) -> None:
+    """A model's card, its scorecard told apart as --by says, and the verdict on each target with every reason."""
     from pipeline.model_lines import show_lines
     from pipeline.steps.candidates import show_candidate
 
     loaded = api.load_world(world)
-    _say(show_candidate(_registry(loaded), loaded, model), as_json, show_lines)
+    _say(show_candidate(_registry(loaded), loaded, model), as_json, partial(show_lines, by=read_way(by)))
 
 
 @models_app.command("explain", epilog=example("cubecast models explain 3f2a91c0 --world aarhus"))

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import json
-import shutil
-import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from pipeline.contracts.forecasts import JOINT
+from pipeline.score_lines import score_tables
+from pipeline.text_tables import table
 
 Content = Mapping[str, Any]
-_NUMERIC = {"bytes", "MAE", "RMSE", "bias", "pinball", "80 %", "90 %", "n", "missing", "A", "B", "A - B", "days", "left out"}
-_WIDTH = 180
 _BEST = 10
 
 
@@ -22,36 +19,34 @@ def list_lines(content: Content) -> str:
     world = content["world"]
     if not content["models"]:
         return f"no model of {world} by {content['as_of']}; try: cubecast train --world {world}"
-    models = _table(("", "model", "cut-off", "recipe", "held-out MAE (best baseline)"), map(_model_row, content["models"]))
+    models = table(("", "model", "cut-off", "recipe", "held-out MAE (best baseline)"), map(_model_row, content["models"]))
     champion = content["champion"] or f"none yet; try: cubecast promote --world {world}"
     parts = [f"{world} as of {content['as_of']}: champion {champion}", models]
     if content["published"]:
         rows = [(f"{v['domain']} {v['variable']}", v["published"], v["model_id"]) for v in content["published"]]
-        parts.append(_table(("target", "published", "of model"), rows))
+        parts.append(table(("target", "published", "of model"), rows))
     for proposal in content["proposals"]:
         ways = f"cubecast models approve|reject {proposal['model_id']} --world {world} --reason TEXT"
         parts.append(f"waiting until {proposal['expires']}: {proposal['model_id']}: {proposal['reason']}; {ways}")
     return "\n\n".join(parts + _history(content))
 
 
-def show_lines(content: Content) -> str:
-    """The card, the scorecard over all leads, the verdicts with their reasons, and the promotions."""
+def show_lines(content: Content, by: str = "all") -> str:
+    """The card, every figure of the scorecard told apart in one way, the verdicts with their reasons, and the promotions."""
     card, score = content["card"], content["scorecard"]
     plain = [(name, value if isinstance(value, str) else json.dumps(value)) for name, value in card.items()]
-    parts = [f"model {content['model_id']} of {content['world']}", _table(("card", ""), [(n, v) for n, v in plain if len(v) <= 120])]
+    parts = [f"model {content['model_id']} of {content['world']}", table(("card", ""), [(n, v) for n, v in plain if len(v) <= 120])]
     if score is None:
         again = f"cubecast evaluate --world {content['world']} --model-id {content['model_id']}"
         return "\n\n".join([*parts, f"never evaluated; try: {again}", *_history(content)])
     periods = ", ".join(f"{name} {first} to {last}" for name, (first, last) in score["periods"].items())
-    titles = ("all leads", "by", "MAE", "RMSE", "bias", "pinball", "80 %", "90 %", "n", "missing")
-    parts += [f"scored on the {score['fold']} fold: {periods}; each lead with --json"]
-    parts += [_table(titles, [_score_row(row) for row in score["rows"] if row["lead"] == 0])]
+    parts += [f"scored on the {score['fold']} fold: {periods}; told apart with --by, all of it with --json", *score_tables(score, by)]
     for verdict in content["verdicts"]:
         reasons = "".join(f"\n  - {reason}" for reason in verdict["reasons"])
         parts.append(f"{verdict['domain']} {verdict['variable']}: {verdict['published']} is published{reasons}")
     if content["decisions"]:
         rows = [(d["as_of"], d["outcome"], d["champion"] or "-", d["decided"] or "-", d["reason"]) for d in content["decisions"]]
-        parts.append(_table(("decided as of", "outcome", "champion", "by a person", "reason"), rows))
+        parts.append(table(("decided as of", "outcome", "champion", "by a person", "reason"), rows))
     return "\n\n".join(parts + _history(content))
 
 
@@ -70,7 +65,7 @@ def explain_lines(content: Content) -> str:
         titles = ("", "w of x", *(f"lead {lead + 1}" for lead in shown))
         rows = [("beta, mean of nodes", "", *(_figure(beta_by_lead[lead]) for lead in shown))]
         rows += [(f"w of {k}", _figure(found["w_x"][k]), *(_figure(w[lead]) for lead in shown)) for k, w in found["w_y"].items()]
-        parts.append(f"{name}: alpha {low:.3g} ({lowest}) to {high:.3g} ({highest}), median {middle:.3g}\n" + _table(titles, rows))
+        parts.append(f"{name}: alpha {low:.3g} ({lowest}) to {high:.3g} ({highest}), median {middle:.3g}\n" + table(titles, rows))
     return "\n\n".join(parts)
 
 
@@ -82,7 +77,7 @@ def _some_leads(count: int, most: int = 8) -> list[int]:
 def export_lines(content: Content) -> str:
     """What was written where."""
     rows = [(name, f"{made['bytes']:,}", ", ".join(made["files"])) for name, made in content["domains"].items()]
-    return f"model {content['model_id']} of {content['world']} in {content['folder']}\n\n" + _table(("domain", "bytes", "files"), rows)
+    return f"model {content['model_id']} of {content['world']} in {content['folder']}\n\n" + table(("domain", "bytes", "files"), rows)
 
 
 def search_lines(content: Content) -> str:
@@ -95,7 +90,7 @@ def search_lines(content: Content) -> str:
     inline = ", ".join(f"{k} = {json.dumps(v)}" for k, v in {**content["given"], **content["options"]}.items())
     told = f"{len(content['trials'])} trials of recipe {content['recipe']} on {content['world']}; error relative to the anchor, validation fold"
     return "\n\n".join(
-        [told, _table(("error", *names), rows), f"for the world file:\nrecipe_options = {{ {inline} }}", f"kept in {content['folder']}"]
+        [told, table(("error", *names), rows), f"for the world file:\nrecipe_options = {{ {inline} }}", f"kept in {content['folder']}"]
     )
 
 
@@ -104,7 +99,7 @@ def compare_lines(content: Content) -> str:
     titles = ("target", "A", "B", "A - B", "95 % interval", "days", "left out", "")
     notes = [f"note: {note}" for note in content["notes"]]
     head = f"MAE of the joint models on the held-out windows of both\nA {content['first']}\nB {content['second']}"
-    return "\n\n".join([head, _table(titles, map(_target_row, content["targets"])), *notes])
+    return "\n\n".join([head, table(titles, map(_target_row, content["targets"])), *notes])
 
 
 def change_lines(content: Content) -> str:
@@ -125,7 +120,7 @@ def rejection_lines(content: Content) -> str:
 
 def _history(content: Content) -> list[str]:
     rows = [(p["as_of"], p["model_id"], p["previous"] or "-", p["how"], p["reason"]) for p in content["promotions"]]
-    return [_table(("champion from", "model", "before it", "how", "reason"), rows)] if rows else []
+    return [table(("champion from", "model", "before it", "how", "reason"), rows)] if rows else []
 
 
 def _model_row(model: Content) -> tuple[str, ...]:
@@ -136,12 +131,6 @@ def _model_row(model: Content) -> tuple[str, ...]:
 def _headline(row: Content) -> str:
     rivals = [mae for mae in row["baselines"].values() if mae is not None]
     return f"{row['domain']} {row['variable']} {_figure(row['mae'])}" + (f" ({_figure(min(rivals))})" if rivals else "")
-
-
-def _score_row(row: Content) -> tuple[str, ...]:
-    figures = (_figure(row[name]) for name in ("mae", "rmse", "bias", "pinball"))
-    shares = ("-" if row[name] is None else f"{100 * row[name]:.1f} %" for name in ("coverage_80", "coverage_90"))
-    return (f"{row['domain']} {row['variable']}", row["model"], *figures, *shares, f"{row['n']:,}", f"{row['missing']:,}")
 
 
 def _target_row(row: Content) -> tuple[str, ...]:
@@ -157,21 +146,3 @@ def _target_row(row: Content) -> tuple[str, ...]:
 
 def _figure(value: float | None) -> str:
     return "-" if value is None else f"{value:.4g}"
-
-
-def _table(titles: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
-    """A table as text, as wide as the terminal, or as its content where there is none."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False)
-    for title in titles:
-        table.add_column(title, justify="right" if title in _NUMERIC else "left", overflow="fold", no_wrap=title in ("model", "target"))
-    for row in rows:
-        table.add_row(*map(Text, row))
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _WIDTH
-    console = Console(file=io.StringIO(), width=width, highlight=False, color_system=None)
-    with console.capture() as captured:
-        console.print(table)
-    return "\n".join(line.rstrip() for line in captured.get().splitlines())

@@ -8,7 +8,20 @@ from typing import Annotated, Any
 import typer
 
 from pipeline import api, clock
-from pipeline.command_options import AsOf, Json, JsonObject, Options, Parent, Seed, WorldName, example, read_instant, settings_of
+from pipeline.command_options import (
+    AsOf,
+    By,
+    Json,
+    JsonObject,
+    Options,
+    Parent,
+    Seed,
+    WorldName,
+    example,
+    read_instant,
+    read_way,
+    settings_of,
+)
 from pipeline.settings import read_settings
 from pipeline.step_commands import ask, perform
 
@@ -90,14 +103,15 @@ def lanes_list(world: WorldName, as_json: JsonObject = False) -> None:
 
 
 @lanes_app.command("show", epilog=example("cubecast lanes show 3f2a91c07b1e --world aarhus"))
-def lanes_show(lane: Annotated[str, typer.Argument(help="A lane.", metavar="LANE")], world: WorldName, as_json: JsonObject = False) -> None:
-    """A lane's scorecard over all leads: what was published, the joint model and each baseline, on the same cells."""
+def lanes_show(
+    lane: Annotated[str, typer.Argument(help="A lane.", metavar="LANE")], world: WorldName, by: By = "all", as_json: JsonObject = False
+) -> None:
+    """A lane's scorecard told apart as --by says: what was published, the joint model and each baseline, on the same cells."""
+    from pipeline.score_lines import score_tables
     from pipeline.steps.replayed import show_lane
 
     found = show_lane(read_settings(), api.load_world(world), lane)
-    lines = [_line(found), f"{'target':28} {'by':20} {'MAE':>10} {'80 %':>7} {'90 %':>7} {'n':>12} {'missing':>10}"]
-    lines += [_score_line(row) for row in found["rows"]]
-    _say(found, [*lines, found["url"], found["scorecard_url"]], as_json)
+    _say(found, [_line(found), *score_tables(found, read_way(by)), found["url"], found["scorecard_url"]], as_json)
 
 
 def _line(lane: dict[str, Any]) -> str:
@@ -106,12 +120,6 @@ def _line(lane: dict[str, Any]) -> str:
     trained = "" if record["retrain"] == "none" else f", retrained {record['retrain']} since {record['since']}"
     other = f"; made by another {' and '.join(foreign)}" if foreign else ""
     return f"{lane['lane']}  {record['mode']}{trained}: {lane['issue_times']:,} issue times, {lane['counts']['observed']:,} values scored{other}"
-
-
-def _score_line(row: dict[str, Any]) -> str:
-    shares = " ".join(f"{100 * row[k]:6.1f}%" if row[k] is not None else "      -" for k in ("coverage_80", "coverage_90"))
-    mae = f"{row['mae']:10.4g}" if row["mae"] is not None else f"{'-':>10}"
-    return f"{row['domain'] + ' ' + row['variable']:28} {row['model']:20} {mae} {shares} {row['n']:12,} {row['missing']:10,}"
 
 
 def _say(content: dict[str, Any], lines: list[str], as_json: bool) -> None:

@@ -25,7 +25,15 @@ from pipeline.telemetry import Progress, progress_on
 PANEL = "The nine steps"
 steps_app = typer.Typer()
 
-_BY_THE_CLOCK = (api.LandRequest, api.ObserveRequest, api.BuildCubeRequest, api.VerifyRequest, api.ReplayRequest, api.RetainRequest)
+_BY_THE_CLOCK = (
+    api.LandRequest,
+    api.ObserveRequest,
+    api.BuildCubeRequest,
+    api.VerifyRequest,
+    api.ReplayRequest,
+    api.RetainRequest,
+    api.BacktestRequest,
+)
 
 
 class Step(Protocol):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from pipeline.api import AnswerRequest, Receipt
 from pipeline.contracts.times import format_instant
 from pipeline.contracts.world_files import load_world
@@ -24,10 +26,10 @@ def run(request: AnswerRequest, settings: Settings, progress: Progress) -> Recei
     candidate = registry.candidate(request.model_id)
     known = [d for d in registry.decisions.read() if d.model_id == candidate.model_id]
     said = known[-1] if known and known[-1].decided else None
-    if said is None and request.answer == "approve":
-        approve(registry, candidate.model_id, as_of=request.as_of, reason=request.reason)
-    elif said is None:
-        reject(registry, candidate.model_id, as_of=request.as_of, reason=request.reason)
+    if said is None:
+        enter: Callable[..., object] = approve if request.answer == "approve" else reject
+        with progress.stage("answer", None):
+            enter(registry, candidate.model_id, as_of=request.as_of, reason=request.reason)
     outcome = said.outcome if said else {"approve": "approved", "reject": "rejected"}[request.answer]
     told = said or request
     return Receipt(

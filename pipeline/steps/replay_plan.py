@@ -121,6 +121,27 @@ def _words(seconds: float) -> str:
     return format_duration(timedelta(seconds=round(seconds / unit) * unit))
 
 
+def describe_work(what: str, seconds: float, workers: int) -> str:
+    """What there is to do and how long it takes, in words."""
+    return f"{what}, about {_words(seconds)} with {workers} worker(s)"
+
+
+def seconds_of_training(world: World, settings: Settings, recipe: str | None, options: dict[str, Any]) -> float:
+    """About how long one cold training and its judgement take on one processor of those of the benchmarks.
+
+    Raises:
+        NotYetAvailable: No cube was built.
+        ConfigError: There is no such recipe or option.
+    """
+    from models.api import resolve_config
+
+    held = _held(world, settings)
+    cells = sum(state.steps * state.nodes * len(world.domains[name].variables) for name, state in held.items())
+    own = world.recipe_options if recipe in (None, world.recipe) else {}
+    config = resolve_config(recipe or world.recipe, {**own, **options})
+    return cells * (_SECONDS_PER_CELL + _JUDGED_PER_CELL) + config.epochs * config.rows * config.steps * _SECONDS_PER_ROW
+
+
 def _held(world: World, settings: Settings) -> dict[str, DomainState]:
     state = CubeStore(settings.cubes or settings.store, world.name).state()
     found = {name: held for name, held in state.domains.items() if name in world.domains and held.nodes}

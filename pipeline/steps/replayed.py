@@ -14,7 +14,7 @@ from pipeline.settings import Settings, code_version
 from pipeline.stores.lanes import LaneStore
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.scores import ScoreStore
-from pipeline.verification.metrics import score_rows
+from pipeline.verification.metrics import event_rows, score_rows, slice_rows
 from pipeline.verification.outcomes import Counts
 from pipeline.verification.statistics import Statistics
 
@@ -49,6 +49,8 @@ class Replayed:
             snapshot="",
             windows={name: len(times) for name, times in self.issue_times.items()},
             rows=score_rows(self.statistics),
+            slices=slice_rows(self.statistics),
+            events=event_rows(self.statistics),
         )
 
 
@@ -121,14 +123,14 @@ def show_lane(settings: Settings, world: World, lane_id: str) -> dict[str, Any]:
         "record": found.record.model_dump(mode="json"),
         "issue_times": max(map(len, found.issue_times.values()), default=0),
         "counts": found.counts.to_json(),
-        "rows": [row.model_dump(mode="json") for row in found.scorecard().rows if row.lead == 0],
+        **found.scorecard().model_dump(mode="json", include={"rows", "slices", "events"}),
     }
 
 
 def list_lanes(settings: Settings, world: World) -> list[dict[str, Any]]:
-    """All lanes of a world without their rows."""
+    """All lanes of a world without their scores."""
     ids = LaneStore(settings, world.name).lane_ids()
-    return [{k: v for k, v in show_lane(settings, world, lane_id).items() if k != "rows"} for lane_id in ids]
+    return [{k: v for k, v in show_lane(settings, world, lane_id).items() if k not in ("rows", "slices", "events")} for lane_id in ids]
 
 
 def _only(statistics: Statistics, domains: list[str]) -> Statistics:

@@ -7,6 +7,7 @@ from typing import Any
 
 from pipeline.contracts.worlds import World
 from pipeline.settings import Settings
+from pipeline.stores.backtests import BacktestStore
 from pipeline.stores.cubes import CubeStore
 from pipeline.stores.inventory import take_inventory
 from pipeline.stores.lanes import LaneStore
@@ -34,13 +35,13 @@ class StoreCheck:
 
 
 def verify_store(world: World, settings: Settings, progress: Progress) -> StoreCheck:
-    """Read everything that a store holds for a world, the lanes of its replays too."""
+    """Read everything that a store holds for a world, the lanes of its replays and the models of its backtests too."""
     parts: dict[str, dict[str, Any]] = {}
     faults: list[str] = []
     notes: list[str] = []
     objects = ObjectStore(settings.store)
     lanes = LaneStore(settings, world.name).lane_ids()
-    for root in ("", *(f"{_LANES}/{world.name}/{lane}" for lane in lanes)):
+    for root in ("", *(f"{_LANES}/{world.name}/{lane}" for lane in lanes), *BacktestStore(settings, world.name).roots()):
         _check_root(objects.url(root) if root else objects.root, root, world, progress, parts, faults, notes)
     return StoreCheck(parts=parts, faults=tuple(faults), notes=tuple(notes))
 

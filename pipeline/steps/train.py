@@ -37,10 +37,14 @@ def run(request: TrainRequest, settings: Settings, progress: Progress) -> Receip
         LookaheadError: The initial model was trained on data later than the request's `as_of`.
         ContractError: The loss is no number.
     """
+    return train_in(load_world(request.world), request, settings, progress)
+
+
+def train_in(world: World, request: TrainRequest, settings: Settings, progress: Progress) -> Receipt:
+    """The same in a world at hand."""
     from models.api import continued, fit, fit_baselines, resolve_config
     from pipeline.windows.scaling import dump_scalers
 
-    world = load_world(request.world)
     registry = Registry(ObjectStore(settings.store), world.name)
     initial = None if request.initial is None else trained_by(registry, request.initial, request.as_of)
     config = resolve_config(request.recipe or world.recipe, _options(request, world))

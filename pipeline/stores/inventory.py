@@ -137,8 +137,10 @@ def _without_totals(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _of_a_lane(key: str) -> bool:
-    """Whether an object lies in the store of a lane of replay, which has an inventory of its own."""
+    """Whether an object lies in the store of a lane of replay, or of an origin of a backtest, which has an inventory of its own."""
     parts = key.split("/")
+    if parts[0] == "backtests":
+        return parts[2] == "stores"
     return parts[0] == "replays" and parts[2] not in ("lanes", "scorecards") and parts[3] != "walk"
 
 

@@ -46,8 +46,8 @@ def fold_codes(
     return np.select([train, validation, test], codes, GAP).astype(np.int8)
 
 
-def expected_windows(world: World, domain: str, *, first: int, since: int, as_of: int) -> int:
-    """How many windows the clock says there are, issued from `since` on, whose last target is not after `as_of`.
+def expected_windows(world: World, domain: str, *, first: int, since: int, as_of: int, until: int | None = None) -> int:
+    """How many windows the clock says there are, issued from `since` (to before `until`) on, whose last target is not after `as_of`.
 
     `first` is the axis's first step; all in seconds UTC. Counted from the clock alone, so that a window that was never
     made is missed.
@@ -56,4 +56,5 @@ def expected_windows(world: World, domain: str, *, first: int, since: int, as_of
     labels = axis(declared.clock, first, as_of)
     issue = labels + issue_lag(world, domain)
     end = np.searchsorted(labels, issue, side="right") - 1
-    return int(((issue >= since) & (issue <= as_of) & (end >= declared.context - 1) & (end + declared.horizon < len(labels))).sum())
+    last = as_of if until is None else min(as_of, until - 1)
+    return int(((issue >= since) & (issue <= last) & (end >= declared.context - 1) & (end + declared.horizon < len(labels))).sum())

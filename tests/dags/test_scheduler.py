@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import sqlite3
@@ -10,10 +11,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
 from pipeline.api import STEPS, load_world
+from pipeline.local_airflow.rest import Rest
 from pipeline.process_tree import descendants
 from pipeline.settings import project_folder
 
@@ -261,3 +264,41 @@ def test_a_world_with_a_schedule_runs_by_itself_partition_by_partition_and_waits
     assert asked("predict")[0] > first, "the inputs were late once: the forecast is of when they had come"
     assert asked("publish")[0] == asked("predict")[0]
     assert all(moment.endswith(":00Z") for moment in asked("train"))
+
+
+PROPOSING = FAKE.replace(
+    "return Receipt(",
+    """return Receipt(
+        notes=("it takes 1 of 1 targets",),
+        details={"decision": "pending", "previous": None, "expires": None, "verdicts": []},
+        """,
+).replace('ids={"model_id": "m-71"}', 'ids={"candidate": "m-71"}')
+NOTED = FAKE.replace("asked.write(", "asked.write(f'{request.model_id} {request.answer}: {request.reason} ' + ")
+
+
+def test_a_person_approves_a_proposal_through_airflows_interface(project, request):
+    store, world = project / "store", project / "worlds" / "synthetic.toml"
+    world.write_text(world.read_text() + '\n[promotion]\napproval = "human"\n')
+    (project / "pipeline" / "steps" / "promote.py").write_text(PROPOSING)
+    (project / "pipeline" / "steps" / "answer.py").write_text(NOTED)
+    process = launch(project, store, "ui", "--world", "synthetic")
+    request.addfinalizer(lambda: finish(process, 1) if process.poll() is None else None)
+    said = ""
+    while "password" not in said:
+        line = process.stdout.readline()
+        assert line, process.poll()
+        said += line
+    address, password = re.search(r"http://\S+", said)[0], re.search(r"password (\S+);", said)[1]
+    rest = Rest(address, "admin", password)
+    rest.patch("/dags/synthetic__training", {"is_paused": False})
+    run = rest.post("/dags/synthetic__training/dagRuns", {"logical_date": None, "conf": {"issue_time": "2025-11-01T12:00:00Z"}})
+    place = f"/dags/synthetic__training/dagRuns/{quote(run['dag_run_id'])}"
+    wait_for(lambda: rest.get(f"{place}/taskInstances/approval")["state"] == "awaiting_input", process)
+    rest.patch(f"{place}/taskInstances/approval/-1/hitlDetails", {"chosen_options": ["Approve"], "params_input": {"reason": "seen"}})
+    wait_for(lambda: rest.get(place)["state"] == "success", process)
+    states = {t["task_id"]: t["state"] for t in rest.get(f"{place}/taskInstances")["task_instances"]}
+    process.send_signal(signal.SIGINT)
+    finish(process, 40)
+    assert (states["approve"], states["reject"]) == ("success", "skipped")
+    answered = [line for line in (store / "orders" / "asked").read_text().splitlines() if " answer " in line]
+    assert answered == ["m-71 approve: seen (admin, in Airflow) answer 2025-11-01T12:00:00Z"]

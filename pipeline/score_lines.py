@@ -1,0 +1,100 @@
+"""Scores as tables for people: every figure of a scorecard, by lead, by what its cells are told apart by, or of events."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipeline.text_tables import table
+
+Row = Mapping[str, Any]
+WAYS = ("all", "lead", "region", "hour", "availability", "regime", "event", "warning")
+"""How scores are told apart: not at all, by lead, by node group, by time of day, by regime, by what happened; or what came of warnings."""
+
+_FIGURES = ("mae", "rmse", "bias", "mape", "pinball", "crps", "energy", "direction", "ic", "rank_ic", "acc", "rmse_weighted")
+_SHARES = ("mape", "direction", "coverage_80", "coverage_90")
+_MORE = ("coverage_80", "width_80", "coverage_90", "width_90")
+_TITLES = {"mae": "MAE", "rmse": "RMSE", "mape": "MAPE", "crps": "CRPS", "ic": "IC", "rank_ic": "rank IC", "acc": "ACC"}
+_TITLES |= {"coverage_80": "80 %", "width_80": "wide", "coverage_90": "90 %", "width_90": "wide ", "rmse_weighted": "RMSE by area"}
+_EVENT_FIGURES = ("brier", "brier_skill", "pod", "far", "csi")
+_KINDS = ("region", "hour", "availability", "event")
+
+
+def score_tables(card: Mapping[str, Any], by: str) -> list[str]:
+    """The tables of a scorecard (as JSON content) told apart in one way; a figure that no row has is no column."""
+    if by == "warning":
+        return _warnings(card["events"])
+    if by in ("all", "lead"):
+        rows = [row for row in card["rows"] if (row["lead"] == 0) == (by == "all")]
+    else:
+        rows = [row for row in card["slices"] if row["kind"] == by or (by == "regime" and row["kind"] not in _KINDS)]
+        rows = [row for row in rows if row["lead"] == 0]
+    if not rows:
+        return [f"no scores by {by} here"]
+    return [_scores(rows, by), _skills(rows, by), _ranks(rows, by)]
+
+
+def _scores(rows: Sequence[Row], by: str) -> str:
+    names = [name for name in (*_FIGURES, *_MORE) if any(row[name] is not None for row in rows)]
+    titles = (*_where(by), "by", *(_TITLES.get(name, name) for name in names), "n", "missing")
+    lines = [
+        (*_place(row, by), row["model"], *(_shown(name, row[name]) for name in names), f"{row['n']:,}", f"{row['missing']:,}")
+        for row in rows
+    ]
+    return table(titles, lines)
+
+
+def _skills(rows: Sequence[Row], by: str) -> str:
+    rivals = list(dict.fromkeys(name for row in rows for name in row["skill"]))
+    lines = [(*_place(row, by), row["model"], *(_percent(row["skill"].get(name)) for name in rivals)) for row in rows if row["skill"]]
+    return "skill: share of each baseline's MAE that is saved\n" + table((*_where(by), "by", *rivals), lines)
+
+
+def _ranks(rows: Sequence[Row], by: str) -> str:
+    count = max((len(row["pit"]) for row in rows), default=0)
+    lines = [(*_place(row, by), row["model"], *(f"{100 * share:.1f}" for share in row["pit"])) for row in rows if row["pit"]]
+    return "rank histogram: % of what came below, between and above the quantiles\n" + table(
+        (*_where(by), "by", *(f"bin {k + 1}" for k in range(count))), lines
+    )
+
+
+def _warnings(rows: Sequence[Row]) -> list[str]:
+    whole = [row for row in rows if row["lead"] == 0]
+    if not whole:
+        return ["no events in this world: [domains.NAME.events] declares them"]
+    titles = ("event", "part", "by", "Brier", "skill", "POD", "FAR", "CSI", "hits", "misses", "false alarms", "onsets", "warned ahead")
+    lines = [
+        (
+            f"{row['domain']} {row['event']}",
+            f"{row['kind']} {row['label']}".strip() or "all",
+            row["model"],
+            *(_shown(name, row[name]) for name in _EVENT_FIGURES),
+            *(f"{row[name]:,}" for name in ("hits", "misses", "false_alarms", "onsets")),
+            "-" if row["warning_lead_time"] is None else f"{row['warning_lead_time'] / 60:.0f} min",
+        )
+        for row in whole
+    ]
+    bins = [
+        (f"{row['domain']} {row['event']}", row["model"], _percent(each["probability"]), _percent(each["observed"]), f"{each['n']:,}")
+        for row in whole
+        for each in row["reliability"]
+    ]
+    return [table(titles, lines), "reliability\n" + table(("event", "by", "foretold", "came true", "n"), bins)]
+
+
+def _where(by: str) -> tuple[str, ...]:
+    return ("target",) if by == "all" else ("target", by)
+
+
+def _place(row: Row, by: str) -> tuple[str, ...]:
+    target = f"{row['domain']} {row['variable']}"
+    part = {"all": (), "lead": (str(row["lead"]),), "regime": (f"{row['kind']} {row['label']}",)}
+    return (target, *part.get(by, (row["label"],)))
+
+
+def _shown(name: str, value: float | None) -> str:
+    return _percent(value) if name in _SHARES else "-" if value is None else f"{value:.4g}"
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f} %"

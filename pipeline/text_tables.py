@@ -1,0 +1,32 @@
+"""Tables as text, as wide as the terminal."""
+
+from __future__ import annotations
+
+import io
+import re
+import shutil
+import sys
+from collections.abc import Iterable, Sequence
+
+_WIDTH = 180
+_WHOLE = ("model", "target", "rival")
+_FIGURE = re.compile(r"[-+]?[\d,.]+(e[-+]?\d+)?( %| min)?|-|")
+
+
+def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table as text, as wide as the terminal, or as its content where there is none; figures stand to the right."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    made, held = Table(box=None, pad_edge=False), [tuple(row) for row in rows]
+    for column, title in enumerate(titles):
+        figures = bool(held) and all(_FIGURE.fullmatch(row[column]) for row in held)
+        made.add_column(title, justify="right" if figures else "left", overflow="fold", no_wrap=title in _WHOLE)
+    for row in held:
+        made.add_row(*map(Text, row))
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _WIDTH
+    console = Console(file=io.StringIO(), width=width, highlight=False, color_system=None)
+    with console.capture() as captured:
+        console.print(made)
+    return "\n".join(line.rstrip() for line in captured.get().splitlines())

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pipeline.verification.differences import against_all
+from pipeline.verification.scoring import score_windows
+from pipeline.verification.significance import benjamini_hochberg, holm
+from pipeline.verification.statistics import Axis, Statistics
+
+AXIS = Axis(variables=("flow", "speed"), units=("count", "km/h"), lead_times=(900, 1800))
+
+
+def scored(model: str, errors: tuple[float, float], *, days: int = 12) -> Statistics:
+    random = np.random.default_rng(len(model))
+    shape = (4 * days, 2, 5, 2)
+    truth = np.random.default_rng(7).normal(20, 3, shape).astype(np.float32)
+    middle = truth + (np.array(errors) * random.choice([-1, 1], shape)).astype(np.float32)
+    spread = np.array([-1.6, -1.3, -0.7, 0, 0.7, 1.3, 1.6], np.float32)
+    return score_windows(
+        domain="road",
+        axis=AXIS,
+        model=model,
+        issue_time_W=np.arange(shape[0]) * 21600,
+        truth_WLNV=truth,
+        good_WLNV=np.ones(shape, bool),
+        quantiles_WLNVQ=middle[..., None] + spread,
+    )
+
+
+def test_every_target_is_held_against_every_rival_and_p_values_are_adjusted_over_all_of_them() -> None:
+    statistics = scored("joint", (1.0, 2.0)) + scored("persistence", (1.5, 2.0)) + scored("ridge", (0.8, 2.1))
+    found = against_all(statistics, "joint", ("persistence", "ridge", "absent"))
+    assert [(row.variable, row.rival) for row in found] == [(v, r) for v in ("flow", "speed") for r in ("persistence", "ridge")]
+    assert [row.difference.value for row in found] == pytest.approx([-0.5, 0.2, 0.0, -0.1], abs=1e-5)
+    p = [float(row.difference.p or 0.0) for row in found]
+    assert [row.p_holm for row in found] == list(holm(p))
+    assert [row.p_bh for row in found] == list(benjamini_hochberg(p))
+
+
+def test_too_few_days_say_nothing() -> None:
+    found = against_all(scored("joint", (1, 1), days=2) + scored("ridge", (2, 2), days=2), "joint", ("ridge",))
+    assert [(row.difference.p, row.p_holm, row.p_bh) for row in found] == [(None, None, None)] * 2
