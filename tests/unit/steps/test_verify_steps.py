@@ -80,3 +80,18 @@ def test_scores_are_told_apart_by_the_regime_that_the_forecast_carries_and_by_th
     hours = {r.label for r in rows if r.kind == "hour"}
     assert hours == {"06-09"}  # 06:15 to 07:00 UTC, an hour later in Copenhagen
     assert all(r.expected == 20 for r in rows if r.kind == "hour" and r.lead == 0)
+
+
+def test_a_later_run_reads_the_sums_of_what_is_final_and_no_record_of_it(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    _verify(town, LONG_AFTER)
+    before = _scores(town).period(0, to_seconds(SECOND)).statistics
+    asked: list[str] = []
+    get = ObjectStore.get
+    monkeypatch.setattr(ObjectStore, "get", lambda self, key: asked.append(key) or get(self, key))
+    assert _verify(town, LONG_AFTER + timedelta(days=1)).counts["issue_times"] == 0
+    looked = {key for key in asked if key.startswith("scores/tiny/issues")}
+    assert looked, "the newest one is shown on the page"
+    assert not [key for key in looked if f"{ISSUE:%Y%m%dT%H%M}" in key]
+    asked.clear()
+    assert _scores(town).period(0, to_seconds(SECOND)).statistics == before
+    assert [key for key in asked if key.startswith("scores/tiny/issues")] == []
