@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from pipeline.contracts.times import format_instant, from_seconds
 from pipeline.contracts.world_files import load_world
-from pipeline.contracts.worlds import World
 from pipeline.errors import NotYetAvailable
 from pipeline.parallel import Crew, crew
 from pipeline.settings import Settings
@@ -57,7 +56,7 @@ def quick_scores(
                 mend=f"cubecast run --world {world.name}, or ask for another period",
             )
         parts = _map(workers, partial(score_slab, world_file, settings, now), slabs, progress)
-    return {"world": world.name, "engine": engine(), "slabs": len(slabs), "rows": _rows(world, slabs, parts)}
+    return {"world": world.name, "engine": engine(), "slabs": len(slabs), "rows": _rows(slabs, parts)}
 
 
 def _map(workers: Crew, work: Any, slabs: list[_Slab], progress: Progress) -> list[dict[str, NDArray[np.float64]]]:
@@ -106,7 +105,7 @@ def score_slab(world_file: str, settings: Settings, now: int, slab: _Slab) -> di
     return found
 
 
-def _rows(world: World, slabs: list[_Slab], parts: list[dict[str, NDArray[np.float64]]]) -> list[dict[str, Any]]:
+def _rows(slabs: list[_Slab], parts: list[dict[str, NDArray[np.float64]]]) -> list[dict[str, Any]]:
     totals: dict[tuple[str, str], list[NDArray[np.float64]]] = {}
     for slab, part in zip(slabs, parts, strict=True):
         for name, sums_LS in part.items():
@@ -114,7 +113,7 @@ def _rows(world: World, slabs: list[_Slab], parts: list[dict[str, NDArray[np.flo
     rows = []
     for (domain, variable), each in totals.items():
         sums_LS = np.sum(each, axis=0)
-        about = {"domain": domain, "variable": variable, "unit": world.domains[domain].variables[variable].unit}
+        about = {"domain": domain, "variable": variable}
         for lead, sums in enumerate([sums_LS.sum(axis=0), *sums_LS]):
             rows.append({**about, "lead": lead, "n": int(sums[0]), **fused_figures(sums)})
     return rows

@@ -52,7 +52,7 @@ WARNING_BINS = 10
 WARNINGS: tuple[str, ...] = ("n", "happened", "hits", "warned", "brier", "onsets", "warned_onsets")
 EVENTS: tuple[str, ...] = (*WARNINGS, *(f"bin_{b}_{name}" for name in ("n", "probability", "happened") for b in range(WARNING_BINS)))
 """Names along S: cells, events, events warned of, warnings, squared errors of the probability, first steps of an event and
-those warned of; then, for all nodes together, per bin of the probability its cells, their probabilities and their events."""
+those warned of; then per bin of the probability its cells, their probabilities and their events."""
 
 
 def event_rows(
@@ -63,7 +63,7 @@ def event_rows(
     origin_WN: NDArray[np.float64] | None,
     members_WNC: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The statistics of one event: of all nodes (W, L, S of `EVENTS`), of each column's (W, L, C, S of `WARNINGS`).
+    """The statistics of one event: of all nodes (W, L, S of `EVENTS`), and of each column's (W, L, C, S).
 
     An onset is an event one step after none; at the first lead the newest value at the issue time tells.
     """
@@ -77,6 +77,9 @@ def event_rows(
     for s, plane in enumerate((good_WLN, came, came & warned, warned, None, came & quiet, came & quiet & warned)):
         planes[:, :, s] = np.square(probability_WLN - came) * good_WLN if plane is None else plane
     parts = np.swapaxes(np.matmul(planes, members_WNC[:, None]), 2, 3)
+    within = [good_WLN & (members_WNC[:, None, :, c] > 0) for c in range(members_WNC.shape[2])]
+    bins = [_bins(probability_WLN, came, good) for good in within]
+    parts = np.concatenate([parts, np.stack(bins, axis=2)], axis=3) if bins else np.zeros((*parts.shape[:3], len(EVENTS)))
     return np.concatenate([planes.sum(axis=-1), _bins(probability_WLN, came, good_WLN)], axis=2), parts
 
 

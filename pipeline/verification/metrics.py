@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from pipeline.contracts.forecasts import BASELINES
 from pipeline.contracts.scores import EventRow, Reliability, ScoreRow
-from pipeline.verification.cells import BELOW, CELLS, PINBALLS, UPTO
-from pipeline.verification.events import EVENTS, WARNING_BINS, WARNINGS
+from pipeline.verification.cells import BELOW, PINBALLS, UPTO
+from pipeline.verification.events import EVENTS, WARNING_BINS
 from pipeline.verification.statistics import STATISTICS, Axis, Statistics, Table
 
 
@@ -82,7 +82,7 @@ def flat_rows(rows: Iterable[ScoreRow]) -> list[dict[str, Any]]:
 
 
 def figures(names: tuple[str, ...], sums_S: NDArray[np.float64]) -> dict[str, Any]:
-    """The fields of a ScoreRow that some sums give; `names` are `STATISTICS`, or `CELLS` where there are no fields."""
+    """The fields of a ScoreRow that some sums give; `names` are `STATISTICS`, or some of them."""
     at = {name: float(value) for name, value in zip(names, sums_S, strict=True)}
     expected, n = int(at["expected"]), int(at["n"])
     found: dict[str, Any] = {"expected": expected, "n": n, "missing": expected - n}
@@ -118,9 +118,11 @@ def _share(part: float, whole: float) -> float | None:
 
 def _parts(about: dict[str, Any], axis: Axis, numbers_KS: NDArray[np.float64]) -> list[ScoreRow]:
     groups = axis.lead_groups
-    rows = [ScoreRow(**about, lead=0, lead_time=0, leads=(1, groups[-1][1]), **figures(CELLS, numbers_KS.sum(axis=0)))]
+    rows = [ScoreRow(**about, lead=0, lead_time=0, leads=(1, groups[-1][1]), **figures(STATISTICS, numbers_KS.sum(axis=0)))]
     for k, (first, last) in enumerate(groups):
-        rows.append(ScoreRow(**about, lead=last, lead_time=axis.lead_times[last - 1], leads=(first, last), **figures(CELLS, numbers_KS[k])))
+        rows.append(
+            ScoreRow(**about, lead=last, lead_time=axis.lead_times[last - 1], leads=(first, last), **figures(STATISTICS, numbers_KS[k]))
+        )
     return rows
 
 
@@ -139,8 +141,7 @@ def _with_skill(rows: Iterable[ScoreRow]) -> tuple[ScoreRow, ...]:
 
 
 def _event(domain: str, model: str, table: Table, axis: Axis, lead: int, numbers_LS: NDArray[np.float64]) -> EventRow:
-    names = WARNINGS if table.kind else EVENTS
-    at = dict(zip(names, (float(x) for x in numbers_LS.sum(axis=0)), strict=True))
+    at = dict(zip(EVENTS, (float(x) for x in numbers_LS.sum(axis=0)), strict=True))
     n, happened, hits, warned, onsets = (int(at[name]) for name in ("n", "happened", "hits", "warned", "onsets"))
     brier, rate = _share(at["brier"], n), _share(happened, n)
     constant = 0.0 if rate is None else rate * (1 - rate)
@@ -164,7 +165,7 @@ def _event(domain: str, model: str, table: Table, axis: Axis, lead: int, numbers
         csi=_share(hits, happened + warned - hits),
         onsets=onsets,
         warning_lead_time=None if lead or table.kind else _time_under_warning(axis, numbers_LS),
-        reliability=() if table.kind else _reliability(at),
+        reliability=_reliability(at),
     )
 
 

@@ -16,17 +16,17 @@ from numpy.typing import NDArray
 
 from pipeline.errors import ContractError
 from pipeline.verification.cells import CELLS, PINBALLS
-from pipeline.verification.events import EVENTS, WARNINGS
+from pipeline.verification.events import EVENTS
 from pipeline.verification.exact import FINE, Limbs, from_text, normal, rounded, to_text
 from pipeline.verification.fields import FIELDS
 
 STATISTICS: tuple[str, ...] = (*CELLS, *FIELDS)
-"""Names along S of the whole; a part has those of `CELLS` only."""
+"""Names along S of the whole and of its parts."""
 
 BLOCKS: tuple[str, ...] = ("expected", "n", "absolute", "squared", "pinball")
 """Names along S of a day's block, the unit of comparisons; `pinball` is the sum over the quantile levels."""
 
-FORMAT = 2
+FORMAT = 3
 """Of statistics as JSON: those of another are scored again."""
 
 _MOST_GROUPS = 3
@@ -57,7 +57,7 @@ class Table:
     """What a table of sums is about.
 
     `whole`: (V, L, S) over all cells. `part`: (V, K, S) over the cells of one `label` of a `kind` (a region, hours of the day,
-    a regime, or where an event happened). `event`: (L, S) of one event, of a part (K, S). `day`: (V, K, S) of the windows
+    a regime, or where an event happened). `event`: (L, S) of one event, of a part (K, S), all of `EVENTS`. `day`: (V, K, S) of the windows
     issued on one day (UTC days since 1970) and of one region.
     """
 
@@ -71,10 +71,10 @@ class Table:
         """The shape of the numbers in it."""
         v, leads, groups = len(axis.variables), len(axis.lead_times), len(axis.lead_groups)
         if self.what == "event":
-            return (groups, len(WARNINGS)) if self.kind else (leads, len(EVENTS))
+            return (groups if self.kind else leads, len(EVENTS))
         if self.what == "day":
             return (v, groups, len(BLOCKS))
-        return (v, leads, len(STATISTICS)) if self.what == "whole" else (v, groups, len(CELLS))
+        return (v, leads if self.what == "whole" else groups, len(STATISTICS))
 
     def to_json(self) -> dict[str, Any]:
         """The fields that are not empty."""

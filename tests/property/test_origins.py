@@ -30,7 +30,7 @@ def questions(draw: st.DrawFn) -> tuple[World, int, int, int, int]:
         horizon=draw(st.integers(1, 12)),
         latency=timedelta(minutes=draw(st.integers(0, 300))),
     )
-    first = to_seconds(world.start) + draw(st.integers(60, 120)) * HOUR
+    first = to_seconds(world.start) + draw(st.integers(100, 160)) * HOUR
     last = first + draw(st.integers(10, 100)) * HOUR + draw(st.integers(0, 3599))
     return world, first, last, draw(st.integers(1, 5)), draw(st.integers(0, 48)) * HOUR
 

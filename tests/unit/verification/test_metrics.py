@@ -267,3 +267,36 @@ def test_rows_as_plain_columns_are_alike_and_hold_every_figure() -> None:
     assert len({tuple(row) for row in rows}) == 1
     assert {"skill_ridge", "pit_0", "pit_7", "energy"} <= set(rows[0])
     assert all(value is None or isinstance(value, int | float | str) for row in rows for value in row.values())
+
+
+def test_in_every_part_fields_are_those_of_the_nodes_and_windows_within_it() -> None:
+    south, wet = CASES["region"] == 1, CASES["wet"] == 1
+    came = (CASES["truth"][..., 0] < 15) & CASES["good"][..., 0]
+    masks = {("region", "south"): np.broadcast_to(south, (W, L, N)), ("wet", "yes"): np.broadcast_to(wet[:, None], (W, L, N))}
+    masks |= {("hour", "03-06"): np.broadcast_to((CASES["hour"] == 1)[:, :, None], (W, L, N)), ("event", "slow"): came}
+    for (kind, label), mask in masks.items():
+        good = CASES["good"][..., 0] & mask
+        y, f, c = (a.astype(float) for a in (CASES["truth"][..., 0], CASES["q"][..., 0, MEDIAN], CASES["climate"][..., 0]))
+        weight = np.broadcast_to(CASES["weight"], y.shape)[good]
+        a, b = (f - c)[good], (y - c)[good]
+        row = SLICES["count", "joint", kind, label, 0]
+        assert row.acc == pytest.approx((weight * a * b).sum() / np.sqrt((weight * a**2).sum() * (weight * b**2).sum()), rel=NEAR)
+        energy = [
+            float(scoringrules.es_ensemble(y[w, k, good[w, k]], CASES["q"][w, k, good[w, k], 0].T.astype(float), ens_w=MEMBER_WEIGHTS))
+            for w, k in np.argwhere(good.any(axis=-1))
+        ]
+        assert row.energy == pytest.approx(np.mean(energy), rel=NEAR), (kind, label)
+    price = SLICES["price", "joint", "hour", "03-06", 0]
+    assert price.ic is not None
+    assert price.rank_ic is not None
+
+
+def test_warnings_are_judged_in_every_part_as_over_the_whole() -> None:
+    rows = {(r.kind, r.label): r for r in event_rows(STATISTICS) if (r.model, r.lead) == ("joint", 0)}
+    whole = rows["", ""]
+    for kind, labels in (("region", ("north", "south")), ("hour", ("00-03", "03-06", "06-09")), ("wet", ("no", "yes", "unknown"))):
+        parts = [rows[kind, label] for label in labels]
+        for name in ("n", "happened", "hits", "misses", "false_alarms", "onsets"):
+            assert sum(getattr(p, name) for p in parts) == getattr(whole, name), (kind, name)
+        assert sum(p.n * (p.brier or 0) for p in parts) == pytest.approx(whole.n * (whole.brier or 0))
+        assert sum(each.n for p in parts for each in p.reliability) == whole.n
