@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from pipeline.verification.cells import planes_of, rows_of, rows_within
 from pipeline.verification.events import event_probability, event_rows, happened
 from pipeline.verification.exact import Limbs, grouped_sum, limbs_of, normal
-from pipeline.verification.fields import field_rows
+from pipeline.verification.fields import field_planes, field_rows
 from pipeline.verification.grounds import EVERYWHERE, Grounds, hour_label
 from pipeline.verification.statistics import STATISTICS, Axis, Key, Statistics, Table, block_columns
 
-_BLOCK_BYTES = 4_000_000
+_BLOCK_BYTES = 1_500_000
 """Of the planes that a block holds at once: about what a processor's second-level cache takes."""
 
 _CHUNK_NUMBERS = 2_000_000
@@ -126,14 +126,12 @@ def _rows(batch: _Batch, columns: list[Column], axis: Axis) -> Rows:
     climate = None if grounds.climate_WLNV is None else grounds.climate_WLNV.transpose(0, 1, 3, 2).astype(np.float64)
     relative = grounds.relative_V
     planes = planes_of(truth, good, quantiles, ratio_V=grounds.ratio_V, relative_V=relative, origin_WVN=origin)
-    scored = _Fields(
+    fields = field_planes(
         planes.short_WLVQN, truth, good, relative_V=relative, origin_WVN=origin, weight_N=grounds.weight_N, climate_WLVN=climate
     )
     members = _members(batch, columns)
-    cells = rows_of(planes, members)
-    within = [scored.within(members[:, None, :, c] > 0) for c in range(1, len(columns))]
-    parts = np.concatenate([cells[:, :, :, 1:], np.stack(within, axis=3)], axis=4)
-    rows: Rows = {("whole", ""): np.concatenate([cells[:, :, :, 0], scored.whole], axis=3), ("parts", ""): _grouped(parts, axis)}
+    cells = np.concatenate([rows_of(planes, members), field_rows(fields, members[:, None])], axis=4)
+    rows: Rows = {("whole", ""): cells[:, :, :, 0], ("parts", ""): _grouped(cells[:, :, :, 1:], axis)}
     for name, watched in grounds.events.items():
         v, event, given = watched.variable, watched.event, watched.probability_WLN
         told = event_probability(event, np.moveaxis(quantiles[:, :, v], 2, -1)) if given is None else given.astype(np.float64)
@@ -141,35 +139,9 @@ def _rows(batch: _Batch, columns: list[Column], axis: Axis) -> Rows:
         whole, parts = event_rows(event, told, truth[:, :, v], good[:, :, v], before, members[..., 1:])
         rows["event", name], rows["warnings", name] = whole, _grouped(parts, axis)
         came = happened(event, truth[:, :, v]) & good[:, :, v]
-        rows["outcome", name] = _grouped(np.concatenate([rows_within(planes, came), scored.within(came)], axis=3), axis)
+        within = field_rows(fields, came[..., None].astype(np.float64))[:, :, :, 0]
+        rows["outcome", name] = _grouped(np.concatenate([rows_within(planes, came), within], axis=3), axis)
     return rows
-
-
-class _Fields:
-    """The fields of a block of windows, over all of its nodes or within some of them."""
-
-    def __init__(
-        self, short_WLVQN: NDArray[np.float64], truth_WLVN: NDArray[np.float64], good_WLVN: NDArray[np.bool_], **grounds: Any
-    ) -> None:
-        self._short, self._truth, self._good, self._grounds = short_WLVQN, truth_WLVN, good_WLVN, grounds
-        self.whole = field_rows(short_WLVQN, truth_WLVN, good_WLVN, **grounds)
-
-    def within(self, within_WLN: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """(W, L, V, F) over the nodes that lie within (W, 1 or L, N)."""
-        kept = np.flatnonzero(within_WLN.any(axis=(0, 1)))
-        if within_WLN.all():
-            return self.whole
-        if not len(kept):
-            return np.zeros_like(self.whole)
-        mask = within_WLN[:, :, None, kept]
-        held = {name: None if array is None else array[..., kept] for name, array in self._grounds.items() if name != "relative_V"}
-        return field_rows(
-            self._short[..., kept] * mask[..., None, :],
-            self._truth[..., kept],
-            self._good[..., kept] & mask,
-            relative_V=self._grounds["relative_V"],
-            **held,
-        )
 
 
 def _grouped(rows_WL: NDArray[np.float64], axis: Axis) -> NDArray[np.float64]:
