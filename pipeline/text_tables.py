@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable, Sequence
 
 _WIDTH = 180
-_WHOLE = ("model", "target", "rival")
+_WHOLE = ("model", "target", "rival", "by", "event", "part")
 _FIGURE = re.compile(r"[-+]?[\d,.]+(e[-+]?\d+)?( %| min)?|-|")
 
 

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.api import EvaluateRequest, PredictRequest, PromoteRequest, Receipt
+from pipeline.api import AnswerRequest, EvaluateRequest, PredictRequest, PromoteRequest, Receipt
 from pipeline.contracts.forecasts import CHAMPION
 from pipeline.contracts.scores import Decision
 from pipeline.contracts.times import format_instant, to_seconds
 from pipeline.errors import ConflictError, ContractError, NotYetAvailable, StoreError
-from pipeline.steps import evaluate, predict, promote, reading
+from pipeline.steps import answer, evaluate, predict, promote, reading
 from pipeline.steps.champions import approve, promote_by_hand, reject
 from pipeline.stores.forecasts import ForecastStore
 from pipeline.stores.objects import ObjectStore
@@ -248,3 +248,32 @@ def test_a_champion_fitted_on_the_candidates_windows_is_not_compared_on_them(des
     desk.registry.promote(desk.registry.champion(ISSUE).model_copy(update={"verdicts": held}))
     receipt = desk.evaluate("m2", ISSUE + AN_HOUR / 2)
     assert any("m4 was fitted on all of these windows" in note for note in receipt.notes)
+
+
+def test_an_answer_given_as_a_step_is_entered_once_and_another_later_changes_nothing(desk: Desk) -> None:
+    desk.promote("m1", CUTOFF)
+    desk.human()
+    desk.errs("m2", 0.5)
+    desk.promote("m2", ISSUE)
+
+    def say(word: str, as_of: datetime = LATER) -> Receipt:
+        request = AnswerRequest(world=desk.town.file, as_of=as_of, model_id="m2", answer=word, reason="seen (ada, in Airflow)")
+        return answer.run(request, desk.town.settings, QUIET)
+
+    first = say("approve")
+    assert (first.outcome, first.ids["answer"]) == ("done", "approved")
+    assert (desk.registry.champion(LATER).model_id, desk.registry.champion(LATER).how) == ("m2", "approval")
+    for word in ("approve", "reject"):
+        again = say(word, LATER + AN_HOUR / 2)
+        assert (again.outcome, again.ids["answer"]) == ("unchanged", "approved")
+    assert [d.outcome for d in desk.registry.decisions.read()] == ["promoted", "pending", "approved"]
+
+
+def test_a_rejection_given_as_a_step_keeps_the_champion(desk: Desk) -> None:
+    desk.promote("m1", CUTOFF)
+    desk.human()
+    desk.errs("m2", 0.5)
+    desk.promote("m2", ISSUE)
+    request = AnswerRequest(world=desk.town.file, as_of=LATER, model_id="m2", answer="reject", reason="odd")
+    assert answer.run(request, desk.town.settings, QUIET).ids["answer"] == "rejected"
+    assert desk.registry.champion(LATER).model_id == "m1"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,10 @@ import pytest
 from pipeline.api import EvaluateRequest, PredictRequest, PromoteRequest, PublishRequest, Receipt, VerifyRequest
 from pipeline.contracts.flags import Flag
 from pipeline.contracts.times import to_seconds
-from pipeline.errors import StoreError
+from pipeline.errors import NotYetAvailable, StoreError
 from pipeline.steps import evaluate, predict, promote, publish, verify
+from pipeline.steps.quick_scores import quick_scores
+from pipeline.steps.verified import show_scores
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.scores import ScoreStore
 from pipeline.telemetry import QUIET
@@ -95,3 +98,32 @@ def test_a_later_run_reads_the_sums_of_what_is_final_and_no_record_of_it(town: T
     asked.clear()
     assert _scores(town).period(0, to_seconds(SECOND)).statistics == before
     assert [key for key in asked if key.startswith("scores/tiny/issues")] == []
+
+
+def test_scores_read_from_the_published_arrays_slab_by_slab_are_those_of_verification(town: Town) -> None:
+    _verify(town, LONG_AFTER)
+    exact = _scores(town).period(0, to_seconds(SECOND)).statistics
+    rows = {(r.variable, r.lead): r for r in score_rows(exact) if r.model == "published"}
+    ask = partial(quick_scores, town.file, town.settings, 0, to_seconds(SECOND), to_seconds(LONG_AFTER), QUIET)
+    whole, pieces = ask(), ask(bytes_each=1)
+    assert (whole["slabs"], pieces["slabs"]) == (1, 2)
+    for row in pieces["rows"]:
+        same = rows[row["variable"], row["lead"]]
+        assert row["n"] == same.n
+        for name in ("mae", "rmse", "bias", "pinball"):
+            assert row[name] == pytest.approx(getattr(same, name), rel=1e-12, abs=1e-12)
+    assert len(pieces["rows"]) == len(whole["rows"]) == len(rows) == 10
+    early = quick_scores(town.file, town.settings, 0, to_seconds(SECOND), to_seconds(ISSUE), QUIET)
+    assert {row["n"] for row in early["rows"]} == {0}, "what lies ahead is not scored"
+    with pytest.raises(NotYetAvailable, match="none until then"):
+        quick_scores(town.file, town.settings, 0, 1, 2, QUIET)
+
+
+def test_the_scores_of_a_period_are_shown_with_every_part(town: Town) -> None:
+    _verify(town, LONG_AFTER)
+    found = show_scores(town.settings, town.world, 0, to_seconds(SECOND))
+    assert (found["issue_times"], found["observed"]) == (2, 2)
+    assert {row["kind"] for row in found["slices"]} >= {"availability", "hour"}
+    assert all(row["energy"] is not None for row in found["slices"] if row["n"])
+    with pytest.raises(NotYetAvailable, match="no forecast of that period"):
+        show_scores(town.settings, town.world, 0, 1)
