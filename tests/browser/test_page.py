@@ -251,3 +251,13 @@ def test_every_control_has_a_name_and_every_chart_a_description(opened: Any) -> 
     )
     assert nameless == 0
     assert "forecast for" in page.get_attribute("#fan svg", "aria-label")
+
+
+def test_a_warning_leads_to_its_place_variable_and_time(opened: Any) -> None:
+    page = opened()
+    link = page.locator("#warnings button.link").first
+    node, lead = link.get_attribute("data-node"), link.get_attribute("data-lead")
+    link.click()
+    assert page.locator("#node option:checked").inner_text() == node
+    assert page.locator("#lead").input_value() == lead
+    assert page.locator("#variables button[aria-pressed=true]").inner_text() == "Average speed"
