@@ -94,6 +94,39 @@ def forecasts_show(
     say(found, [*lines, *(f"changed: {line}" for line in change_lines(changed))], as_json=as_json)
 
 
+@forecasts_app.command("warnings", epilog=example("cubecast forecasts warnings --world aarhus --least 0.3"))
+def forecasts_warnings(
+    world: WorldName,
+    issue_time: Annotated[str | None, typer.Option(help="By default the newest one that was published.", metavar="TIME")] = None,
+    least: Annotated[float | None, typer.Option(help="Least probability; by default each event's own `warn_at`.", min=0, max=1)] = None,
+    as_json: JsonObject = False,
+) -> None:
+    """Where and when the world's events are probable, the most probable first."""
+    from pipeline.publishing.event_tables import event_table, told_of
+    from pipeline.publishing.words import instant_text
+    from pipeline.steps.publications import published_times
+    from pipeline.stores.forecasts import ForecastStore
+
+    loaded, settings = api.load_world(world), read_settings()
+    moment = to_seconds(read_instant(issue_time, "--issue-time", from_seconds(published_times(loaded, settings)[-1])))
+    store, rows = ForecastStore(ObjectStore(settings.store), loaded.name), []
+    forecast, revision = store.read(moment), store.newest(moment).revision
+    events = {name: told_of(d, loaded.domains[name].events) for name, d in forecast.domains.items() if name in loaded.domains}
+    for domain, declared in events.items():
+        table = event_table(forecast, domain, declared, revision=revision, least=least)
+        for row in table.select(["node", "event", "ds", "lead_s", "probability", "warned"]).to_pylist():
+            rows.append({"domain": domain, **row, "ds": format_instant(row["ds"])})
+    rows.sort(key=lambda row: -row["probability"])
+    named = ", ".join(f"{domain}.{name}" for domain, declared in events.items() for name in declared) or "none is declared"
+    lines = [f"{loaded.name} issued {format_instant(from_seconds(moment))}: {len(rows):,} warnings; events: {named}"]
+    for row in rows[:_LISTED]:
+        when = instant_text(moment + row["lead_s"], loaded.zone)
+        lines.append(f"  {row['probability']:4.0%}  {row['domain']}.{row['event']:12} {row['node']:16} {when}")
+    more = [f"and {len(rows) - _LISTED:,} more: --json has all"] if len(rows) > _LISTED else []
+    told = {"world": loaded.name, "issue_time": format_instant(from_seconds(moment)), "revision": revision, "warnings": rows}
+    say(told, [*lines, *more], as_json=as_json)
+
+
 @forecasts_app.command("export", epilog=example("cubecast forecasts export --world aarhus --domain traffic --to traffic.nc"))
 def forecasts_export(
     world: WorldName,

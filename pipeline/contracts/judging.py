@@ -30,6 +30,16 @@ class _Threshold(Table):
             raise ValueError("give either above or below, in the variable's unit")
         return self
 
+    @property
+    def condition(self) -> Literal["above", "below"]:
+        """On which side of the threshold it holds."""
+        return "below" if self.above is None else "above"
+
+    @property
+    def threshold(self) -> float:
+        """The value that is passed, in the variable's unit."""
+        return (self.below or 0.0) if self.above is None else self.above
+
 
 class Event(_Threshold):
     """What people want to be warned of: a target above, or below, a value; a warning is given from probability `warn_at` on."""

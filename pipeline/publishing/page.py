@@ -13,6 +13,7 @@ from pipeline.contracts.scores import Promotion
 from pipeline.contracts.times import parse_instant, to_seconds
 from pipeline.publishing.page_data import page_data
 from pipeline.publishing.page_inputs import PageInputs
+from pipeline.publishing.page_warnings import warnings
 from pipeline.publishing.words import duration_text, instant_text, label_text, model_text, utc_text
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ _LONGEST = 300
 _MOST_PROMOTIONS = 12
 
 _TEMPLATES = Path(__file__).parent / "templates"
-_SCRIPTS = ("tools", "axes", "map", "fan", "earlier", "scores", "calibration", "why", "looked", "holes", "choose")
+_SCRIPTS = ("tools", "axes", "map", "fan", "earlier", "scores", "calibration", "why", "looked", "holes", "warnings", "choose")
 """The parts of the page's script, in order; they share one scope."""
 
 
@@ -59,10 +60,12 @@ def _script() -> str:
 def _words(page: PageInputs) -> dict[str, Any]:
     world, issue_time = page.world, page.forecast.issue_time
     verdicts = _verdicts(page)
-    joint = sum(row["published"] == JOINT for row in verdicts)
+    joint, told = sum(row["published"] == JOINT for row in verdicts), warnings(page)
     return {
         "world": {"name": world.name, "title": world.title, "description": world.description, "zone": world.timezone},
         "issued": {"local": instant_text(issue_time, world.zone), "utc": utc_text(issue_time)},
+        "warnings": told,
+        "warned_summary": _warned_summary(told),
         "verdict_summary": f"Joint model for {joint} of {len(verdicts)} targets, a baseline for {len(verdicts) - joint}"
         if verdicts
         else "Nothing promoted yet",
@@ -79,6 +82,11 @@ def _words(page: PageInputs) -> dict[str, Any]:
         "products": list(page.products.items()),
         "version": page.version,
     }
+
+
+def _warned_summary(told: list[dict[str, Any]]) -> str:
+    named = [f"{entry['title']} at {entry['places']:,} of {entry['of']:,} places" for entry in told if entry["places"]]
+    return "; ".join(named) if named else "None" if told else "No event is declared"
 
 
 def _verified_summary(page: PageInputs) -> str:

@@ -37,7 +37,7 @@ def forecast_table(
     node = pa.array(d.node_ids).take(pa.array(n))
     variable = pa.array(d.variables).take(pa.array(v))
     columns = {
-        "unique_id": _joined(node, variable),
+        "unique_id": joined(node, variable),
         "node": node,
         "variable": variable,
         "ds": pa.array(d.valid_time_L[lead]).cast(stamp),
@@ -62,10 +62,11 @@ def parquet_bytes(table: pa.Table) -> bytes:
     return sink.getvalue()
 
 
-def _joined(node: pa.Array, variable: pa.Array) -> pa.Array:
+def joined(node: pa.Array, name: pa.Array) -> pa.Array:
+    """The name of a series: `node/name`."""
     import pyarrow.compute as pc
 
-    return pc.binary_join_element_wise(node, variable, "/")
+    return pc.binary_join_element_wise(node, name, "/")
 
 
 def headline(domain: DomainForecast) -> list[str]:

@@ -42,6 +42,13 @@ def instant_text(seconds: int, zone: ZoneInfo) -> str:
     return f"{moment:%a} {moment.day} {moment:%b %Y, %H:%M}"
 
 
+def span_text(first: int, last: int, zone: ZoneInfo) -> str:
+    """`Tue 30 Sep 2014, 18:05 to 19:00` in a zone; the day again only where it is another."""
+    begin, end = (instant_text(seconds, zone) for seconds in (first, last))
+    day, _, clock = end.partition(", ")
+    return begin if first == last else f"{begin} to {clock if begin.startswith(day) else end}"
+
+
 def utc_text(seconds: int) -> str:
     """`16:00 UTC`, with the date where the zone may have another."""
     return f"{from_seconds(seconds):%Y-%m-%d %H:%M} UTC"
@@ -65,3 +72,8 @@ def places_for(spread: float, significant: int = 2) -> int:
     if not math.isfinite(spread) or spread <= 0:
         return 2
     return max(0, min(5, significant - math.floor(math.log10(spread))))
+
+
+def percent_text(probability: float) -> str:
+    """A probability in whole per cent; never 0 or 100 of what is neither."""
+    return "under 1 %" if 0 < probability < 0.005 else "over 99 %" if 0.995 <= probability < 1 else f"{100 * probability:.0f} %"

@@ -15,6 +15,7 @@ from pipeline.serving.forecast_routes import forecast_routes
 from pipeline.serving.guards import App, Guards
 from pipeline.serving.record_routes import record_routes
 from pipeline.serving.shelf import Shelf
+from pipeline.serving.warning_routes import warning_routes
 from pipeline.serving.world_routes import world_routes
 from pipeline.settings import VERSION
 
@@ -59,7 +60,12 @@ def create_app(
         openapi_url="/openapi.json",
     )
     private = bool(tokens)
-    for router in (world_routes(shelf, app), forecast_routes(shelf, private=private), record_routes(shelf)):
+    for router in (
+        world_routes(shelf, app),
+        forecast_routes(shelf, private=private),
+        warning_routes(shelf, private=private),
+        record_routes(shelf),
+    ):
         app.include_router(router)
     app.add_exception_handler(Refused, _refused)
     app.add_exception_handler(CubecastError, _refused)

@@ -39,9 +39,9 @@ def forecast_routes(shelf: Shelf, *, private: bool) -> APIRouter:
         world: WORLD, issue_time: ISSUE_TIME, revision: REVISION = None, if_none_match: IF_NONE_MATCH = None
     ) -> Response:
         """A forecast's provenance: its model, its inputs and their age, and what a re-issue changed."""
-        held = await _held(shelf.of(world), issue_time, revision)
+        held = await held_of(shelf.of(world), issue_time, revision)
         body = held.body("entry", lambda: json_bytes(_entry(held)))
-        return _answer(body, "json", f'"{held.etag}"', if_none_match, issue_time, private)
+        return answer_of(body, "json", f'"{held.etag}"', if_none_match, issue_time, private)
 
     @router.get("/worlds/{world}/forecasts/{issue_time}/{domain}", responses={**table_of(Rows), **UNCHANGED})
     async def domain_forecast(
@@ -54,13 +54,13 @@ def forecast_routes(shelf: Shelf, *, private: bool) -> APIRouter:
         if_none_match: IF_NONE_MATCH = None,
     ) -> Response:
         """A domain's forecast at every node."""
-        held = await _held(shelf.of(world), issue_time, revision)
+        held = await held_of(shelf.of(world), issue_time, revision)
         chosen = _variables(held, domain, variable)
         etag = f'"{held.etag}-{form}"'
-        if _matches(etag, if_none_match):
-            return _answer(b"", form, etag, if_none_match, issue_time, private)
+        if matches(etag, if_none_match):
+            return answer_of(b"", form, etag, if_none_match, issue_time, private)
         body = await asyncio.to_thread(_table, held, domain, None, chosen, form)
-        return _answer(body, form, etag, if_none_match, issue_time, private)
+        return answer_of(body, form, etag, if_none_match, issue_time, private)
 
     @router.get("/worlds/{world}/forecasts/{issue_time}/{domain}/{node:path}", responses={**table_of(Rows), **UNCHANGED})
     async def node_forecast(
@@ -74,7 +74,7 @@ def forecast_routes(shelf: Shelf, *, private: bool) -> APIRouter:
         if_none_match: IF_NONE_MATCH = None,
     ) -> Response:
         """One node's forecast."""
-        held = await _held(shelf.of(world), issue_time, revision)
+        held = await held_of(shelf.of(world), issue_time, revision)
         chosen = _variables(held, domain, variable)
         at = held.at[domain].get(node)
         if at is None:
@@ -82,12 +82,17 @@ def forecast_routes(shelf: Shelf, *, private: bool) -> APIRouter:
                 unknown, "node", node, list(held.at[domain]), f"GET /worlds/{world}/domains/{domain}/nodes lists them"
             )
         body = held.body((domain, at, chosen, form), lambda: _table(held, domain, at, chosen, form))
-        return _answer(body, form, f'"{held.etag}-{form}"', if_none_match, issue_time, private)
+        return answer_of(body, form, f'"{held.etag}-{form}"', if_none_match, issue_time, private)
 
     return router
 
 
-async def _held(world: WorldShelf, issue_time: str, revision: int | None) -> Held:
+async def held_of(world: WorldShelf, issue_time: str, revision: int | None) -> Held:
+    """The forecast asked for, from memory where it is there.
+
+    Raises:
+        Refused: There is none.
+    """
     found = world.known(issue_time, revision)
     return found if found is not None else await asyncio.to_thread(world.find, issue_time, revision)
 
@@ -123,11 +128,12 @@ def _table(held: Held, domain: str, node: int | None, variables: tuple[int, ...]
     table = forecast_table(held.forecast, domain, revision=revision, nodes=None if node is None else [node], variables=variables)
     if form == "json":
         table = table.drop_columns(["model_id", "snapshot", "revision"])
-    head = {"world": held.forecast.world, "domain": domain, **_told(held)}
+    head = {"world": held.forecast.world, "domain": domain, **told(held)}
     return table_bytes(head, table, form)
 
 
-def _told(held: Held) -> dict[str, Any]:
+def told(held: Held) -> dict[str, Any]:
+    """What every answer of a forecast says of it."""
     provenance = held.forecast.provenance
     return {
         "issue_time": format_instant(from_seconds(held.forecast.issue_time)),
@@ -140,24 +146,25 @@ def _told(held: Held) -> dict[str, Any]:
 
 def _entry(held: Held) -> dict[str, Any]:
     published = {name: dict(zip(d.variables, d.model_V, strict=True)) for name, d in held.forecast.domains.items()}
-    told = {key: value for key, value in held.forecast.provenance.items() if key != "explanation"}
+    provenance = {key: value for key, value in held.forecast.provenance.items() if key != "explanation"}
     return {
         "world": held.forecast.world,
-        **_told(held),
+        **told(held),
         "published": published,
         "changes": held.record.get("changes", {}),
-        "provenance": told,
+        "provenance": provenance,
     }
 
 
-def _matches(etag: str, given: str | None) -> bool:
+def matches(etag: str, given: str | None) -> bool:
+    """Whether the client has the answer of this ETag already."""
     return given is not None and (given.strip() == "*" or etag in (tag.strip().removeprefix("W/") for tag in given.split(",")))
 
 
-def _answer(body: bytes, form: Format, etag: str, given: str | None, issue_time: str, private: bool) -> Response:
+def answer_of(body: bytes, form: Format, etag: str, given: str | None, issue_time: str, private: bool) -> Response:
     """An answer with its ETag; the newest forecast may be replaced at any time, others by a re-issue only."""
     age = 2 if issue_time == LATEST else 60
     headers = {"etag": etag, "cache-control": f"{'private' if private else 'public'}, max-age={age}"}
-    if _matches(etag, given):
+    if matches(etag, given):
         return Response(None, 304, headers)
     return Response(body, 200, headers, MEDIA_TYPES[form])

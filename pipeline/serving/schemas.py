@@ -109,6 +109,32 @@ class Rows(Answer):
     rows: list[ForecastRow]
 
 
+class WarningRow(Answer):
+    """How probable an event is at one node and valid time."""
+
+    unique_id: str
+    domain: str
+    node: str
+    event: str
+    variable: str
+    condition: str = Field(description="above or below the threshold")
+    threshold: float
+    units: str
+    ds: str = Field(description="The valid time.")
+    lead_s: int
+    probability: float
+    warned: bool = Field(description="Whether the probability reaches the level at which people are warned.")
+
+
+class Warnings(Answer):
+    """Where and when declared events are probable."""
+
+    world: str
+    issue_time: str
+    revision: int
+    rows: list[WarningRow]
+
+
 class ObservationRow(Answer):
     """One observed value, as it was known at `as_of`; null where there is none."""
 

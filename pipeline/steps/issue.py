@@ -100,7 +100,7 @@ def _issued(
         return forecasts.read(issue_time), False
     forecast = _forecast(chunk, world, champion, inputs, issue_time)
     issued, _ = _repeated(partial(forecasts.add, forecast))
-    _repeated(partial(_publish, published, forecast, issued))
+    _repeated(partial(_publish, world, published, forecast, issued))
     return forecast, True
 
 
@@ -133,9 +133,9 @@ def _forecast(chunk: Chunk, world: World, champion: Promotion, inputs: reading.I
     return make_forecast(world, champion, makers, inputs, issue_time, marks)
 
 
-def _publish(published: PublishedStore, forecast: Forecast, issued: Issued) -> None:
+def _publish(world: World, published: PublishedStore, forecast: Forecast, issued: Issued) -> None:
     """Parquet, and the record that makes it visible; neither Zarr nor page."""
-    record, _ = put_tables(published, forecast, issued, QUIET)
+    record, _ = put_tables(world, published, forecast, issued, QUIET)
     published.commit(forecast.issue_time, record)
 
 

@@ -144,5 +144,6 @@ def _model(registry: Registry, forecast: Forecast) -> _Model:
 def _products(record: dict[str, Any]) -> dict[str, str]:
     if not record:
         return {}
-    parquet = {f"Parquet, {domain}": key.split("/published/", 1)[-1] for domain, key in record["parquet"].items()}
+    tables = {"Parquet": record["parquet"], "Parquet of events": record.get("events", {})}
+    parquet = {f"{kind}, {domain}": key.split("/published/", 1)[-1] for kind, keys in tables.items() for domain, key in keys.items()}
     return {**parquet, "Zarr, all issue times (Icechunk; a group per domain)": "zarr", "Newest, for programs": "latest.json"}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.api import PublishRequest, Receipt
 from pipeline.contracts.forecasts import Forecast
 from pipeline.contracts.times import from_seconds, to_seconds
 from pipeline.contracts.world_files import load_world
 from pipeline.contracts.worlds import World
+from pipeline.publishing.event_tables import event_table, told_of
 from pipeline.publishing.revisions import changes
 from pipeline.publishing.tables import forecast_table, parquet_bytes
 from pipeline.publishing.words import label_text
@@ -21,6 +22,9 @@ from pipeline.stores.forecasts import ForecastStore, Issued
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.published import PublishedStore
 from pipeline.telemetry import Progress
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 def run(request: PublishRequest, settings: Settings, progress: Progress) -> Receipt:
@@ -52,6 +56,7 @@ def run(request: PublishRequest, settings: Settings, progress: Progress) -> Rece
         paths={
             "page": page.url,
             "parquet": published.url("parquet"),
+            **({"events": published.url("events")} if record["events"] else {}),
             "zarr": published.url("zarr"),
             "latest": published.url("latest.json"),
         },
@@ -69,14 +74,16 @@ def publish_forecast(world: World, settings: Settings, issued: Issued, progress:
     objects = ObjectStore(settings.store)
     forecasts, published = ForecastStore(objects, world.name), PublishedStore(objects, world.name)
     forecast = forecasts.read(issued.issue_time, issued.revision)
-    record, written = put_tables(published, forecast, issued, progress)
+    record, written = put_tables(world, published, forecast, issued, progress)
     if issued.revision:
         record["changes"] = changes(forecasts.read(issued.issue_time, issued.revision - 1), forecast)
     _, appended = ForecastArrays(settings.store, world.name).put(rows_of(world, settings, forecast, issued))
     return record, [*written, *(["Zarr"] if appended else [])]
 
 
-def put_tables(published: PublishedStore, forecast: Forecast, issued: Issued, progress: Progress) -> tuple[dict[str, Any], list[str]]:
+def put_tables(
+    world: World, published: PublishedStore, forecast: Forecast, issued: Issued, progress: Progress
+) -> tuple[dict[str, Any], list[str]]:
     """Put the tidy tables of one revision where they belong; the record that makes them visible, and what was written."""
     known, written = published.record(issued.issue_time), []
     record: dict[str, Any] = {
@@ -86,17 +93,28 @@ def put_tables(published: PublishedStore, forecast: Forecast, issued: Issued, pr
         "snapshot": forecast.provenance["snapshot"],
         "rows": {},
         "parquet": {},
+        "events": {},
         "sha256": {},
     }
+
+    def put(key: str, table: pa.Table, name: str) -> str:
+        sha256: str | None = (known or {}).get("sha256", {}).get(key)
+        if sha256 is None or not published.is_whole(key, sha256):
+            sha256 = published.put_product(key, parquet_bytes(table))
+            written.append(name)
+        record["sha256"][key] = sha256
+        return key
+
     with progress.stage("publish", len(forecast.domains), "domains") as stage:
-        for domain in forecast.domains:
-            key = published.parquet_key(issued.issue_time, domain, issued.revision)
+        for domain, d in forecast.domains.items():
             table = forecast_table(forecast, domain, revision=issued.revision)
-            sha256 = (known or {}).get("sha256", {}).get(key)
-            if sha256 is None or not published.is_whole(key, sha256):
-                sha256 = published.put_product(key, parquet_bytes(table))
-                written.append(f"Parquet of {domain}")
-            record["rows"][domain], record["parquet"][domain], record["sha256"][key] = table.num_rows, key, sha256
+            key = published.parquet_key(issued.issue_time, domain, issued.revision)
+            record["rows"][domain], record["parquet"][domain] = table.num_rows, put(key, table, f"Parquet of {domain}")
+            declared = world.domains[domain].events if domain in world.domains else {}
+            if told_of(d, declared):
+                told = event_table(forecast, domain, declared, revision=issued.revision)
+                key = published.parquet_key(issued.issue_time, domain, issued.revision, "events")
+                record["events"][domain] = put(key, told, f"Parquet of the events of {domain}")
             stage.advance(note=f"{domain}: {table.num_rows:,} rows")
     return record, written
 
@@ -133,4 +151,5 @@ def _form(world: World, forecast: Forecast, domain: str) -> DomainForm:
         nominal_leads=tuple(step * (lead + 1) for lead in range(len(d.lead_time_L))),
         units=dict(zip(d.variables, d.units, strict=True)),
         labels=labels,
+        events=told_of(d, settings.events),
     )

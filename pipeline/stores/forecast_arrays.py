@@ -18,7 +18,7 @@ from pipeline.contracts.nodes import NodeSet
 from pipeline.contracts.provenance import canonical_json
 from pipeline.contracts.times import compact_instant, format_instant, from_seconds
 from pipeline.errors import NotYetAvailable
-from pipeline.stores.forecast_format import DomainForm, Line, fixed_lines, row_lines
+from pipeline.stores.forecast_format import DomainForm, Line, fixed_lines, probability_name, row_lines
 from pipeline.stores.repositories import BRANCH, commit, keep_tag, open_repository, storage_errors
 from pipeline.stores.turns import taking_turns
 
@@ -151,10 +151,10 @@ def _is_whole(root: Any, domain: str, rows: Rows) -> bool:
     if row is None or str(group["forecast"][row]) != rows.digest:
         return False
     at = _columns(group, d)
+    held = {name: d.quantiles_LNVQ[:, :, v] for v, name in enumerate(d.variables)}
+    held |= {probability_name(name): d.events[name] for name in rows.forms[domain].events}
     try:
-        return all(
-            name in group and group[name][row][:, at].tobytes() == d.quantiles_LNVQ[:, :, v].tobytes() for v, name in enumerate(d.variables)
-        )
+        return all(name in group and group[name][row][:, at].tobytes() == values.tobytes() for name, values in held.items())
     except (icechunk.IcechunkError, ValueError, RuntimeError, OSError):
         return False  # a checksum or a chunk is wrong: the row is written anew
 
@@ -179,7 +179,7 @@ def _keep(repository: Any, url: str, name: str, snapshot: str) -> None:
 def _put_domain(root: Any, domain: str, rows: Rows, *, fresh: bool) -> None:
     form, d, places = rows.forms[domain], rows.forecast.domains[domain], rows.places[domain]
     group = root.create_group(domain, overwrite=True) if fresh else root[domain]
-    before = {} if fresh else group.attrs["cubecast"]["units"]
+    before = {} if fresh else group.attrs["cubecast"]
     if fresh:
         for line in (*fixed_lines(form, d, places), *row_lines(form, len(d.node_ids))):
             _create(group, line)
@@ -205,6 +205,12 @@ def _fill(group: Any, rows: Rows, d: DomainForecast | None) -> None:
             values[:, _columns(group, d)] = d.quantiles_LNVQ[:, :, v]
         group[name][row] = values
         group[f"{name}_model"][row] = "" if d is None or v is None else d.model_V[v]
+    for event in group.attrs["cubecast"].get("events", {}):
+        array = group[probability_name(event)]
+        chances = np.full(array.shape[1:], np.nan, np.float32)
+        if d is not None and event in d.events:
+            chances[:, _columns(group, d)] = d.events[event]
+        array[row] = chances
     if d is not None:
         group["valid_time"][row] = d.valid_time_L
         group["forecast_period"][row] = d.lead_time_L

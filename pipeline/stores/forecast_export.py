@@ -41,6 +41,8 @@ def chosen(dataset: xr.Dataset, *, start: int | None, end: int | None, variables
             asked="forecasts issued then", found=f"{len(times)} issue times from {names[0]} to {names[1]}", mend="ask for some of these"
         )
     dropped = [f"{name}{suffix}" for name in known for suffix in ("", "_model") if variables and name not in variables]
+    told = {str(name): array.attrs["variable"] for name, array in dataset.data_vars.items() if "event" in array.attrs}
+    dropped += [name for name, variable in told.items() if variables and variable not in variables]
     found = dataset.drop_vars(dropped).isel(issue_time=keep[np.argsort(times[keep], kind="stable")])
     if found.nbytes > _LARGEST:
         raise ConfigError(

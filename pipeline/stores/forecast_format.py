@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.contracts.forecasts import QUANTILES, DomainForecast
+from pipeline.contracts.judging import Event
 from pipeline.contracts.nodes import NodeSet
 from pipeline.stores.exports import cf_units
 
@@ -42,6 +43,7 @@ class DomainForm:
         nominal_leads: Seconds of each lead on an axis without gaps; the exact ones stand in `forecast_period`.
         units: Of each variable.
         labels: Further attributes of each variable, such as `long_name`.
+        events: Those whose probability is told, by name.
     """
 
     domain: str
@@ -49,19 +51,25 @@ class DomainForm:
     nominal_leads: tuple[int, ...]
     units: Mapping[str, str]
     labels: Mapping[str, Mapping[str, str]]
+    events: Mapping[str, Event] = field(default_factory=dict)
 
     def fits(self, stored: Mapping[str, Any]) -> bool:
-        """Whether a group that says so of itself can take rows of this form; new variables it can take."""
+        """Whether a group that says so of itself can take rows of this form; new variables and events it can take."""
         same = {name: unit for name, unit in self.units.items() if name in stored["units"]}
         return (
             stored["format"] == FORMAT
             and tuple(stored["leads"]) == self.nominal_leads
             and tuple(stored["levels"]) == QUANTILES
             and all(stored["units"][name] == unit for name, unit in same.items())
+            and all(stored.get("events", {}).get(name, told) == told for name, told in self._events.items())
         )
 
-    def attributes(self, world: str, places: NodeSet, before: Mapping[str, str]) -> dict[str, Any]:
-        """Attributes of the group; `before` are the units of the variables that it had."""
+    @property
+    def _events(self) -> dict[str, list[str | float]]:
+        return {name: [event.variable, event.condition, event.threshold] for name, event in self.events.items()}
+
+    def attributes(self, world: str, places: NodeSet, before: Mapping[str, Any]) -> dict[str, Any]:
+        """Attributes of the group; `before` is what it said of itself, whose variables and events stay."""
         return {
             "Conventions": "CF-1.11",
             "title": f"Forecasts of {self.title}, world {world}",
@@ -72,7 +80,8 @@ class DomainForm:
                 "domain": self.domain,
                 "leads": list(self.nominal_leads),
                 "levels": list(QUANTILES),
-                "units": {**before, **self.units},
+                "units": {**before.get("units", {}), **self.units},
+                "events": {**before.get("events", {}), **self._events},
                 "grid_shape": None if places.shape is None else list(places.shape),
             },
         }
@@ -126,7 +135,36 @@ def row_lines(form: DomainForm, nodes: int) -> list[Line]:
             )
         )
         lines.append(_row(f"{name}_model", "string", "", (), {"long_name": f"model that was published for {labels['long_name']}"}))
-    return lines
+    return [*lines, *(_event_line(form, name, event, nodes) for name, event in form.events.items())]
+
+
+def probability_name(event: str) -> str:
+    """The array of an event's probability."""
+    return f"probability_of_{event}"
+
+
+def _event_line(form: DomainForm, name: str, event: Event, nodes: int) -> Line:
+    """Dims (issue_time, lead_time, node), NaN where nothing was forecast."""
+    leads, variable = len(form.nominal_leads), form.labels.get(event.variable, {}).get("long_name", event.variable.replace("_", " "))
+    return Line(
+        path=probability_name(name),
+        dtype="float32",
+        shape=(0, leads, nodes),
+        chunks=(1, leads, max(1, min(nodes, _NODES_PER_CHUNK))),
+        fill=float("nan"),
+        dims=ROW[:3],
+        attributes={
+            "long_name": f"probability of {event.title or name}: {variable} {event.condition} {event.threshold:g} {form.units[event.variable]}",
+            "units": "1",
+            "event": name,
+            "variable": event.variable,
+            "condition": event.condition,
+            "threshold": event.threshold,
+            "warn_at": event.warn_at,
+            "ancillary_variables": f"{event.variable}_model",
+            "coordinates": _COORDINATES,
+        },
+    )
 
 
 _COORDINATES = "valid_time forecast_period latitude longitude"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pipeline.contracts.provenance import canonical_json, digest_bytes
 from pipeline.contracts.times import compact_instant, format_instant, from_seconds
@@ -40,10 +40,10 @@ class PublishedStore:
         """What was published where this issue time was not, as words."""
         return self._issues.around(issue_time)
 
-    def parquet_key(self, issue_time: int, domain: str, revision: int) -> str:
-        """Where the tidy table of a domain's forecast lies, in its hive partition."""
+    def parquet_key(self, issue_time: int, domain: str, revision: int, table: Literal["parquet", "events"] = "parquet") -> str:
+        """Where the tidy table of a domain's forecast, or of its events, lies, in its hive partition."""
         moment = from_seconds(issue_time)
-        return f"{self._base}/parquet/domain={domain}/issue_date={moment:%Y-%m-%d}/{compact_instant(moment)}-r{revision}.parquet"
+        return f"{self._base}/{table}/domain={domain}/issue_date={moment:%Y-%m-%d}/{compact_instant(moment)}-r{revision}.parquet"
 
     def put_product(self, key: str, data: bytes) -> str:
         """Put a product, anew where what lies there is damaged or was derived by other libraries; its sha256."""

@@ -24,7 +24,7 @@ def happened(event: Event, values: NDArray[np.floating[Any]]) -> NDArray[np.bool
 
 
 def _threshold(event: Event) -> np.float32:
-    return np.float32(event.below if event.above is None else event.above)
+    return np.float32(event.threshold)
 
 
 def event_probability(event: Event, quantiles_Q: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -16,6 +16,7 @@ from pipeline.contracts.world_files import parse_world
 from pipeline.contracts.worlds import World
 from pipeline.monitoring.freshness import freshness, inputs
 from pipeline.publishing.page_inputs import Earlier, PageInputs
+from pipeline.verification.events import event_probability
 from pipeline.verification.metrics import score_rows
 from pipeline.verification.promotion import verdicts
 from pipeline.verification.scoring import score_windows
@@ -52,6 +53,15 @@ horizon = 12
 [domains.traffic.variables]
 vehicle_count = { source = "made", long_name = "vehicles per 5 minutes", lower = 0.0 }
 average_speed = { source = "made", long_name = "average speed", lower = 0.0 }
+[domains.traffic.events.slow]
+variable = "average_speed"
+below = 40.0
+title = "slow traffic"
+[domains.traffic.events.rush]
+variable = "vehicle_count"
+above = 20.0
+title = "a rush of vehicles"
+warn_at = 0.4
 [domains.weather]
 title = "City weather"
 clock = { step = "1h" }
@@ -59,6 +69,10 @@ context = 48
 horizon = 24
 [domains.weather.variables]
 temperature = { source = "made", long_name = "air temperature" }
+[domains.weather.events.frost]
+variable = "temperature"
+below = 0.0
+title = "frost"
 [domains.parking]
 title = "Car parks"
 clock = { step = "30min" }
@@ -124,7 +138,7 @@ def _cube(domain: str, world: World, count: int, random: np.random.Generator) ->
     )
 
 
-def _domain_forecast(cube: DomainCube, leads: int, parts: tuple[str, ...], random: np.random.Generator) -> DomainForecast:
+def _domain_forecast(world: World, cube: DomainCube, leads: int, parts: tuple[str, ...], random: np.random.Generator) -> DomainForecast:
     step, nodes, variables = _step(cube.domain), len(cube.nodes), cube.variables
     valid = cube.valid_time[-1] + step * np.arange(1, leads + 1, dtype=np.int64)
     last = np.nan_to_num(cube.values_TNV[-1], nan=float(np.nanmean(cube.values_TNV)))
@@ -132,7 +146,9 @@ def _domain_forecast(cube: DomainCube, leads: int, parts: tuple[str, ...], rando
     split[..., 0] = last
     median = split.sum(axis=-1)
     width = np.array([LEVELS[v][1] for v in variables]) * np.sqrt(1 + np.arange(leads))[:, None, None] * 0.35
-    quantiles = np.maximum(0, median[..., None] + width[..., None] * SPREAD)
+    quantiles = np.maximum(0, median[..., None] + width[..., None] * SPREAD).astype(np.float32)
+    declared = world.domains[cube.domain].events.items()
+    events = {name: event_probability(event, quantiles[:, :, variables.index(event.variable)]) for name, event in declared}
     return DomainForecast(
         domain=cube.domain,
         variables=variables,
@@ -140,9 +156,10 @@ def _domain_forecast(cube: DomainCube, leads: int, parts: tuple[str, ...], rando
         node_ids=cube.nodes.ids,
         valid_time_L=valid,
         lead_time_L=valid - ISSUE_TIME,
-        quantiles_LNVQ=quantiles.astype(np.float32),
+        quantiles_LNVQ=quantiles,
         parts=parts,
         split_LNVP=split.astype(np.float32),
+        events={name: probability.astype(np.float32) for name, probability in events.items()},
         model_V=tuple("ridge" if v == "close" else "joint" for v in variables),
     )
 
@@ -221,7 +238,7 @@ def demo_page(*, verified: bool = True, nodes: dict[str, int] | None = None) -> 
     for name, settings in world.domains.items():
         cubes[name] = _cube(name, world, (nodes or NODES)[name], random)
         others = [d for d in world.domains if d != name]
-        domains[name] = _domain_forecast(cubes[name], settings.horizon, ("anchor", "series", "space", *others), random)
+        domains[name] = _domain_forecast(world, cubes[name], settings.horizon, ("anchor", "series", "space", *others), random)
         outcome = domains[name].quantiles_LNVQ[..., 3] + random.normal(0, 1, domains[name].split_LNVP.shape[:3]).astype(np.float32)
         outcome[settings.horizon // 2 :] = np.nan if name == "market" else outcome[settings.horizon // 2 :]
         came[name] = outcome

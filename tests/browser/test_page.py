@@ -93,6 +93,7 @@ def test_choosing_a_place_by_list_by_click_and_by_key_changes_the_chart(opened: 
     seen = {page.inner_html("#fan")}
     page.select_option("#node", "17")
     seen.add(page.inner_html("#fan"))
+    page.locator("#map").scroll_into_view_if_needed()
     box = page.locator("#map .node").nth(30).bounding_box()
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     chosen = int(page.input_value("#node"))
@@ -126,6 +127,7 @@ def test_tabs_and_variables_switch_and_every_domain_draws_all_its_charts(opened:
 def test_hovering_tells_numbers_with_units_and_measures_switch(opened: Any) -> None:
     page = opened()
     page.get_by_role("tab", name="City weather").click()
+    page.locator("#fan svg").scroll_into_view_if_needed()
     box = page.locator("#fan svg").bounding_box()
     page.mouse.move(box["x"] + box["width"] * 0.8, box["y"] + box["height"] / 2)
     assert "°C" in page.inner_text("#tip")
@@ -251,3 +253,13 @@ def test_every_control_has_a_name_and_every_chart_a_description(opened: Any) -> 
     )
     assert nameless == 0
     assert "forecast for" in page.get_attribute("#fan svg", "aria-label")
+
+
+def test_a_warning_leads_to_its_place_variable_and_time(opened: Any) -> None:
+    page = opened()
+    link = page.locator("#warnings button.link").first
+    node, lead = link.get_attribute("data-node"), link.get_attribute("data-lead")
+    link.click()
+    assert page.locator("#node option:checked").inner_text() == node
+    assert page.locator("#lead").input_value() == lead
+    assert page.locator("#variables button[aria-pressed=true]").inner_text() == "Average speed"

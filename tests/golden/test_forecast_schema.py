@@ -10,11 +10,13 @@ from typing import Any
 import icechunk
 import zarr
 
+from pipeline.publishing.event_tables import event_table
 from pipeline.publishing.tables import forecast_table
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.published import PublishedStore
-from tests.unit.stores.published_demo import FORECAST, publish
+from tests.unit.stores.published_demo import FORECAST, PAGE, publish
 
+EVENTS = PAGE.world.domains["weather"].events
 GOLDEN = Path(__file__).parent / "forecast_schema.json"
 
 
@@ -27,6 +29,8 @@ def _schema(folder: Path) -> dict[str, Any]:
     return {
         "artefact": {"keys": sorted(artefact), "domain": sorted(artefact["domains"]["weather"]), "format": artefact["format"]},
         "parquet": {field.name: str(field.type) for field in forecast_table(FORECAST, "weather", revision=0).schema},
+        "events": {field.name: str(field.type) for field in event_table(FORECAST, "weather", EVENTS, revision=0).schema},
+        "events_key": record["events"]["weather"],
         "parquet_key": record["parquet"]["weather"],
         "record": sorted(record),
         "zarr": {name: array.metadata.to_dict() for name, array in group.arrays()},

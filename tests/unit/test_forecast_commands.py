@@ -89,6 +89,12 @@ def test_an_instant_without_forecast_is_answered_with_the_nearest(desk: Desk) ->
     assert desk.say("show", "--issue-time", "yesterday")[0] == 78
 
 
+def test_a_world_that_declares_no_event_has_no_warning(desk: Desk) -> None:
+    found = desk.json("warnings")
+    assert found["warnings"] == []
+    assert "none is declared" in desk.say("warnings")[1]
+
+
 def test_exports_are_written_once_and_named(desk: Desk, tmp_path: Path) -> None:
     to = tmp_path / "road.nc"
     found = desk.json("export", "--domain", "road", "--to", str(to))

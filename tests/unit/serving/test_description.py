@@ -13,7 +13,7 @@ from tests.feeds import Place
 from tests.unit.serving.conftest import serve
 from tests.unit.stores.published_demo import FORECAST
 
-OPERATIONS = 12
+OPERATIONS = 13
 REAL = {
     "forecasts": {"world": "demo", "issue_time": "latest", "domain": "traffic", "node": FORECAST.domains["traffic"].node_ids[0]},
     "observations": {"world": "little", "domain": "traffic", "node": "n1"},

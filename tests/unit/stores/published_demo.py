@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from pipeline.contracts.forecasts import Forecast
-from pipeline.publishing.tables import forecast_table, parquet_bytes
+from pipeline.publishing.event_tables import told_of
+from pipeline.steps.publish import put_tables
 from pipeline.stores.forecast_arrays import ForecastArrays, Rows
 from pipeline.stores.forecast_format import DomainForm
 from pipeline.stores.forecasts import ForecastStore
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.published import PublishedStore
+from pipeline.telemetry import QUIET
 from tests.browser.demo import demo_page
 
 STEPS = {"traffic": 300, "weather": 3600, "parking": 1800, "market": 86400}
@@ -23,7 +25,14 @@ def form_of(forecast: Forecast, domain: str) -> DomainForm:
     leads = tuple(STEPS[domain] * (i + 1) for i in range(len(d.lead_time_L)))
     labels = {v: {"long_name": v.replace("_", " ")} for v in d.variables} | {"temperature": {"standard_name": "air_temperature"}}
     units = dict(zip(d.variables, d.units, strict=True))
-    return DomainForm(domain=domain, title=domain.title(), nominal_leads=leads, units=units, labels=labels)
+    return DomainForm(
+        domain=domain,
+        title=domain.title(),
+        nominal_leads=leads,
+        units=units,
+        labels=labels,
+        events=told_of(d, PAGE.world.domains[domain].events),
+    )
 
 
 def rows_of(forecast: Forecast, revision: int = 0, digest: str | None = None) -> Rows:
@@ -40,13 +49,7 @@ def publish(objects: ObjectStore, forecast: Forecast = FORECAST) -> dict[str, An
     """Issue and publish a forecast of the world `demo`; its record."""
     published = PublishedStore(objects, "demo")
     issued, _ = ForecastStore(objects, "demo").add(forecast)
-    record: dict[str, Any] = {"forecast": issued.digest, "revision": issued.revision, "model_id": "demo-20140930-cafe"}
-    record |= {"snapshot": "DEMOSNAPSHOT", "rows": {}, "parquet": {}, "sha256": {}}
-    for domain in forecast.domains:
-        table = forecast_table(forecast, domain, revision=issued.revision)
-        key = published.parquet_key(forecast.issue_time, domain, issued.revision)
-        record["sha256"][key] = published.put_product(key, parquet_bytes(table))
-        record["parquet"][domain], record["rows"][domain] = key, table.num_rows
+    record, _ = put_tables(PAGE.world, published, forecast, issued, QUIET)
     ForecastArrays(objects.root, "demo").put(rows_of(forecast, issued.revision, issued.digest))
     published.commit(forecast.issue_time, record)
     published.renew_latest()

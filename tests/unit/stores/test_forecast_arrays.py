@@ -90,6 +90,7 @@ def test_new_nodes_and_variables_widen_the_group_and_rows_before_hold_no_value_t
         units=TRAFFIC.units[:1],
         model_V=TRAFFIC.model_V[:1],
         quantiles_LNVQ=TRAFFIC.quantiles_LNVQ[:, few, :1],
+        events={"rush": TRAFFIC.events["rush"][:, few]},
     )
     arrays.put(rows_of(_at(0, traffic=small)))
     arrays.put(rows_of(_at(1)))
@@ -100,6 +101,9 @@ def test_new_nodes_and_variables_widen_the_group_and_rows_before_hold_no_value_t
     assert np.array_equal(counts[1], TRAFFIC.quantiles_LNVQ[:, :, 0])
     assert np.isnan(counts[0][:, [0, 2, 3, 5, 6]]).all()
     assert np.isnan(found.average_speed.values[0]).all()
+    rush = found.probability_of_rush.sel(node=list(TRAFFIC.node_ids)).values
+    assert np.array_equal(rush[0][:, few], small.events["rush"])
+    assert np.isnan(rush[0][:, [0, 2, 3, 5, 6]]).all()
     assert found.latitude.sel(node=TRAFFIC.node_ids[6]) == pytest.approx(rows_of(FORECAST).places["traffic"].latitude[6])
 
 

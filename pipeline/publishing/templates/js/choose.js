@@ -85,6 +85,7 @@ function begin() {
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
   select({ d: 0 });
   drawHoles();
+  beginWarnings();
 }
 if (data.domains.length) begin();
 else document.querySelectorAll("#forecast-panel").forEach((e) => e.remove());
