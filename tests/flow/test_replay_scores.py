@@ -13,8 +13,8 @@ from pipeline.stores.lanes import LaneStore
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.published import PublishedStore
 from pipeline.stores.scores import ScoreStore
-from tests.flow.chain import settings_for
 from pipeline.verification.statistics import Statistics
+from tests.flow.chain import settings_for
 from tests.flow.replays import LIVED, digests, run
 
 
