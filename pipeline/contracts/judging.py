@@ -75,6 +75,9 @@ class PromotionRules(Table):
         coverage_80, coverage_90: Bounds of the share of observations within its 80 % and 90 % interval; where observations
             equal an end of it, as zeros do, either reading may be within them.
         observed: Least share of the cells that were observed.
+        evidence: Whether a walk-forward replay of the candidate's kind, where there is one, says if it is above the baselines,
+            calibrated and completely observed, or always its held-out windows.
+        replayed_days: Days of issue times from which on a replay has a say.
     """
 
     approval: Literal["automatic", "human"] = "automatic"
@@ -85,3 +88,5 @@ class PromotionRules(Table):
     coverage_80: tuple[Share, Share] = (0.7, 0.95)
     coverage_90: tuple[Share, Share] = (0.8, 1.0)
     observed: Share = 0.3
+    evidence: Literal["replay", "held-out"] = "replay"
+    replayed_days: Annotated[int, Field(ge=1)] = 7

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline.contracts.cubes import DomainCube
 from pipeline.contracts.forecasts import DomainForecast, Forecast
+from pipeline.contracts.replays import Retrain
 from pipeline.contracts.scores import Promotion, Scorecard, ScoreRow
 from pipeline.contracts.worlds import World
 
@@ -23,6 +24,14 @@ class Earlier:
     came: Mapping[str, NDArray[np.float32]]
 
 
+@dataclass(frozen=True, kw_only=True)
+class ReplayCard:
+    """What a replay had shown by the issue time: its scorecard, and how its lane was trained."""
+
+    card: Scorecard
+    retrain: Retrain
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PageInputs:
     """All that a page shows; every optional part has an honest empty state.
@@ -32,6 +41,7 @@ class PageInputs:
         came: Per domain what came at the valid times (L, N, V), NaN where nothing good was observed; absent: not verified.
         earlier: Forecasts issued before, the newest last.
         scorecard: Scores of the champion on its held-out fold.
+        replay: Scores of past forecasts as they would have been issued.
         verified: Scores of all published forecasts so far, lead 0 rows are used.
         verified_issues: How many published forecasts those scores come from.
         explanation: Per domain alpha, beta and w of the joint model.
@@ -47,6 +57,7 @@ class PageInputs:
     came: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     earlier: tuple[Earlier, ...] = ()
     scorecard: Scorecard | None = None
+    replay: ReplayCard | None = None
     verified: tuple[ScoreRow, ...] = ()
     verified_issues: int = 0
     explanation: Mapping[str, Any] = field(default_factory=dict)

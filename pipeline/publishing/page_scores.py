@@ -1,4 +1,4 @@
-"""The scores on a page: skill by lead, calibration, and what came since publication."""
+"""The scores on a page: skill by lead and calibration, on held-out days and in replay, and what came since publication."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.contracts.forecasts import BASELINES, CHAMPION, JOINT, QUANTILES, DomainForecast
-from pipeline.contracts.scores import ScoreRow
+from pipeline.contracts.scores import Scorecard, ScoreRow
 from pipeline.contracts.times import parse_instant, to_seconds
 from pipeline.publishing.page_inputs import PageInputs
 from pipeline.publishing.words import instant_text, model_text, places_for
@@ -17,30 +17,36 @@ FIGURES = ("mae", "rmse", "bias", "pinball", "coverage_80", "coverage_90", "n")
 
 def scores(page: PageInputs, d: DomainForecast, variable: str) -> dict[str, Any]:
     """The scores of one target."""
-    card, step = page.scorecard, page.step_seconds(d.domain)
-    rows = [r for r in card.rows if (r.domain, r.variable) == (d.domain, variable)] if card else []
+    cards = {"heldout": page.scorecard, "replay": page.replay.card if page.replay else None}
+    rows = {source: _rows(card, d.domain, variable) for source, card in cards.items()}
+    told = {"heldout": _heldout(page, d, rows["heldout"]), "replay": _replayed(page, d, rows["replay"])}
+    later = [r for r in page.verified if (r.domain, r.variable, r.lead) == (d.domain, variable, 0)]
+    joint = next((r.mae for found in rows.values() for r in found if (r.model, r.lead) == (JOINT, 0)), None)
+    since = {r.model: _reliability(r) for r in later if r.model == "published" and r.n}
+    return {
+        "score_places": places_for(joint or 0.0, 3),
+        "scores": {source: _by_lead(found, page.step_seconds(d.domain), told[source]) for source, found in rows.items() if found},
+        "calibration": {source: {r.model: _reliability(r) for r in found if r.lead == 0} for source, found in rows.items()}
+        | {"since": since},
+        "verified": _verified(page, later) if later and later[0].n else None,
+    }
+
+
+def _rows(card: Scorecard | None, domain: str, variable: str) -> list[ScoreRow]:
+    return [r for r in card.rows if (r.domain, r.variable) == (domain, variable)] if card else []
+
+
+def _by_lead(rows: list[ScoreRow], step: int, sentence: str) -> dict[str, Any]:
+    """The figures of every model, over all leads and at each."""
     models = ordered({r.model for r in rows})
     named = {(r.model, r.lead): _figures(r) for r in rows}
     leads = sorted({r.lead for r in rows} - {0})
-    joint = named.get((JOINT, 0), {}).get("mae")
-    later = [r for r in page.verified if (r.domain, r.variable, r.lead) == (d.domain, variable, 0)]
-    together = [r for r in rows if r.lead == 0]
     return {
-        "score_places": places_for(joint or 0.0, 3),
-        "scores": {
-            "models": models,
-            "lead_times": [step * lead for lead in leads],
-            "all": {m: named[m, 0] for m in models},
-            "leads": {m: [named[m, lead] for lead in leads] for m in models},
-            "sentence": _sentence(page, d, rows),
-        }
-        if rows
-        else None,
-        "calibration": {
-            "heldout": {r.model: _reliability(r) for r in together},
-            "since": {r.model: _reliability(r) for r in later if r.model == "published" and r.n},
-        },
-        "verified": _verified(page, later) if later and later[0].n else None,
+        "models": models,
+        "lead_times": [step * lead for lead in leads],
+        "all": {m: named[m, 0] for m in models},
+        "leads": {m: [named[m, lead] for lead in leads] for m in models},
+        "sentence": sentence,
     }
 
 
@@ -66,25 +72,43 @@ def _reliability(row: ScoreRow) -> dict[str, Any]:
     }
 
 
-def _sentence(page: PageInputs, d: DomainForecast, rows: list[ScoreRow]) -> str:
+def _heldout(page: PageInputs, d: DomainForecast, rows: list[ScoreRow]) -> str:
     card = page.scorecard
-    overall = {r.model: r.mae for r in rows if r.lead == 0}
-    joint, rivals = overall.get(JOINT), {m: mae for m, mae in overall.items() if m not in (JOINT, CHAMPION) and mae}
-    if card is None or not any(mae is not None for mae in overall.values()):
+    if card is None or not _observed(rows):
         return "Nothing was observed on the held-out days."
-    issues = f"Held-out issue times: {card.windows.get(d.domain, 0):,}."
+    issues = f"{card.windows.get(d.domain, 0):,} issue times that no model has seen"
+    return f"Held-out days {_days(page, card, d.domain)}, {issues}. {_against_baselines(rows)}"
+
+
+def _replayed(page: PageInputs, d: DomainForecast, rows: list[ScoreRow]) -> str:
+    if page.replay is None or not _observed(rows):
+        return "Nothing was observed in replay."
+    card, retrain = page.replay.card, page.replay.retrain
+    how = "by the models that were live then" if retrain == "none" else f"by models trained {retrain} on what was known"
+    issues = f"{card.windows.get(d.domain, 0):,} past issue times forecast as they would have been, {how}"
+    return f"Replay {_days(page, card, d.domain)}: {issues}. {_against_baselines(rows)}"
+
+
+def _observed(rows: list[ScoreRow]) -> bool:
+    return any(r.lead == 0 and r.mae is not None for r in rows)
+
+
+def _days(page: PageInputs, card: Scorecard, domain: str) -> str:
+    start, end = (instant_text(to_seconds(parse_instant(t)), page.world.zone).rsplit(",", 1)[0] for t in card.periods[domain])
+    return f"{start} to {end}"
+
+
+def _against_baselines(rows: list[ScoreRow]) -> str:
+    overall = {r.model: r.mae for r in rows if r.lead == 0}
+    joint, rivals = overall.get(JOINT), {m: mae for m, mae in overall.items() if m not in (JOINT, CHAMPION, "published") and mae}
     if joint is None:
-        return f"{issues} The joint model does not forecast this domain."
+        return "The joint model does not forecast this domain."
     if not rivals:
-        return f"{issues} No baseline to compare with."
+        return "No baseline to compare with."
     best = min(rivals, key=lambda m: rivals[m])
     saved = 100 * (1 - joint / rivals[best])
-    start, end = (instant_text(to_seconds(parse_instant(t)), page.world.zone).rsplit(",", 1)[0] for t in card.periods[d.domain])
     size, way = f"{abs(saved):.{0 if abs(saved) >= 10 else 1}f}", "less" if saved >= 0 else "more"
-    return (
-        f"Held-out days {start} to {end}, {card.windows.get(d.domain, 0):,} issue times that no model has seen. "
-        f"The joint model errs {size} % {way} than the best baseline ({model_text(best).lower()})."
-    )
+    return f"The joint model errs {size} % {way} than the best baseline ({model_text(best).lower()})."
 
 
 def _figures(row: ScoreRow) -> dict[str, Any]:

@@ -27,19 +27,20 @@ LOOKS: dict[str, tuple[str, Any]] = {
 
 
 def _known(page: PageInputs, domain: str, variable: str) -> dict[str, Any]:
-    """The scores of a target.
+    """The scores of a target, of its evaluation, or where there is none in replay.
 
     Raises:
         NotYetAvailable: It was not evaluated, or nothing was observed.
     """
     found = scores(page, page.forecast.domains[domain], variable)
-    if found["scores"] is None or not any(row["n"] for row in found["scores"]["all"].values()):
+    of = next((s for s, known in found["scores"].items() if any(row["n"] for row in known["all"].values())), None)
+    if of is None:
         raise NotYetAvailable(
             asked=f"scores of {domain} {variable}",
             found="the model of this forecast has none on held-out days",
             mend=f"cubecast evaluate --world {page.world.name}",
         )
-    return found
+    return found | {"scores": found["scores"][of], "outcomes": found["calibration"][of]}
 
 
 def skill(page: PageInputs, *, domain: str, variable: str, **_: Any) -> Figure:
@@ -78,7 +79,7 @@ def calibration(page: PageInputs, *, domain: str, variable: str, **_: Any) -> Fi
     found = _known(page, domain, variable)
     d = page.forecast.domains[domain]
     model = d.model_V[d.variables.index(variable)]
-    model = model if model in found["calibration"]["heldout"] else JOINT
+    model = model if model in found["outcomes"] else JOINT
     figure = Figure(figsize=(10, 4.4), layout="constrained")
     both: Any = figure.subplots(1, 2)
     shares, bands = both
@@ -86,6 +87,7 @@ def calibration(page: PageInputs, *, domain: str, variable: str, **_: Any) -> Fi
     color = LOOKS.get(model, LOOKS[JOINT])[0]
     for row, label, tone in (
         (found["calibration"]["heldout"].get(model), "held-out days", color),
+        (found["calibration"]["replay"].get("published"), "in replay", "#5a55b5"),
         (found["calibration"]["since"].get("published"), "since publication", CAME),
     ):
         if row is None or not row["n"]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.alignment.as_of import earlier
 from pipeline.calibration.blocks import Targets, cases_of
 from pipeline.calibration.calibration import Calibration, Cases
 from pipeline.calibration.pace import Pace, chosen
@@ -26,6 +27,7 @@ from pipeline.stores.registry import Candidate, Registry
 from pipeline.verification.evaluation import Forecaster, Quantiles, Told, truth_of
 from pipeline.verification.grounds import regions_of
 from pipeline.windows.index import issue_lag
+from pipeline.windows.nodes import fit_nodes
 from pipeline.windows.regimes import regimes_at
 
 if TYPE_CHECKING:
@@ -53,6 +55,12 @@ def pace_in(world: World, domain: str) -> Pace:
     declared = world.domains[domain]
     start = to_seconds(world.domain_start(domain))
     return Pace(clock=declared.clock, start=start, lag=issue_lag(world, domain), horizon=declared.horizon)
+
+
+def taught_from(world: World, moment: int) -> int:
+    """The instant (seconds UTC) from which on windows teach the calibrations that come in force just before another."""
+    paces = [pace_in(world, domain) for domain in world.domains]
+    return min(pace.begin(pace.known_at(moment)) for pace in paces)
 
 
 def quantiles_of(model: Predictor) -> Quantiles:
@@ -145,23 +153,26 @@ class Book:
         if origin:
             self._origin, self._groups = load_calibrations(origin)
 
-    def at(self, domain: str, moment: int) -> dict[str, Calibration]:
-        """Per predictor the calibration in force for forecasts issued at an instant (seconds UTC); none where nothing was left."""
+    def at(self, domain: str, moment: int, known: reading.Inputs) -> dict[str, Calibration]:
+        """Per predictor the calibration in force for forecasts issued at an instant (seconds UTC); none where nothing was left.
+
+        `known` are inputs as of that instant or later: what a block teaches is taken from them where they reach back far enough.
+        """
         if domain not in self._origin:
             return {}
-        return self._absorbed(domain, pace_in(self._world, domain).known_at(moment))
+        return self._absorbed(domain, pace_in(self._world, domain).known_at(moment), known)
 
     def targets(self, view: DomainWindows) -> Targets:
         """What the calibration of a domain is told apart by."""
         return targets_of(self._world, view, self._groups.get(view.domain, np.zeros(len(view.node_ids), np.int64)))
 
-    def _absorbed(self, domain: str, block: int) -> dict[str, Calibration]:
+    def _absorbed(self, domain: str, block: int, known: reading.Inputs) -> dict[str, Calibration]:
         """The calibrations after a block: those the evaluation left, known, kept, or made from the block before."""
         first, newest = _block(self._origin[domain]), block
         while newest > first and not self._has(domain, newest):
             newest -= 1
         for later in range(newest + 1, block + 1):
-            self._keep(domain, later, self._store.keep(domain, later, self._made(domain, later)))
+            self._keep(domain, later, self._store.keep(domain, later, self._made(domain, later, known)))
         return self._origin[domain] if block <= first else self._after[domain, block]
 
     def _has(self, domain: str, block: int) -> bool:
@@ -172,24 +183,27 @@ class Book:
     def _keep(self, domain: str, block: int, data: bytes) -> None:
         self._after[domain, block] = load_calibrations(data)[0][domain]
 
-    def _made(self, domain: str, block: int) -> bytes:
+    def _made(self, domain: str, block: int, known: reading.Inputs) -> bytes:
         pace = pace_in(self._world, domain)
-        before, in_force = self._absorbed(domain, block - 1), self.at(domain, pace.begin(block))
-        cases = self._cases(domain, block, in_force)
+        before, in_force = self._absorbed(domain, block - 1, known), self.at(domain, pace.begin(block), known)
+        cases = self._cases(domain, block, in_force, known)
         made = {name: state.absorbed(cases[name], pace.units, in_force[name]) for name, state in before.items()}
         return dump_calibrations({domain: made}, {})
 
-    def _cases(self, domain: str, block: int, in_force: Mapping[str, Calibration]) -> dict[str, Cases]:
+    def _cases(self, domain: str, block: int, in_force: Mapping[str, Calibration], known: reading.Inputs) -> dict[str, Cases]:
         """What the windows of a block teach, as they were known when it was settled."""
         world, pace = self._world, pace_in(self._world, domain)
         first, moment = pace.begin(block), pace.settled(block)
-        inputs = reading.open_inputs(world, self._settings, from_seconds(moment), live=True, since=first)
-        windows = reading.windows_of(world, self._candidate, inputs, as_of=moment, live=False, trained_nodes=True)
+        if (known.since is not None and known.since > first) or min(cube.as_of for cube in known.cubes.values()) < moment:
+            known = reading.open_inputs(world, self._settings, from_seconds(moment), live=True, since=first)
+        windows = reading.windows_of(world, self._candidate, known, as_of=moment, live=False, since=first)
         view = windows.domains[domain]
         index_W = chosen(np.flatnonzero((view.issue_time_W >= first) & (view.issue_time_W < pace.begin(block + 1))))
         if not len(index_W):
             return {name: Cases.none(state.cases.seen_VLGR.shape, len(state.events)) for name, state in in_force.items()}
-        truth = truth_of(view, inputs.cubes[domain].values_TNV, index_W)
+        whole = known.cubes[domain]
+        cube = earlier(whole, moment, first=int(np.searchsorted(whole.valid_time, view.valid_time_T[0])))
+        truth = truth_of(view, fit_nodes(cube, view.node_ids).values_TNV, index_W)
         availability = regimes_at(world, windows, domain, index_W)[AVAILABILITY]
         models = self._predictors.of(domain)
         raw = {name: models[name].predict(windows, domain, index_W, split=False).quantiles_BLNVQ for name in in_force}

@@ -78,7 +78,7 @@ def make_forecast(
     domains = {}
     explanation: dict[str, Any] = {}
     for name in windows.domains:
-        if (made := _domain(world, windows, name, issue_time, main, champion)) is not None:
+        if (made := _domain(world, windows, name, issue_time, main, champion, known)) is not None:
             domains[name], calibrated[name] = made
             if look and JOINT in main.models.of(name) and (index_W := _live(windows, name, issue_time)) is not None:
                 explanation |= {name: found} if (found := looked_at(windows, index_W, made[0], main.models.of(name)[JOINT])) else {}
@@ -87,7 +87,7 @@ def make_forecast(
     for model_id, maker in others.items():
         theirs = reading.windows_of(world, maker.candidate, known, as_of=issue_time, live=True)
         for name in sorted({domain for domain, _ in made_by.get(model_id, {})} & domains.keys() & theirs.domains.keys()):
-            if (made := _domain(world, theirs, name, issue_time, maker, champion)) is not None:
+            if (made := _domain(world, theirs, name, issue_time, maker, champion, known)) is not None:
                 held = frozenset(variable for domain, variable in made_by[model_id] if domain == name)
                 domains[name] = _joined(world, domains[name], made[0], held)
     if not domains:
@@ -130,7 +130,7 @@ def _live(windows: WindowSet, domain: str, issue_time: int) -> NDArray[np.int64]
 
 
 def _domain(
-    world: World, windows: WindowSet, domain: str, issue_time: int, maker: Maker, champion: Promotion
+    world: World, windows: WindowSet, domain: str, issue_time: int, maker: Maker, champion: Promotion, known: reading.Inputs
 ) -> tuple[DomainForecast, str | None] | None:
     """One domain's forecast, and the instant up to whose outcomes it is calibrated; None where it has no context or no model."""
     index_W, models = _live(windows, domain, issue_time), maker.models.of(domain)
@@ -138,7 +138,7 @@ def _domain(
         return None
     view = windows.domains[domain]
     regimes = regimes_at(world, windows, domain, index_W)
-    states, targets = maker.book.at(domain, issue_time), maker.book.targets(view)
+    states, targets = maker.book.at(domain, issue_time, known), maker.book.targets(view)
     predicted = {name: model.predict(windows, domain, index_W) for name, model in models.items()}
     quantiles = {
         name: published(states[name], targets, p.quantiles_BLNVQ, regimes[AVAILABILITY]) if name in states else p.quantiles_BLNVQ

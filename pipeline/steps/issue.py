@@ -20,6 +20,7 @@ from pipeline.contracts.worlds import World
 from pipeline.errors import ConflictError, LookaheadError, NotYetAvailable
 from pipeline.settings import Settings
 from pipeline.steps import reading
+from pipeline.steps.calibrating import taught_from
 from pipeline.steps.forecasting import Maker, load_maker, make_forecast
 from pipeline.steps.incumbents import makers_of
 from pipeline.steps.publish import put_tables
@@ -150,7 +151,7 @@ def _repeated(write: Callable[[], Result]) -> Result:
 @lru_cache(maxsize=1)
 def _inputs(world_file: str, settings: Settings, since: int, until: int, snapshot: str) -> reading.Inputs:
     world = load_world(world_file)
-    return reading.open_inputs(world, settings, from_seconds(until), live=True, since=since, at=snapshot)
+    return reading.open_inputs(world, settings, from_seconds(until), live=True, since=taught_from(world, since), at=snapshot)
 
 
 @lru_cache(maxsize=4)

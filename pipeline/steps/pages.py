@@ -18,10 +18,11 @@ from pipeline.contracts.times import compact_instant, from_seconds, parse_instan
 from pipeline.contracts.worlds import World
 from pipeline.errors import NotYetAvailable
 from pipeline.publishing.page import render_page
-from pipeline.publishing.page_inputs import Earlier, PageInputs
+from pipeline.publishing.page_inputs import Earlier, PageInputs, ReplayCard
 from pipeline.publishing.revisions import change_lines
 from pipeline.settings import VERSION, Settings
 from pipeline.steps import reading
+from pipeline.steps.replayed import replay_evidence
 from pipeline.stores.forecasts import ForecastStore
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.published import PublishedStore
@@ -83,6 +84,7 @@ def page_inputs(world: World, settings: Settings, issue_time: int) -> PageInputs
         came={} if looked is None else _came(forecast, later, to_seconds(seen)),
         earlier=tuple(Earlier(forecast=f, came=_came(f, later, to_seconds(seen))) for f in before),
         scorecard=model.scorecard,
+        replay=_replay(world, settings, moment),
         verified=verified,
         verified_issues=issues,
         explanation=model.explanation,
@@ -111,6 +113,11 @@ def _came(forecast: Forecast, cubes: Mapping[str, DomainCube], now: int) -> dict
     """What came of a forecast as known at `now`; a domain of which all is pending is left out."""
     found = {name: pair(domain, cubes.get(name), now) for name, domain in forecast.domains.items()}
     return {name: outcome.values_LNV for name, outcome in found.items() if outcome.counts.pending < outcome.counts.expected}
+
+
+def _replay(world: World, settings: Settings, moment: datetime) -> ReplayCard | None:
+    found = replay_evidence(settings, world, moment)
+    return ReplayCard(card=found.scorecard(), retrain=found.record.retrain) if found else None
 
 
 def _verified(scores: ScoreStore) -> tuple[tuple[ScoreRow, ...], int]:

@@ -10,15 +10,17 @@ from typing import Literal
 from pipeline.api import PromoteRequest, Receipt
 from pipeline.contracts.forecasts import CHAMPION, JOINT
 from pipeline.contracts.scores import Decision, Promotion, Scorecard, Verdict
-from pipeline.contracts.times import format_instant, parse_instant
+from pipeline.contracts.times import format_instant, from_seconds, parse_instant
 from pipeline.contracts.world_files import load_world
 from pipeline.contracts.worlds import World
 from pipeline.errors import ContractError, LookaheadError, NotYetAvailable, StoreError
 from pipeline.settings import Settings
 from pipeline.steps.incumbents import champion_before, makers_of
+from pipeline.steps.replayed import Replayed, replay_of_kind
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.registry import Candidate, Evidence, Registry
 from pipeline.telemetry import Progress
+from pipeline.verification.evidence import Replay
 from pipeline.verification.promotion import Incumbent, verdicts
 from pipeline.verification.statistics import Statistics
 
@@ -38,7 +40,8 @@ def run(request: PromoteRequest, settings: Settings, progress: Progress) -> Rece
     registry = Registry(ObjectStore(settings.store), world.name)
     candidate = trained_by(registry, request.model_id or registry.newest_candidate(request.as_of), request.as_of)
     with progress.stage("promote", None) as stage:
-        decision, created = promote_on_evidence(world, registry, candidate, request.as_of)
+        replay = replay_of_kind(settings, world, candidate.card, request.as_of)
+        decision, created = promote_on_evidence(world, registry, candidate, request.as_of, replay)
         stage.advance(len(decision.verdicts), "targets decided")
     current = champion_as_of(registry, request.as_of)
     published = current.verdicts if current else ()
@@ -59,22 +62,29 @@ def run(request: PromoteRequest, settings: Settings, progress: Progress) -> Rece
     )
 
 
-def promote_on_evidence(world: World, registry: Registry, candidate: Candidate, as_of: datetime) -> tuple[Decision, bool]:
+def promote_on_evidence(
+    world: World, registry: Registry, candidate: Candidate, as_of: datetime, replay: Replayed | None = None
+) -> tuple[Decision, bool]:
     """The decision on a candidate as of an instant, entered in the logs, and whether that changed them.
 
     Raises:
         NotYetAvailable: The candidate was not evaluated against the champion of that instant.
         StoreError: A file of the champion is damaged.
     """
-    decision = decide(world, registry, candidate, champion_before(registry, as_of, candidate.model_id), as_of)
+    decision = decide(world, registry, candidate, champion_before(registry, as_of, candidate.model_id), as_of, replay)
     created = registry.decisions.add(decision)
     if decision.outcome == "promoted":
         created = registry.promote(promotion_of(decision, how="evidence", as_of=as_of, reason=decision.reason)) or created
     return decision, created
 
 
-def decide(world: World, registry: Registry, candidate: Candidate, before: Promotion | None, as_of: datetime) -> Decision:
+def decide(
+    world: World, registry: Registry, candidate: Candidate, before: Promotion | None, as_of: datetime, replay: Replayed | None = None
+) -> Decision:
     """What the evidence says of a candidate against the champion before it; nothing is written.
+
+    It is held against the champion on windows that neither has seen, and against the baselines there, or where a replay
+    by models of its kind has shown enough by then, in that.
 
     Raises:
         NotYetAvailable: The candidate was not evaluated against that champion.
@@ -91,6 +101,7 @@ def decide(world: World, registry: Registry, candidate: Candidate, before: Promo
         candidate=candidate.model_id,
         incumbent=incumbent,
         domains=domains,
+        replay=Replay(name=replay.lane_id, statistics=replay.statistics) if replay else None,
     )
     taken = [v for v in decided if v.model_id == candidate.model_id]
     won = sum(v.published == JOINT for v in taken)
@@ -99,8 +110,15 @@ def decide(world: World, registry: Registry, candidate: Candidate, before: Promo
     reason = f"on windows that no model has seen, the joint model beats every baseline for {won} of {len(decided)} targets"
     if before is not None:
         reason = f"on windows that no model has seen, it takes {len(taken)} of {len(decided)} targets from {before.model_id}, {won} of them as joint model"
+    if replay is not None and any(f"in replay {replay.lane_id}" in text for v in taken for text in v.reasons):
+        reason += f"; the baselines were held against it in replay {replay.lane_id}, {_period(replay)}"
     outcome: Literal["pending", "promoted"] = "pending" if world.promotion.approval == "human" else "promoted"
     return _decision(world, candidate, before, as_of, outcome, decided, reason)
+
+
+def _period(replay: Replayed) -> str:
+    times = sorted(set().union(*replay.issue_times.values()))
+    return f"{len(times)} issue times from {format_instant(from_seconds(times[0]))} to {format_instant(from_seconds(times[-1]))}"
 
 
 def _decision(

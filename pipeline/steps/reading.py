@@ -29,11 +29,15 @@ Read = TypeVar("Read")
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
-    """All that windows are made of, from one snapshot as of one instant: cubes and runs of forecasts by domain, texts by stream."""
+    """All that windows are made of, from one snapshot as of one instant: cubes and runs of forecasts by domain, texts by stream.
+
+    `since` is the first instant (seconds UTC) at which a live window finds all it needs; None: any.
+    """
 
     cubes: dict[str, DomainCube]
     runs: dict[str, DomainCube]
     texts: dict[str, TextCube]
+    since: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +110,7 @@ def open_inputs(
     cubes = open_cubes(world, settings, as_of, start=needed_from(world, moment) if live else None, absent_is_fine=True, at=at)
     runs = {name: group.runs for name in cubes if (group := groups_of(world).get(name + FUTURE)) is not None}
     if not cubes or not (runs or world.texts):
-        return Inputs(cubes=cubes, runs={}, texts={})
+        return Inputs(cubes=cubes, runs={}, texts={}, since=moment if live else None)
     store = CubeStore(settings.cubes or settings.store, world.name, at=next(iter(cubes.values())).snapshot)
     back = {name: moment - run.reach for name, run in runs.items() if run is not None and live}
     back |= {TEXTS + name: moment - int(stream.reach.total_seconds()) for name, stream in world.texts.items() if live}
@@ -114,6 +118,7 @@ def open_inputs(
         cubes=cubes,
         runs=_there(runs, lambda name: store.open_runs(as_of, name, start=back.get(name))),
         texts=_there(world.texts, lambda name: store.open_texts(as_of, name, since=back.get(TEXTS + name))),
+        since=moment if live else None,
     )
 
 
@@ -149,15 +154,17 @@ def load_models(candidate: Candidate) -> Models:
     return Models(predictors={JOINT: joint, **rivals}, domains=domains)
 
 
-def windows_of(world: World, candidate: Candidate, inputs: Inputs, *, as_of: int, live: bool, trained_nodes: bool = False) -> WindowSet:
-    """The windows of a world, scaled as the candidate was trained, of its domains only; a live set also of its nodes only."""
+def windows_of(world: World, candidate: Candidate, inputs: Inputs, *, as_of: int, live: bool, since: int | None = None) -> WindowSet:
+    """The windows of a world, scaled as the candidate was trained, of its domains only; a live set, or one `since`, also of its nodes only."""
     from pipeline.windows.reader import build_windows
     from pipeline.windows.scaling import load_scalers
 
     scalers = load_scalers(candidate.read("scalers.safetensors"))
     known = {name: cube for name, cube in inputs.cubes.items() if name in scalers}
-    nodes = _nodes_of(candidate) if live or trained_nodes else None
-    return build_windows(world, known, as_of=as_of, scalers=scalers, live=live, nodes=nodes, runs=inputs.runs, texts=inputs.texts)
+    nodes = None if since is None and not live else _nodes_of(candidate)
+    return build_windows(
+        world, known, as_of=as_of, scalers=scalers, live=live, nodes=nodes, runs=inputs.runs, texts=inputs.texts, since=since
+    )
 
 
 def scalers_of(windows: WindowSet) -> dict[str, Scaler]:

@@ -16,6 +16,7 @@ from pipeline.errors import NotYetAvailable
 from pipeline.parallel import worker_count
 from pipeline.settings import Settings
 from pipeline.steps import reading
+from pipeline.steps.calibrating import taught_from
 from pipeline.steps.walk import Training
 from pipeline.stores.cubes import CubeStore, DomainState
 from pipeline.windows.maturity import label_maturity
@@ -153,7 +154,7 @@ def _held(world: World, settings: Settings) -> dict[str, DomainState]:
 def _spans(world: World, request: ReplayRequest, todo: Sequence[int], per_second: float, workers: int) -> tuple[Span, ...]:
     now, found, begin = to_seconds(request.as_of), [], 0
     while begin < len(todo):
-        earliest = min(reading.needed_from(world, todo[begin]).values())
+        earliest = min(reading.needed_from(world, taught_from(world, todo[begin])).values())
         end = begin + 1
         while end < len(todo) and per_second * (todo[end] - earliest) < SPAN_BYTES:
             end += 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -62,22 +64,37 @@ def replayed(settings: Settings, world: World, lane_id: str, as_of: datetime | N
     """
     lanes = LaneStore(settings, world.name)
     record, scores = lanes.record(lane_id), ScoreStore(ObjectStore(lanes.url(lane_id)), world.name)
-    total, counts, newest = Statistics.zero(), Counts.zero(), ""
+    counts, newest = Counts.zero(), ""
     times: dict[str, list[int]] = {}
+    mature: dict[int, frozenset[str]] = {}
+    parted: set[int] = set()
     for issue_time in scores.issue_times():
         found = scores.newest(issue_time)
         if found is None:
             continue
-        mature = [d for d, moment in found["mature_time"].items() if as_of is None or parse_instant(moment) <= as_of]
-        total = total + _only(Statistics.from_json(found["statistics"]), mature)
-        counts = sum((Counts(**found["counts"][d]) for d in mature), counts)
-        for domain in mature:
+        mature[issue_time] = frozenset(d for d, moment in found["mature_time"].items() if as_of is None or parse_instant(moment) <= as_of)
+        if mature[issue_time] != found["mature_time"].keys():
+            parted.add(issue_time)
+        counts = sum((Counts(**found["counts"][d]) for d in mature[issue_time]), counts)
+        for domain in mature[issue_time]:
             times.setdefault(domain, []).append(issue_time)
             newest = max(newest, min(found["as_of"], found["mature_time"][domain]))
+    total = _added(scores, mature, parted)
     return Replayed(lane_id=lane_id, record=record, statistics=total, issue_times=times, counts=counts, as_of=newest)
 
 
-def replay_evidence(settings: Settings, world: World, as_of: datetime) -> Replayed | None:
+def _added(scores: ScoreStore, mature: Mapping[int, frozenset[str]], parted: Set[int]) -> Statistics:
+    """The statistics of what was mature; of issue times before the first that was so in part only, from the sums over months."""
+    whole = list(itertools.takewhile(lambda t: t not in parted, mature))
+    parts = [scores.period(whole[0], whole[-1]).statistics] if whole else []
+    for issue_time in list(mature)[len(whole) :]:
+        record = scores.newest(issue_time) if mature[issue_time] else None
+        if record is not None:
+            parts.append(Statistics.from_json(record["statistics"]).only(mature[issue_time]))
+    return Statistics.added(parts)
+
+
+def replay_evidence(settings: Settings, world: World, as_of: datetime, fits: Callable[[LaneRecord], bool] | None = None) -> Replayed | None:
     """What replay says of a world as of an instant: the lane of most issue times made of this world by this code; or None.
 
     A lane made by other code stands in where there is none of this one. Reforecasts are no evidence: their model has
@@ -85,11 +102,33 @@ def replay_evidence(settings: Settings, world: World, as_of: datetime) -> Replay
     """
     lanes = LaneStore(settings, world.name)
     records = [lanes.record(lane_id) for lane_id in lanes.lane_ids()]
-    fitting = [r for r in records if r.mode == "replay" and r.world_digest == world.digest]
+    fitting = [r for r in records if r.mode == "replay" and r.world_digest == world.digest and (fits is None or fits(r))]
     same = [r for r in fitting if r.code_version == code_version()]
-    found = [replayed(settings, world, record.lane_id, as_of) for record in same or fitting]
-    found = [lane for lane in found if lane.issue_times]
-    return max(found, key=lambda lane: (sum(map(len, lane.issue_times.values())), lane.lane_id), default=None)
+    sizes = {r.lane_id: _issue_times_until(lanes.url(r.lane_id), world.name, as_of) for r in same or fitting}
+    for lane_id in sorted(sizes, key=lambda lane_id: (-sizes[lane_id], lane_id)):
+        found = replayed(settings, world, lane_id, as_of)
+        if found.issue_times:
+            return found
+    return None
+
+
+def replay_of_kind(settings: Settings, world: World, card: Mapping[str, Any], as_of: datetime) -> Replayed | None:
+    """Evidence as of an instant from a walk whose models were trained as the one of this card; None where the world asks for none."""
+    if world.promotion.evidence != "replay" or card.get("world_digest") != world.digest or card.get("recipe") != world.recipe:
+        return None
+
+    def alike(lane: LaneRecord) -> bool:
+        from models.api import continued, resolve_config
+
+        config = resolve_config(world.recipe, {**world.recipe_options, **lane.options})
+        return lane.retrain != "none" and card.get("config_digest") in (config.digest, continued(config).digest)
+
+    return replay_evidence(settings, world, as_of, alike)
+
+
+def _issue_times_until(root: str, world_name: str, as_of: datetime) -> int:
+    """How many issue times before an instant a lane has scored."""
+    return sum(from_seconds(t) < as_of for t in ScoreStore(ObjectStore(root), world_name).issue_times())
 
 
 def keep_scorecard(settings: Settings, world: World, lane_id: str) -> bool:
@@ -131,11 +170,3 @@ def list_lanes(settings: Settings, world: World) -> list[dict[str, Any]]:
     """All lanes of a world without their scores."""
     ids = LaneStore(settings, world.name).lane_ids()
     return [{k: v for k, v in show_lane(settings, world, lane_id).items() if k not in ("rows", "slices", "events")} for lane_id in ids]
-
-
-def _only(statistics: Statistics, domains: list[str]) -> Statistics:
-    """The statistics of these domains."""
-    return Statistics(
-        axes={name: axis for name, axis in statistics.axes.items() if name in domains},
-        sums={key: value for key, value in statistics.sums.items() if key[0] in domains},
-    )

@@ -9,7 +9,7 @@ from pipeline.contracts.forecasts import BASELINES, CHAMPION, JOINT
 from pipeline.contracts.judging import PromotionRules
 from pipeline.contracts.scores import Check, ScoreRow, Verdict
 from pipeline.verification.compare import Difference, mae_difference, skill
-from pipeline.verification.metrics import score_rows
+from pipeline.verification.evidence import Ground, Replay, Rows, ground_in, overall
 from pipeline.verification.significance import holm
 from pipeline.verification.statistics import STATISTICS, Axis, Statistics
 
@@ -36,13 +36,14 @@ class Incumbent:
 
 @dataclass(frozen=True, kw_only=True)
 class _Judged:
-    """The evidence on one target."""
+    """The evidence on one target; `ground` is where it is held against the baselines, `rows` where against the champion."""
 
     domain: str
     variable: str
     unit: str
     rows: Mapping[str, ScoreRow]
     rivals: tuple[str, ...]
+    ground: Ground
     against: Difference | None = None
     held_before: Verdict | None = None
 
@@ -54,6 +55,7 @@ def verdicts(
     candidate: str | None = None,
     incumbent: Incumbent | None = None,
     domains: frozenset[str] = frozenset(),
+    replay: Replay | None = None,
 ) -> tuple[Verdict, ...]:
     """What is published for each target of every domain scored, with the numbers that decided it.
 
@@ -69,10 +71,12 @@ def verdicts(
         candidate: The candidate's id, kept in the verdicts.
         incumbent: What was published before.
         domains: Those that the candidate was trained on.
+        replay: Where it has enough days of a target, that is held against the baselines, and its intervals, there.
     """
-    rows = {(r.domain, r.variable, r.model): r for r in score_rows(statistics) if r.lead == 0}
+    rows = overall(statistics)
+    replayed = overall(replay.statistics) if replay else {}
     judged = [
-        _judged(statistics, axis, domain, variable, rows, incumbent)
+        _judged(statistics, axis, domain, variable, rows, incumbent, ground_in(replay, replayed, rules, domain, variable))
         for domain, axis in sorted(statistics.axes.items())
         for variable in axis.variables
     ]
@@ -88,18 +92,21 @@ def _judged(
     axis: Axis,
     domain: str,
     variable: str,
-    rows: Mapping[tuple[str, str, str], ScoreRow],
+    rows: Rows,
     incumbent: Incumbent | None,
+    replayed: Ground | None,
 ) -> _Judged:
     models = statistics.models(domain)
     against = None
     if JOINT in models and CHAMPION in models:
         against = mae_difference(statistics, domain, variable, JOINT, CHAMPION)
+    own = {model: rows[domain, variable, model] for model in models}
     return _Judged(
         domain=domain,
         variable=variable,
         unit=axis.units[axis.variables.index(variable)],
-        rows={model: rows[domain, variable, model] for model in models},
+        rows=own,
+        ground=replayed if replayed and JOINT in own else Ground(statistics=statistics, rows=own),
         rivals=tuple(m for m in (*BASELINES, *sorted(set(models) - {JOINT, CHAMPION, *BASELINES})) if m in models),
         against=against,
         held_before=incumbent.verdicts.get((domain, variable)) if incumbent else None,
@@ -134,15 +141,14 @@ def _verdict(
     if JOINT not in judged.rows:
         checks = [Check(name="forecasts this domain", passed=False, text="the joint model does not forecast this domain")]
     else:
-        checks = [*_baselines(statistics, judged), *_calibrated(statistics, judged, rules), *_complete(judged, rules, incumbent, domains)]
+        checks = [*_baselines(judged), *_calibrated(judged, rules), *_complete(judged, rules, incumbent, domains)]
     checks += _champion(statistics, judged, rules, sure, incumbent)
     if all(check.passed for check in checks):
         return verdict(JOINT, checks)
-    best = min(judged.rivals, key=lambda m: (judged.rows[m].mae, judged.rows[m].pinball), default=JOINT)
+    found = judged.ground.rows
+    best = min((m for m in judged.rivals if m in found), key=lambda m: (found[m].mae, found[m].pinball), default=JOINT)
     if before is None or incumbent is None or CHAMPION not in judged.rows:
-        return verdict(
-            best, checks, f"{_words(best)} is the best baseline (MAE {judged.rows[best].mae:.4g} {judged.unit}) and is published"
-        )
+        return verdict(best, checks, f"{_words(best)} is the best baseline (MAE {found[best].mae:.4g} {judged.unit}) and is published")
     lost = None if best == JOINT else mae_difference(statistics, judged.domain, judged.variable, best, CHAMPION)
     if lost is not None and lost.value < 0 and lost.p is not None and lost.p < rules.alpha:
         reason = f"the champion loses to {_words(best)}: MAE {_pair(lost, judged.unit)}, so this best baseline is published"
@@ -151,29 +157,31 @@ def _verdict(
     return verdict(before.published, checks, f"what champion {holder} publishes stays: {_words(before.published)}", model_id=holder)
 
 
-def _baselines(statistics: Statistics, judged: _Judged) -> list[Check]:
-    ours, found = judged.rows[JOINT], []
-    for rival in judged.rivals:
-        theirs = judged.rows[rival]
+def _baselines(judged: _Judged) -> list[Check]:
+    statistics, rows = judged.ground.statistics, judged.ground.rows
+    ours, found = rows[JOINT], []
+    for rival in (m for m in judged.rivals if m in rows):
+        theirs = rows[rival]
         better = _less(ours.mae, theirs.mae) and _less(ours.pinball, theirs.pinball)
         sure = mae_difference(statistics, judged.domain, judged.variable, JOINT, rival)
         saved = skill(ours.mae or 0.0, theirs.mae or 0.0)
         text = (
-            f"joint {'beats' if better else 'does not beat'} {_words(rival)}: MAE {ours.mae:.4g} against {theirs.mae:.4g} {judged.unit}"
+            f"{judged.ground.told}joint {'beats' if better else 'does not beat'} {_words(rival)}: MAE {ours.mae:.4g} against {theirs.mae:.4g} {judged.unit}"
             f" ({_percent(saved)}{_interval(sure)}), pinball {ours.pinball:.4g} against {theirs.pinball:.4g}"
         )
         found.append(Check(name=f"above {_words(rival)}", passed=better, value=ours.mae, bound=theirs.mae, text=text))
     return found
 
 
-def _calibrated(statistics: Statistics, judged: _Judged, rules: PromotionRules) -> list[Check]:
+def _calibrated(judged: _Judged, rules: PromotionRules) -> list[Check]:
     """Whether the intervals cover what is asked; where observations equal a quantile, as zeros do, either reading of it counts."""
+    statistics = judged.ground.statistics
     at = dict(zip(STATISTICS, statistics.total(judged.domain, JOINT, over_leads=True)[_place(statistics, judged)], strict=True))
     found = []
     for name, (low, high), (lower, upper) in (("80 %", rules.coverage_80, ("10", "90")), ("90 %", rules.coverage_90, ("05", "95"))):
         most = float((at[f"upto_{upper}"] - at[f"below_{lower}"]) / at["n"])
         least = float((at[f"below_{upper}"] - at[f"upto_{lower}"]) / at["n"])
-        text = f"{100 * most:.1f} % of the observations lie within the {name} interval (from {100 * low:g} to {100 * high:g} % asked)"
+        text = f"{judged.ground.told}{100 * most:.1f} % of the observations lie within the {name} interval (from {100 * low:g} to {100 * high:g} % asked)"
         text += f", {100 * least:.1f} % off its ends" if least <= high < most else ""
         bound = low if most < low else high
         found.append(Check(name=f"calibrated at {name}", passed=most >= low and least <= high, value=most, bound=bound, text=text))
@@ -185,9 +193,11 @@ def _place(statistics: Statistics, judged: _Judged) -> int:
 
 
 def _complete(judged: _Judged, rules: PromotionRules, incumbent: Incumbent | None, domains: frozenset[str]) -> list[Check]:
-    row = judged.rows[JOINT]
+    row = judged.ground.rows[JOINT]
     share = row.n / row.expected
-    text = f"{row.n:,} of {row.expected:,} cells observed ({100 * share:.1f} %, at least {100 * rules.observed:g} % asked)"
+    text = (
+        f"{judged.ground.told}{row.n:,} of {row.expected:,} cells observed ({100 * share:.1f} %, at least {100 * rules.observed:g} % asked)"
+    )
     found = [Check(name="complete observations", passed=share >= rules.observed, value=share, bound=rules.observed, text=text)]
     if incumbent is not None and domains:
         lost = sorted(incumbent.domains - domains)

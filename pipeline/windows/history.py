@@ -104,9 +104,9 @@ def season_history(domain: Domain, series: Series) -> tuple[NDArray[np.float32],
 
 
 def season_history_ahead(
-    domain: Domain, series_of: Callable[[int, int], Series], valid_time_T: NDArray[np.int64], first: int, nodes: int
+    domain: Domain, series_of: Callable[[int, int], Series], valid_time_T: NDArray[np.int64], first: int, nodes: int, ahead: int
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """The same at the last `horizon` steps of an axis only, from no more cells than these need; absent at other steps.
+    """The same at the last steps of an axis only, from no more cells than these need; absent at other steps.
 
     Args:
         domain: Its seasons, horizon and variables.
@@ -114,11 +114,12 @@ def season_history_ahead(
         valid_time_T: The whole axis with the horizon, int64 seconds UTC.
         first: The step of the axis at which the result begins.
         nodes: How many there are.
+        ahead: At how many steps.
     """
     steps, horizon = len(valid_time_T), domain.horizon
     summaries = _Summaries((steps - first, nodes, len(domain.variables)), domain)
     for k, shift in _shifts(domain):
-        low, high = max(steps - horizon - shift, 0), steps - shift
+        low, high = max(steps - ahead - shift, 0), steps - shift
         if low < high:
             limit = valid_time_T[low + shift - horizon : high + shift - horizon] - valid_time_T[low:high]
             summaries.enter(k, slice(low + shift - first, None), *series_of(low, high).known_within(limit))

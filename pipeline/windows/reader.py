@@ -51,6 +51,7 @@ def build_windows(
     nodes: Mapping[str, tuple[str, ...]] | None = None,
     runs: Mapping[str, DomainCube] | None = None,
     texts: Mapping[str, TextCube] | None = None,
+    since: int | None = None,
 ) -> WindowSet:
     """Everything a model may see as of one cut-off.
 
@@ -66,22 +67,25 @@ def build_windows(
         nodes: Per domain the nodes that the model was trained on, in their order; without, those heard of by then.
         runs: Per domain what others forecast for it, read as the cubes are.
         texts: Per stream its documents, read as the cubes are.
+        since: Windows issued before it (seconds UTC) are not asked for: like a live one, the set holds no more steps than the
+            others gather, needs `scalers`, and is the same from cubes read as of any later instant.
 
     Raises:
-        LookaheadError: A cube was read as of a later instant, and the set is not live.
+        LookaheadError: A cube was read as of a later instant, and the set is neither live nor since an instant.
         ContractError: A cube is older than the cut-off, off its clock, or of other nodes than its scaler.
     """
-    if live and scalers is None:
-        raise ContractError(asked="a live window", found="no scalers", mend="hand over those that the model was trained with")
+    recent = live or since is not None
+    if recent and scalers is None:
+        raise ContractError(asked="recent windows", found="no scalers", mend="hand over those that the model was trained with")
     for kind, known in (("cube", cubes), ("runs of", runs or {}), ("documents", texts or {})):
         for name, part in known.items():
-            if not live or part.as_of < as_of:
+            if not recent or part.as_of < as_of:
                 _check_cut_off(f"{kind} {name}", part.as_of, as_of)
     domains, places, groups = {}, {}, groups_of(world)
     for name in world.domains:
         if name in cubes and _heard(cubes[name], as_of):
             seen = _Seen(cubes[name], as_of, None if nodes is None else nodes.get(name))
-            domains[name] = _domain(world, name, seen, None if scalers is None else scalers.get(name), live)
+            domains[name] = _domain(world, name, seen, None if scalers is None else scalers.get(name), live, as_of if live else since)
             places[name] = seen.nodes
             group = groups.get(name + FUTURE)
             if group is not None and group.runs is not None and (group.name in scalers if scalers is not None else name in (runs or {})):
@@ -142,11 +146,13 @@ def _heard(cube: DomainCube, as_of: int) -> bool:
     return bool(len(cube.nodes)) if cube.node_known_time_N is None else bool((cube.node_known_time_N <= as_of).any())
 
 
-def _domain(world: World, name: str, seen: _Seen, scaler: Scaler | None, live: bool) -> DomainWindows:
+def _domain(world: World, name: str, seen: _Seen, scaler: Scaler | None, live: bool, since: int | None) -> DomainWindows:
     domain, lag, as_of = world.domains[name], issue_lag(world, name), seen.as_of
     past_T = _axis(world, name, seen.cube, as_of)
     ahead = steps_ahead(domain.clock, int(past_T[-1]) if len(past_T) else to_seconds(world.domain_start(name)), domain.horizon)
-    whole_T, begin = np.concatenate([past_T, ahead]), max(len(past_T) - recent_steps(domain, lag), 0) if live else 0
+    whole_T, begin = np.concatenate([past_T, ahead]), 0
+    if since is not None:
+        begin = max(int(np.searchsorted(past_T, since, side="right")) - recent_steps(domain, lag), 0)
     past_T, cube = past_T[begin:], seen.steps(begin)
     boundaries = fold_boundaries(world, name, as_of)
     if scaler is None:
@@ -158,13 +164,15 @@ def _domain(world: World, name: str, seen: _Seen, scaler: Scaler | None, live: b
             mend="train again: the nodes or variables changed since",
         )
     series = make_series(cube, scaler, whole_T[begin:])
-    if live:
+    if since is not None:
         fitted = scaler
 
         def series_of(first: int, stop: int) -> Series:
             return make_series(seen.steps(first, stop), fitted, whole_T[first:stop])
 
-        history, history_good = season_history_ahead(domain, series_of, whole_T, begin, len(cube.nodes))
+        history, history_good = season_history_ahead(
+            domain, series_of, whole_T, begin, len(cube.nodes), domain.horizon if live else len(whole_T) - begin
+        )
     else:
         history, history_good = season_history(domain, series)
     coarse, coarse_good = coarse_means(domain, series, lag)

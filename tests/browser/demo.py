@@ -15,7 +15,7 @@ from pipeline.contracts.scores import Promotion, Scorecard
 from pipeline.contracts.world_files import parse_world
 from pipeline.contracts.worlds import World
 from pipeline.monitoring.freshness import freshness, inputs
-from pipeline.publishing.page_inputs import Earlier, PageInputs
+from pipeline.publishing.page_inputs import Earlier, PageInputs, ReplayCard
 from pipeline.verification.events import event_probability
 from pipeline.verification.metrics import score_rows
 from pipeline.verification.promotion import verdicts
@@ -234,7 +234,7 @@ def demo_page(*, verified: bool = True, nodes: dict[str, int] | None = None) -> 
     """The inputs of a page with 449 road segments, 12 leads and two variables, and three more domains."""
     random, world = np.random.default_rng(7), demo_world()
     cubes, domains, came, explanation = {}, {}, {}, {}
-    statistics = later = Statistics.zero()
+    statistics = later = walked = Statistics.zero()
     for name, settings in world.domains.items():
         cubes[name] = _cube(name, world, (nodes or NODES)[name], random)
         others = [d for d in world.domains if d != name]
@@ -254,6 +254,7 @@ def demo_page(*, verified: bool = True, nodes: dict[str, int] | None = None) -> 
         models = {"joint": joint, "persistence": 1.2, "historical_average": 1.05, "ridge": 0.95}
         statistics = statistics + scored(world, name, settings.horizon, random, models, 72)
         later = later + scored(world, name, settings.horizon, random, {"published": 0.9, **models}, 3)
+        walked = walked + scored(world, name, settings.horizon, random, {"published": 0.92, **models, "joint": joint + 0.04}, 60)
     state = inputs({d: freshness(cubes[d], as_of=ISSUE_TIME, steps=world.domains[d].context) for d in cubes})
     provenance = {
         "world": "demo",
@@ -275,6 +276,9 @@ def demo_page(*, verified: bool = True, nodes: dict[str, int] | None = None) -> 
         windows=dict.fromkeys(world.domains, 72),
         rows=score_rows(statistics),
     )
+    replay = card.model_copy(
+        update={"model_id": "lane", "fold": "replay", "windows": dict.fromkeys(world.domains, 60), "rows": score_rows(walked)}
+    )
     first = Promotion(
         world="demo",
         as_of="2014-09-23T16:00:00Z",
@@ -293,6 +297,7 @@ def demo_page(*, verified: bool = True, nodes: dict[str, int] | None = None) -> 
         cubes=cubes,
         came=came if verified else {},
         scorecard=card,
+        replay=ReplayCard(card=replay, retrain="daily") if verified else None,
         verified=score_rows(later) if verified else (),
         verified_issues=3 if verified else 0,
         explanation=explanation,

@@ -202,6 +202,21 @@ def test_calibration_says_how_many_outcomes_each_band_held(opened: Any) -> None:
     assert "90 % band holds" in page.inner_text("#tip")
 
 
+def test_scores_of_replay_are_one_click_away_from_those_of_held_out_days_and_absent_without_a_replay(opened: Any) -> None:
+    page = opened()
+    parts = ("#skill", "#skill-table", "#skill-sub", "#calibration-sub", "#coverage")
+    before = [page.inner_html(part) for part in parts]
+    page.get_by_role("button", name="Replay").click()
+    assert "as they would have been" in page.inner_text("#skill-sub")
+    assert "in replay" in page.inner_text("#calibration-sub")
+    assert all(old != page.inner_html(part) for old, part in zip(before, parts, strict=True))
+    assert "in replay" in page.inner_text("#calibration-key")
+    assert page.locator("#sources [aria-pressed=true]").inner_text() == "Replay"
+    page.get_by_role("tab", name="Car parks").click()
+    assert page.locator("#sources [aria-pressed=true]").inner_text() == "Replay"
+    assert opened("fresh").locator("#sources").is_hidden()
+
+
 def test_the_largest_changes_tell_what_was_looked_at_and_lead_to_their_place(opened: Any) -> None:
     page = opened()
     picks = page.locator("#looked-pick button")
@@ -228,7 +243,7 @@ def test_play_moves_through_the_leads_and_stops_at_the_last(opened: Any) -> None
     page = opened()
     page.get_by_role("tab", name="Shares").click()
     page.locator("#lead").fill("2")
-    page.get_by_role("button", name="Play").click()
+    page.get_by_role("button", name="Play", exact=True).click()
     page.locator("#play", has_text="Stop").wait_for()
     page.locator("#play", has_text="Play").wait_for(timeout=5000)
     assert page.input_value("#lead") == "4"

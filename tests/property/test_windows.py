@@ -127,6 +127,29 @@ def test_a_training_window_is_the_live_window_of_its_issue_time_bit_for_bit(seed
                 assert (value.shape, value.tobytes()) == (now[key].shape, now[key].tobytes()), (name, key)
 
 
+@settings(max_examples=3, deadline=None, phases=PHASES)
+@given(seed=st.integers(0, 2**32 - 1), hour=st.integers(16, HOURS - 8))
+def test_windows_since_an_instant_gather_the_bits_of_all_windows_from_cubes_of_then_or_later(seed: int, hour: int) -> None:
+    place, _, _ = one_place(seed)
+    build(place, END)
+    as_of, since = START + (hour + 7) * 3600, START + hour * 3600
+    whole = build_windows(place.world, cubes_of(place, as_of), as_of=as_of, scalers=None, live=False)
+    scalers, nodes = scalers_of(whole), {name: d.node_ids for name, d in whole.domains.items()}
+    for read in (as_of, END):
+        recent = build_windows(place.world, cubes_of(place, read), as_of=as_of, scalers=scalers, live=False, nodes=nodes, since=since)
+        for name, domain in whole.domains.items():
+            part = recent.domains[name]
+            assert name == "market" or len(part.valid_time_T) < len(domain.valid_time_T)
+            asked = domain.issue_time_W[domain.issue_time_W >= since]
+            assert part.issue_time_W[part.issue_time_W >= since].tolist() == asked.tolist()
+            for issue in asked[:: max(1, len(asked) // 4)]:
+                then, now = (gather(d, int(np.flatnonzero(d.issue_time_W == issue)[0])) for d in (domain, part))
+                for key, value in then.items():
+                    assert (value.shape, value.tobytes()) == (now[key].shape, now[key].tobytes()), (name, key)
+                then, now = (seen_at(d, int(issue), newest(d, int(issue))) for d in (domain, part))
+                assert [a.tobytes() for a in then] == [a.tobytes() for a in now], name
+
+
 def newest(domain: DomainWindows, issue: int) -> slice:
     """The steps of a domain that a window of another one, issued at `issue`, looks at."""
     end = int(np.searchsorted(domain.valid_time_T, issue, side="right"))

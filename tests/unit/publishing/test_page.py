@@ -42,9 +42,23 @@ def test_a_page_without_scores_promotion_or_outcomes_says_so() -> None:
     assert "Nothing was promoted yet" in html
     assert "Not verified yet" in html
     variable = page_data(page)["domains"][0]["variables"][0]
-    assert variable["scores"] is None
+    assert variable["scores"] == {}
     assert variable["came"] is None
     assert variable["verified"] is None
+
+
+def test_scores_of_held_out_days_and_of_replay_stand_beside_each_other_and_say_which_they_are() -> None:
+    page = demo_page(nodes=SMALL)
+    variable = page_data(page)["domains"][0]["variables"][0]
+    heldout, replay = variable["scores"]["heldout"], variable["scores"]["replay"]
+    assert heldout["sentence"].startswith("Held-out days")
+    assert "72 issue times that no model has seen" in heldout["sentence"]
+    assert "60 past issue times forecast as they would have been, by models trained daily" in replay["sentence"]
+    assert replay["all"]["joint"]["mae"] > heldout["all"]["joint"]["mae"]
+    assert replay["all"]["published"]["n"] == variable["calibration"]["replay"]["published"]["n"] > 0
+    alone = page_data(replace(page, replay=None))["domains"][0]["variables"][0]
+    assert alone["scores"].keys() == {"heldout"}
+    assert alone["calibration"]["replay"] == {}
 
 
 def test_weights_are_put_in_the_order_of_the_forecast_nodes() -> None:

@@ -19,7 +19,7 @@ SAYS = {
     "maps": ("+5 min", "+1 h", "Road traffic", "issued Tue 30 Sep 2014, 18:00"),
     "fan": (PAGE.forecast.domains["traffic"].node_ids[5], "what came", "medians issued before", "90 % of outcomes"),
     "skill": ("Mean error: Vehicles per 5 minutes", "Persistence", "Joint model saves"),
-    "calibration": ("Reliability", "held-out days (n = 4,320)", "inside the 80 % band"),
+    "calibration": ("Reliability", "held-out days (n = 4,320)", "in replay (n = 3,600)", "inside the 80 % band"),
     "explanation": ("Neighbours in space", "City weather", "made by: joint model"),
 }
 
@@ -66,4 +66,10 @@ def test_a_change_that_was_looked_at_is_explained_by_what_was_hidden() -> None:
 @pytest.mark.parametrize("kind", ["skill", "calibration"])
 def test_scores_that_are_not_there_are_told_with_the_command_that_makes_them(kind: str) -> None:
     with pytest.raises(NotYetAvailable, match="cubecast evaluate --world demo"):
-        plot_bytes(kind, replace(PAGE, scorecard=None), "png", **CHOSEN)
+        plot_bytes(kind, replace(PAGE, scorecard=None, replay=None), "png", **CHOSEN)
+
+
+def test_scores_of_replay_are_drawn_where_the_model_was_never_evaluated_and_say_so() -> None:
+    said = _texts(plot_bytes("skill", replace(PAGE, scorecard=None), "svg", **CHOSEN))
+    assert "as they would have been" in said
+    assert "As published" in said

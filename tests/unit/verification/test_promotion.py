@@ -10,6 +10,7 @@ from pipeline.contracts.judging import PromotionRules
 from pipeline.contracts.scores import Verdict
 from pipeline.errors import ContractError
 from pipeline.verification.compare import mae_difference, skill
+from pipeline.verification.evidence import Replay
 from pipeline.verification.grounds import Grounds
 from pipeline.verification.promotion import Incumbent, verdicts
 from pipeline.verification.scoring import score_windows
@@ -67,6 +68,37 @@ def test_the_joint_model_is_published_where_it_beats_every_baseline_and_every_re
     assert "vehicles" in verdict.reasons[0]
     assert all(check.passed and check.value is not None for check in verdict.checks)
     assert {check.name for check in verdict.checks} >= {"above ridge", "calibrated at 80 %", "complete observations"}
+
+
+REPLAYED = "in replay lane1, joint does not beat ridge"
+
+
+def test_a_replay_of_enough_days_says_how_the_joint_model_stands_against_the_baselines_and_how_calibrated_it_is() -> None:
+    heldout, lost = _scored({"joint": 1.0, **BASELINES}), _scored({"joint": 1.4, "published": 1.2, **BASELINES})
+    rules = PromotionRules(replayed_days=7)
+    (verdict,) = verdicts(heldout, rules, candidate="new", replay=Replay(name="lane1", statistics=lost))
+    assert verdict.published == "ridge"
+    assert any(REPLAYED in reason for reason in verdict.reasons)
+    assert sum(reason.startswith("in replay lane1") for reason in verdict.reasons) == 6
+    narrow = Replay(name="lane1", statistics=_scored({"joint": 1.0, **BASELINES}, width=0.3))
+    (verdict,) = verdicts(heldout, rules, candidate="new", replay=narrow)
+    assert [check.name for check in verdict.checks if not check.passed] == ["calibrated at 80 %", "calibrated at 90 %"]
+
+
+def test_a_replay_of_too_few_days_or_without_the_target_leaves_it_to_the_held_out_windows() -> None:
+    heldout, lost = _scored({"joint": 1.0, **BASELINES}), {"joint": 1.4, **BASELINES}
+    for replayed in (_scored(lost, days=6), _scored(lost, good=False), Statistics.zero()):
+        (verdict,) = verdicts(heldout, candidate="new", replay=Replay(name="lane1", statistics=replayed))
+        assert verdict.published == "joint"
+        assert not any("in replay" in reason for reason in verdict.reasons)
+
+
+def test_the_champion_is_compared_on_windows_that_neither_has_seen_whatever_a_replay_shows() -> None:
+    heldout = _scored({"joint": 1.0, "champion": 0.9, **BASELINES})
+    walked = Replay(name="lane1", statistics=_scored({"joint": 0.5, **BASELINES}))
+    (verdict,) = verdicts(heldout, candidate="new", incumbent=_incumbent(), replay=walked)
+    assert verdict.model_id == "old"
+    assert next(check.name for check in verdict.checks if not check.passed) == "better than the champion"
 
 
 def test_one_better_baseline_is_enough_to_publish_the_best_baseline_and_say_so() -> None:

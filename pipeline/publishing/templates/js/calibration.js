@@ -1,14 +1,18 @@
+const OF_SOURCE = { heldout: "held-out days", replay: "in replay", since: "since publication" };
+const SHADES = { heldout: "--joint", replay: "--b2", since: "--came" };
 /* Calibration: whether outcomes fall below each quantile, and into the bands, as often as they should. */
 function drawCalibration() {
-  const v = vari(), c = v.calibration, model = c.heldout[v.model] ? v.model : "joint", row = c.heldout[model];
+  const v = vari(), c = v.calibration, source = v.scores[state.source] ? state.source : Object.keys(v.scores)[0] || "heldout";
+  const model = ["published", v.model, "joint"].find((m) => c[source][m]), row = c[source][model];
   for (const id of ["reliability", "coverage", "pit", "calibration-key"]) $(id).replaceChildren();
   if (!row || !row.n) {
     $("calibration-sub").textContent = "";
-    return $("reliability").replaceChildren(note("No held-out observation to compare with."));
+    return $("reliability").replaceChildren(note("No observation to compare with."));
   }
   const bands = `${percent(row.in_80)} lay in the 80 % band and ${percent(row.in_90)} in the 90 % band`;
-  $("calibration-sub").textContent = `${modelName(model)}, held-out days: of ${fmt(row.n, 0)} observations ${bands}.`;
-  const curves = [[model, row.below], ["since", c.since.published && c.since.published.below]].filter((x) => x[1]);
+  $("calibration-sub").textContent = `${modelName(model)}, ${OF_SOURCE[source]}: of ${fmt(row.n, 0)} observations ${bands}.`;
+  const all = [["heldout", c.heldout[v.model] || c.heldout.joint], ["replay", c.replay.published], ["since", c.since.published]];
+  const curves = all.map(([name, found]) => [name, found && found.below]).filter((x) => x[1]);
   if (curves.length) drawReliability(curves); else drawBands(row);
   drawCoverage(model);
   if (row.pit) drawPit(row.pit);
@@ -24,20 +28,20 @@ function square(host, label) {
   return { root, X, Y };
 }
 function drawReliability(curves) {
-  const told = curves.map(([name, below]) => `${name === "since" ? "since publication" : "held-out"}: ${below.map((x) => percent(x, 0)).join(", ")}`);
+  const told = curves.map(([name, below]) => `${OF_SOURCE[name]}: ${below.map((x) => percent(x, 0)).join(", ")}`);
   const { root, X, Y } = square($("reliability"), `Observed share below the quantiles ${data.levels.map((x) => percent(x, 0)).join(", ")}; ${told.join("; ")}.`);
   for (const [name, below] of curves) {
-    const shade = css(name === "since" ? "--came" : "--joint"), points = data.levels.map((level, i) => [level, below[i]]);
+    const shade = css(SHADES[name]), points = data.levels.map((level, i) => [level, below[i]]);
     root.append(svg("path", { d: through(points, X, Y), fill: "none", stroke: shade, "stroke-width": 2.2 }));
     for (const [x, y] of points) {
       const dot = svg("circle", { cx: X(x), cy: Y(y), r: 4, fill: shade });
-      dot.addEventListener("pointermove", (e) => tip(e, `${percent(x, 0)} quantile\n${percent(y)} of outcomes were below`));
+      dot.addEventListener("pointermove", (e) => tip(e, `${percent(x, 0)} quantile, ${OF_SOURCE[name]}\n${percent(y)} of outcomes were below`));
       root.append(dot);
     }
   }
   leave(root);
   $("calibration-key").replaceChildren(
-    ...curves.map(([name]) => lineKey(name === "since" ? "--came" : "--joint", "", 2.5, name === "since" ? "since publication" : "held-out days")),
+    ...curves.map(([name]) => lineKey(SHADES[name], "", 2.5, OF_SOURCE[name])),
     lineKey("--quiet", "4 3", 1.6, "as it should be"));
 }
 /* where only the bands were counted */
@@ -52,7 +56,7 @@ function drawBands(row) {
   leave(root);
 }
 function drawCoverage(model) {
-  const s = vari().scores;
+  const s = scored();
   if (!s || !s.leads[model]) return;
   const rows = s.leads[model], L = rows.length, values = rows.flatMap((r) => [r.coverage_80, r.coverage_90]).filter(isNum);
   if (!values.length) return;

@@ -33,7 +33,7 @@ function select(change) {
   $("node").value = state.node;
   $("lead").value = state.lead;
   $("lead").setAttribute("aria-valuetext", `${at(dom().valid[state.lead])}, ${span(dom().lead[state.lead])} ahead`);
-  if (other) { drawMap(); drawSkill(); drawCalibration(); } else paintMap();
+  if (other) { drawMap(); fillSources(); drawSkill(); drawCalibration(); } else paintMap();
   if (other || "node" in change) drawEarlier();
   if (other || "change" in change) drawLooked();
   drawFan();

@@ -1,21 +1,37 @@
-/* How good it has been: errors by lead beside the baselines, and since publication. */
+/* How good it has been: errors by lead beside the baselines, on held-out days or in replay, and since publication. */
 const METRICS = { mae: "Mean error", rmse: "RMSE", bias: "Bias", pinball: "Pinball", skill: "Skill" };
 
 /* a figure of one model at one lead (null: all leads together) */
 function figure(s, model, lead, metric) {
   const of = (m) => (lead === null ? s.all[m] : s.leads[m][lead]);
   if (metric !== "skill") return of(model)[metric];
-  const rivals = s.models.filter((m) => m !== "joint" && m !== "champion").map((m) => of(m).mae).filter(isNum);
+  const rivals = s.models.filter((m) => !["joint", "champion", "published"].includes(m)).map((m) => of(m).mae).filter(isNum);
   const best = Math.min(...rivals);
   return rivals.length && best > 0 && isNum(of(model).mae) ? 1 - of(model).mae / best : null;
 }
+const SOURCES = { heldout: "Held-out days", replay: "Replay" };
+/* the scores of the chosen source, or of the one there is */
+function scored() {
+  const found = vari().scores;
+  return found[state.source] || Object.values(found)[0] || null;
+}
+function fillSources() {
+  const known = Object.keys(SOURCES).filter((k) => vari().scores[k]), shown = vari().scores[state.source] ? state.source : known[0];
+  $("sources").hidden = known.length < 2;
+  $("sources").replaceChildren(...known.map((k) => chosen(SOURCES[k], k === shown, { "data-source": k }, () => {
+    state.source = k;
+    press("sources", "source", k);
+    drawSkill();
+    drawCalibration();
+  })));
+}
 function drawSkill() {
-  const v = vari(), s = v.scores, host = $("skill"), m = state.metric;
+  const v = vari(), s = scored(), host = $("skill"), m = state.metric;
   for (const id of ["skill-key", "skill-table", "lead-table", "verified"]) $(id).replaceChildren();
   $("skill-sub").textContent = s ? s.sentence : "";
   if (!s || !s.models.length) return host.replaceChildren(note("Not evaluated yet."));
   const L = s.lead_times.length, all = s.models.flatMap((k) => s.lead_times.map((_, l) => figure(s, k, l, m))).filter(isNum);
-  if (!all.length) return host.replaceChildren(note("No observation on the held-out days."));
+  if (!all.length) return host.replaceChildren(note("No observation to compare with."));
   const height = 230, pad = { l: 56, r: 14, t: 12, b: 30 }, [root, width] = canvas(host, height, "");
   const range = withRoom(m === "bias" || m === "skill" ? [...all, 0] : all, 0.1, m === "bias" || m === "skill" ? undefined : 0);
   const label = (y, places) => (m === "skill" ? percent(y, 0) : fmt(y, places));

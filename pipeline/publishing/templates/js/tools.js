@@ -1,6 +1,6 @@
 /* Data, state, elements, numbers and instants in words. */
 const data = JSON.parse(document.getElementById("data").textContent);
-const state = { d: 0, v: 0, lead: 0, node: 0, mode: "value", metric: "mae", change: 0 };
+const state = { d: 0, v: 0, lead: 0, node: 0, mode: "value", metric: "mae", source: "heldout", change: 0 };
 const MEDIAN = data.levels.indexOf(0.5);
 const LOW = 1, HIGH = data.levels.length - 2; // the 80 % band
 const NAMES = data.model_names;
