@@ -191,14 +191,13 @@ class ObservationStore:
             StoreError: Storage refused.
         """
         before = totals_from(self._log.record(expected - 1)) if expected else NOTHING
-        ordered = tables.in_order(table)
-        names = sorted(pc.unique(ordered["node"]).cast(pa.string()).to_pylist())
+        names = sorted(pc.unique(table["node"]).cast(pa.string()).to_pylist())
         taken = tuple(deliveries)
         commit = Commit(
             number=expected + 1,
             deliveries=taken,
             refused=tuple(refused),
-            files=tuple(self._write(ordered, self._put_names(names))) if names else (),
+            files=tuple(self._write(table, self._put_names(names))) if names else (),
             counts=counts,
             rejections=self._write_rejections(rejected) if rejected.num_rows else None,
         )
@@ -262,24 +261,40 @@ class ObservationStore:
             raise StoreError(asked=asked, found="bytes that are not those written (sha256 differs)", mend=mend)
         return data
 
-    def _write(self, ordered: pa.Table, nodes: str) -> list[StoredFile]:
-        day = tables.instants(ordered, "valid_time") // DAY * DAY
+    def _write(self, table: pa.Table, nodes: str) -> list[StoredFile]:
+        order, valid = tables.order_of(table), tables.instants(table, "valid_time")
+        day = (valid if order is None else valid[order]) // DAY * DAY
         begin = np.flatnonzero(np.r_[True, day[1:] != day[:-1]])
         spans = [(int(day[b]), int(b), int(e)) for b, e in zip(begin, np.r_[begin[1:], len(day)], strict=True)]
-        months = [(month, list(found)) for month, found in groupby(spans, key=lambda span: f"{from_seconds(span[0]):%Y-%m}")]
-        with ThreadPoolExecutor(_WORKERS) as pool:
-            return list(pool.map(lambda month: self._write_month(ordered, nodes, *month), months))
+        months = [list(found) for _, found in groupby(spans, key=lambda span: f"{from_seconds(span[0]):%Y-%m}")]
 
-    def _write_month(self, ordered: pa.Table, nodes: str, month: str, spans: list[tables.Span]) -> StoredFile:
+        def written(spans: list[tables.Span]) -> StoredFile:
+            first, end = spans[0][1], spans[-1][2]
+            rows = table.slice(first, end - first) if order is None else table.take(pa.array(order[first:end]))
+            return self._write_month(rows, nodes, [(day, b - first, e - first) for day, b, e in spans])
+
+        with ThreadPoolExecutor(_WORKERS) as pool:
+            return list(pool.map(written, months))
+
+    def _write_month(self, ordered: pa.Table, nodes: str, spans: list[tables.Span]) -> StoredFile:
         sink = pa.BufferOutputStream()
         groups = tables.packed(spans)
-        with pq.ParquetWriter(sink, ordered.schema, compression="zstd", compression_level=1, write_page_checksum=True) as writer:
+        whole = [f.name for f in ordered.schema if pa.types.is_timestamp(f.type) or pa.types.is_int64(f.type)]
+        with pq.ParquetWriter(
+            sink,
+            ordered.schema,
+            compression="zstd",
+            compression_level=1,
+            write_page_checksum=True,
+            use_dictionary=[name for name in ordered.schema.names if name not in whole],
+            column_encoding=dict.fromkeys(whole, "DELTA_BINARY_PACKED"),
+        ) as writer:
             for group in groups:
                 begin, end = group[0][1], group[-1][2]
                 writer.write_table(ordered.slice(begin, end - begin), row_group_size=end - begin)
         data = sink.getvalue().to_pybytes()
         return StoredFile(
-            key=self._objects.put_addressed(f"{self.prefix}/data/{month}", data, ".parquet"),
+            key=self._objects.put_addressed(f"{self.prefix}/data/{from_seconds(spans[0][0]):%Y-%m}", data, ".parquet"),
             groups=tuple(tuple(day for day, _, _ in group) for group in groups),
             rows=tuple(group[-1][2] - group[0][1] for group in groups),
             bytes=len(data),
