@@ -17,7 +17,7 @@ from pipeline.contracts.world_files import load_world
 from pipeline.contracts.worlds import World
 from pipeline.cube.assemble import Slab, assemble, region_edge
 from pipeline.cube.groups import Group, groups_of
-from pipeline.cube.plan import DomainPlan, Region, check_plan, measure_plan
+from pipeline.cube.plan import KEPT_BYTES, DomainPlan, Region, check_plan, measure_plan
 from pipeline.parallel import Crew, crew
 from pipeline.settings import Settings, code_version
 from pipeline.steps.build_plan import BuildPlan, chunk_count, plan_build, recipe_digest
@@ -27,6 +27,7 @@ from pipeline.stores.cube_books import RegionBook
 from pipeline.stores.cube_format import TEXTS, GroupTemplate, VariableTemplate
 from pipeline.stores.cube_writer import CubeWriter, RegionWriter
 from pipeline.stores.cubes import CubeStore
+from pipeline.stores.kept import Kept
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.observations import ObservationStore
 from pipeline.telemetry import Progress
@@ -80,7 +81,8 @@ def _build(
     writer, groups = CubeWriter(settings.store, world.name), groups_of(world)
     for domain in plan.domains.values():
         writer.prepare(_template(world, groups[domain.domain], domain), fresh=len(domain.regions) == chunk_count(domain))
-    make = partial(_build_region, settings=settings, world=world, plan=plan, writer=writer.regions(isolated=workers.isolated))
+    regions = writer.regions(isolated=workers.isolated)
+    make = partial(_build_region, settings=settings, world=world, plan=plan, writer=regions, kept=Kept(KEPT_BYTES))
     mapped = workers.map(make, [r for domain in plan.domains.values() for r in domain.regions], progress)
     writer.merge([built.written for built in mapped.results])
     digests = {}
@@ -111,7 +113,7 @@ def _template(world: World, group: Group, plan: DomainPlan) -> GroupTemplate:
     )
 
 
-def _build_region(region: Region, *, settings: Settings, world: World, plan: BuildPlan, writer: RegionWriter) -> _Built:
+def _build_region(region: Region, *, settings: Settings, world: World, plan: BuildPlan, writer: RegionWriter, kept: Kept) -> _Built:
     """Read, assemble and write one region; runs on any worker."""
     consumed, plan_of, group = plan.consumed, plan.domains[region.domain], groups_of(world)[region.domain]
     begin, end = region_edge(plan_of, region) - group.before, int(plan_of.axis_T[region.stop - 1]) + group.after
@@ -121,7 +123,7 @@ def _build_region(region: Region, *, settings: Settings, world: World, plan: Bui
         names = [n for n, v in group.variables.items() if v.source == source]
         times = ["valid_time", "available_time", *(["init_time"] if group.runs is not None else [])]
         columns = list(SLAB_COLUMNS) if source in group.slabs else ["node", *times, *(c for n in names for c in (n, f"{n}_flag"))]
-        found = ObservationStore(objects, world, source, at=consumed[source]).read(begin, end, columns, dictionaries=True)
+        found = ObservationStore(objects, world, source, at=consumed[source], kept=kept).read(begin, end, columns, dictionaries=True)
         if source in group.slabs:
             fields |= slab_fields(objects, world, group, source, plan_of.nodes, found)
         else:
