@@ -129,7 +129,7 @@ class Ours:
 
     def plain(self) -> list[Any]:
         """The same three arrays out of the same repository, without the reader."""
-        group = CubeStore(str(self.root), "made")._group("traffic")  # noqa: SLF001
+        group = CubeStore(str(self.root), "made")._group("traffic")
         return [group[name][:] for name in self._arrays]
 
 
@@ -162,7 +162,7 @@ class Plain:
 
 def peer(python: str, kind: str, folder: Path, work: str) -> float:
     """Seconds of one run by another library in an interpreter of its own, without its start."""
-    done = subprocess.run([python, "-c", PEERS, kind, str(folder), work], capture_output=True, check=True)  # noqa: S603
+    done = subprocess.run([python, "-c", PEERS, kind, str(folder), work], capture_output=True, check=True)
     return float(json.loads(done.stdout))
 
 

@@ -19,7 +19,6 @@ from pipeline.errors import StoreError
 from pipeline.stores.cube_books import read_nodes, read_revisions
 from pipeline.stores.cube_format import axis_of
 
-
 _READERS, _AT_ONCE = 2, 4 * 2**20
 """Threads that read, and bytes of one array that each holds before they are where they belong."""
 
