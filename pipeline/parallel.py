@@ -6,7 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -172,12 +172,8 @@ def _on_threads(function: Callable[[Task], Result], tasks: Sequence[Task], stage
 
     if len(tasks) == 1 or threads == 1:
         return [one(task) for task in tasks]
-    from dask.base import compute as dask_compute
-    from dask.delayed import delayed as dask_delayed
-
-    compute: Any = dask_compute
-    lazily: Any = dask_delayed
-    return list(compute(*(lazily(one, pure=False)(task) for task in tasks), scheduler="threads", num_workers=threads))
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(one, tasks))
 
 
 def _on_cluster(client: Any, function: Callable[[Task], Result], tasks: Sequence[Task], stage: Stage) -> Mapped[Result]:

@@ -47,7 +47,9 @@ class Readings:
         return np.asarray(~(np.isnan(self.value) & ((self.flag & ~np.uint16(Flag.MISSING)) == 0)))
 
     def take(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> Readings:
-        """These rows only."""
+        """These rows only, in this order; the same readings where they are all."""
+        if rows.all() if rows.dtype == np.bool_ else len(rows) == len(self.node) and bool((np.diff(rows) == 1).all()):
+            return self
         return Readings(
             node=self.node[rows],
             valid_time=self.valid_time[rows],

@@ -52,12 +52,15 @@ class Regridder:
         total, share = _Sums(self), _Sums(self)
         flagged: dict[Flag, _Sums] = {}
         for first, values, flags in bands:
-            known = (flags == 0) & ~np.isnan(values)
-            total.add(first, np.where(known, values, np.float32(0)))
-            share.add(first, known)
+            window = self._window(first, first + len(values))
             present = int(np.bitwise_or.reduce(flags, axis=None))
+            known = ~np.isnan(values) if not present else (flags == 0) & ~np.isnan(values)
+            total.add(window, np.where(known, values, np.float32(0)))
+            share.add(window, known)
             for flag in (f for f in Flag if present & f):
-                flagged.setdefault(flag, _Sums(self)).add(first, flags & np.uint16(flag) != 0)
+                if flag not in flagged:
+                    flagged[flag] = _Sums(self)
+                flagged[flag].add(window, flags & np.uint16(flag) != 0)
         weight = share.targets
         good = weight >= LEAST_SHARE - 1e-9
         mean = np.divide(total.targets, weight, out=np.full(self.targets, np.nan), where=good)
@@ -67,25 +70,43 @@ class Regridder:
         bits = np.where(good, np.uint16(0), np.where(bits == 0, np.uint16(Flag.MISSING), bits)).astype(np.uint16)
         return mean.astype(np.float32), bits
 
+    def _window(self, first: int, last: int) -> _Window:
+        """What rows `first` .. `last` - 1 of the grid reach."""
+        if self.points is None and self.rows is None:
+            return _Window(targets=slice(first, last), weights=None)
+        width = 1 if self.points is None else self.shape[1]
+        weights = (self.rows if self.points is None else self.points)[:, first * width : last * width]
+        low, high = (int(weights.indices.min()), int(weights.indices.max()) + 1) if weights.nnz else (0, 0)
+        return _Window(targets=slice(low, high), weights=weights[low:high])
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Window:
+    """The targets (rows of them, where rows and columns are weighed apart) that some rows of the grid reach, and their weights.
+
+    `weights` is None where the targets are the cells.
+    """
+
+    targets: slice
+    weights: Any
+
 
 class _Sums:
     """Weighted sums over rows that come in portions."""
 
     def __init__(self, regridder: Regridder) -> None:
-        self._of, self._weights = regridder, regridder.rows if regridder.points is None else regridder.points
+        self._of, weights = regridder, regridder.rows if regridder.points is None else regridder.points
         width = regridder.shape[1]
-        size = (regridder.shape[0], width) if self._weights is None else (self._weights.shape[0], width)
+        size = (regridder.shape[0], width) if weights is None else (weights.shape[0], width)
         self._found = np.zeros(size if regridder.points is None else size[0])
 
-    def add(self, first: int, cells_YX: NDArray[Any]) -> None:
-        """Take in rows from `first` on."""
-        last, width = first + len(cells_YX), self._of.shape[1]
-        if self._weights is None:
-            self._found[first:last] = cells_YX
-        elif self._of.points is None:
-            self._found += self._weights[:, first:last] @ cells_YX
+    def add(self, window: _Window, cells_YX: NDArray[Any]) -> None:
+        """Take in the rows of a window."""
+        if window.weights is None:
+            self._found[window.targets] = cells_YX
         else:
-            self._found += self._weights[:, first * width : last * width] @ cells_YX.reshape(-1)
+            cells = cells_YX if self._of.points is None else cells_YX.reshape(-1)
+            self._found[window.targets] += window.weights @ cells
 
     @property
     def targets(self) -> NDArray[np.float64]:

@@ -21,8 +21,11 @@ CELL_BYTES = 40
 ROW_BYTES = 200
 """One observation in memory while it is read, sorted and met with the axis."""
 
-BASE_BYTES = 320 * 2**20
-"""A process with all libraries loaded, before it works."""
+KEPT_BYTES = 32 * 2**20
+"""What a process keeps of the files that it has read, for the regions that come."""
+
+BASE_BYTES = 288 * 2**20 + KEPT_BYTES
+"""A process with all libraries loaded, before it works on a region."""
 
 _CHUNK_BYTES = 512 * 1024
 _LONGEST_DAYS = 32

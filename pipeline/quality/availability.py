@@ -28,7 +28,8 @@ def settled(
     available_time: NDArray[np.int64], node: NDArray[np.int32], valid_time: NDArray[np.int64], punctual: NDArray[np.bool_]
 ) -> NDArray[np.int64]:
     """Instants no earlier than those of the punctual readings of the same node before them, on which their flags rest."""
-    if (np.diff(valid_time) >= 0).all() and (np.diff(available_time) >= 0).all():
+    lag = available_time - valid_time
+    if (lag == lag[:1]).all() or ((np.diff(valid_time) >= 0).all() and (np.diff(available_time) >= 0).all()):
         return available_time
     places = np.flatnonzero(punctual)
     order = places[np.lexsort((valid_time[places], node[places]))]

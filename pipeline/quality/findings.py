@@ -34,7 +34,9 @@ def findings(
     """
     for name, found in screened.items():
         yield from _units(name, found, variables[name].unit, node, ids)
-        codes = (found.flags & Flag.FILL_CODE > 0) & ~np.isin(delivered[name], np.array(variables[name].missing, np.float64))
+        codes = found.flags & Flag.FILL_CODE > 0
+        if codes.any():
+            codes &= ~np.isin(delivered[name], np.array(variables[name].missing, np.float64))
         for value, count in zip(*np.unique(delivered[name][codes], return_counts=True), strict=True):
             yield f"{name}: {count:,} readings of {value:g}, out of bounds and a usual code for none: list it in missing"
     for flag, words in ((f, w) for f, w in _TOLD.items() if not (recorded and f is Flag.FUTURE)):
@@ -44,7 +46,10 @@ def findings(
 
 
 def _units(name: str, found: Screened, declared: str, node: NDArray[np.int32], ids: tuple[str, ...]) -> Iterator[str]:
-    pairs = np.stack([node, found.suspect], axis=1)[found.suspect > 0]
+    where = np.flatnonzero(found.suspect)
+    if not len(where):
+        return
+    pairs = np.stack([node[where], found.suspect[where]], axis=1)
     kinds, counts = np.unique(pairs, axis=0, return_counts=True)
     for (place, code), count in list(zip(kinds.tolist(), counts.tolist(), strict=True))[:MOST]:
         yield f"{name} of node {ids[place]}: {count:,} readings look like {found.mistakes[code - 1].unit}, not {declared}"

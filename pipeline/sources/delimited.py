@@ -55,8 +55,8 @@ def read_columns(data: bytes, kinds: dict[str, Kind], dialect: Dialect, file: st
     require_columns(names, list(kinds), file)
     if data.startswith(b"\xef\xbb\xbf"):
         data = data[3:]
-    lines, longest = _measured(data)
-    if b"\0" not in data and longest <= MAX_LINE and _well_quoted(data, dialect.separator):
+    lines = _lines(data)
+    if lines is not None and b"\0" not in data and _well_quoted(data, dialect.separator):
         try:
             found = _fast(data, kinds, dialect, file)
         except pa.ArrowInvalid:
@@ -67,13 +67,22 @@ def read_columns(data: bytes, kinds: dict[str, Kind], dialect: Dialect, file: st
     return read_lines(data, kinds, dialect, file, names)
 
 
-def _measured(data: bytes) -> tuple[int, int]:
-    """How many lines that are not empty a text has, and the length of the longest."""
+def _lines(data: bytes) -> int | None:
+    """How many lines that are not empty a text has; None where one is longer than MAX_LINE."""
+    begin, end = 0, len(data)
+    while end - begin > MAX_LINE:
+        found = data.rfind(b"\n", begin, begin + MAX_LINE + 1)
+        if found < 0:
+            return None
+        begin = found + 1
     text = np.frombuffer(data, np.uint8)
-    ends = np.append(np.flatnonzero(text == 10), len(text))
-    lengths = np.diff(ends, prepend=-1) - 1
-    lengths = lengths - ((lengths > 0) & (text[np.maximum(ends - 1, 0)] == 13) if len(text) else 0)
-    return int(np.count_nonzero(lengths)), int(lengths.max(initial=0))
+    ends = text == 10
+    empty = bool((ends[1:] & ends[:-1]).any())
+    if b"\r" in data:
+        empty = empty or data.endswith(b"\n\r") or bool((ends[2:] & ends[:-2] & (text[1:-1] == 13)).any())
+    if empty or data[:1] in (b"\n", b"\r", b""):
+        return sum(line not in (b"", b"\r") for line in data.split(b"\n"))
+    return int(np.count_nonzero(ends)) + (not data.endswith(b"\n"))
 
 
 def _stamp_parsers(types: dict[str, pa.DataType], dialect: Dialect) -> list[Any]:

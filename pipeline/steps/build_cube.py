@@ -18,7 +18,7 @@ from pipeline.contracts.worlds import World
 from pipeline.cube.assemble import Slab, assemble, region_edge
 from pipeline.cube.gaps import Gaps, gaps
 from pipeline.cube.groups import Group, groups_of
-from pipeline.cube.plan import DomainPlan, Region, check_plan, measure_plan
+from pipeline.cube.plan import KEPT_BYTES, DomainPlan, Region, check_plan, measure_plan
 from pipeline.parallel import Crew, crew
 from pipeline.settings import Settings, code_version
 from pipeline.steps.build_plan import BuildPlan, chunk_count, plan_build, recipe_digest
@@ -29,6 +29,7 @@ from pipeline.stores.cube_books import RegionBook
 from pipeline.stores.cube_format import TEXTS, GroupTemplate, VariableTemplate
 from pipeline.stores.cube_writer import CubeWriter, RegionWriter
 from pipeline.stores.cubes import CubeStore
+from pipeline.stores.kept import Kept
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.observations import ObservationStore
 from pipeline.telemetry import Progress
@@ -85,7 +86,8 @@ def _build(
         writer.prepare(_template(world, groups[domain.domain], domain), fresh=len(domain.regions) == chunk_count(domain))
     moment = to_seconds(request.as_of)
     due = {name: due_spans(ObjectStore(settings.store), world, groups[name], moment) for name in plan.domains}
-    make = partial(_build_region, settings=settings, world=world, plan=plan, due=due, writer=writer.regions(isolated=workers.isolated))
+    regions = writer.regions(isolated=workers.isolated)
+    make = partial(_build_region, settings=settings, world=world, plan=plan, due=due, writer=regions, kept=Kept(KEPT_BYTES))
     mapped = workers.map(make, [r for domain in plan.domains.values() for r in domain.regions], progress)
     writer.merge([built.written for built in mapped.results])
     digests = {}
@@ -132,6 +134,7 @@ def _build_region(
     plan: BuildPlan,
     due: Mapping[str, Mapping[str, tuple[int, int]]],
     writer: RegionWriter,
+    kept: Kept,
 ) -> _Built:
     """Read, assemble and write one region; runs on any worker."""
     consumed, plan_of, group = plan.consumed, plan.domains[region.domain], groups_of(world)[region.domain]
@@ -142,7 +145,7 @@ def _build_region(
         names = [n for n, v in group.variables.items() if v.source == source]
         times = ["valid_time", "available_time", *(["init_time"] if group.runs is not None else [])]
         columns = list(SLAB_COLUMNS) if source in group.slabs else ["node", *times, *(c for n in names for c in (n, f"{n}_flag"))]
-        found = ObservationStore(objects, world, source, at=consumed[source]).read(begin, end, columns, dictionaries=True)
+        found = ObservationStore(objects, world, source, at=consumed[source], kept=kept).read(begin, end, columns, dictionaries=True)
         if source in group.slabs:
             fields |= slab_fields(objects, world, group, source, plan_of.nodes, found)
         else:

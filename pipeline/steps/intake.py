@@ -139,21 +139,23 @@ def _taken(
 ) -> Taken:
     values = {name: s.values for name, s in screened.items()}
     file = landed.parts[0].name
-    again = ~keep
-    duplicates = duplicate_rows(
-        dictionary_column(readings.node[again], readings.node_ids),
-        readings.valid_time[again],
-        {n: pa.array(v[again]) for n, v in values.items()} | {n: c.filter(pa.array(again)) for n, c in further.items()},
-        pa.array([landed.id] * int(again.sum()), pa.string()),
-        pa.array([file] * int(again.sum()), pa.string()),
-        readings.row[again],
-    )
     bad = readings.rejected
     rejected = pa.table(
         {"delivery": [landed.id] * len(bad), "file": bad.file, "row": bad.row, "reason": bad.reason, "raw": bad.raw},
         schema=REJECTION_SCHEMA,
     )
     kept = int(keep.sum())
+    if kept < len(keep):
+        again = ~keep
+        duplicates = duplicate_rows(
+            dictionary_column(readings.node[again], readings.node_ids),
+            readings.valid_time[again],
+            {n: pa.array(v[again]) for n, v in values.items()} | {n: c.filter(pa.array(again)) for n, c in further.items()},
+            pa.array([landed.id] * int(again.sum()), pa.string()),
+            pa.array([file] * int(again.sum()), pa.string()),
+            readings.row[again],
+        )
+        rejected = pa.concat_tables([rejected, duplicates])
     return Taken(
         landed=landed,
         ids=readings.node_ids,
@@ -166,7 +168,7 @@ def _taken(
         flags={n: s.flags[keep] for n, s in screened.items()},
         key=np.zeros(kept, np.int64),
         further={n: c.filter(pa.array(keep)) for n, c in further.items()},
-        rejected=pa.concat_tables([rejected, duplicates]),
+        rejected=rejected,
         counts=RowCounts(raw=readings.raw_rows, observations=kept, duplicates=len(keep) - kept, rejected=len(bad)),
     )
 

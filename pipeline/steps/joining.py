@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from pipeline.contracts.observations import REJECTION_SCHEMA
 from pipeline.quality.acceptance import document_keys, series_codes
-from pipeline.quality.versions import merged, value_bits
+from pipeline.quality.versions import apart, merged, value_bits
 from pipeline.steps.intake import STAMP, Taken, duplicate_rows
 from pipeline.stores.observation_index import DAY
 from pipeline.stores.observation_tables import dictionary_column, node_codes
@@ -69,6 +69,8 @@ def _versions(
     days = {int(d) for d in np.unique(valid // DAY) * DAY}
     stored = store.stored_versions(set(ids), days)
     count = 0 if stored is None else stored.num_rows
+    if not count and apart(node, origin):
+        return np.ones(len(node), np.bool_), available
     known = np.array([t.landed.published_time or t.landed.received_time for t in taken], np.int64)[origin]
     declared = np.concatenate([t.declared for t in taken])
     old_values, old_key = {name: np.zeros(0, np.float32) for name in values}, np.zeros(0, np.int64)

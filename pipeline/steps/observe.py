@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, closing
 
 import numpy as np
 import pyarrow as pa
@@ -26,7 +27,7 @@ from pipeline.stores.observation_tables import places_json
 from pipeline.stores.observations import ObservationStore
 from pipeline.telemetry import Progress, Stage
 
-BATCH_BYTES = 256 * 2**20
+BATCH_BYTES = 128 * 2**20
 _GZIP_GROWS = 7
 MOST_NOTES = 20
 """About one source, in a receipt."""
@@ -92,9 +93,9 @@ def _observe_source(objects: ObjectStore, world: World, name: str, progress: Pro
     )
     batches = list(_batches(pending)) or [[]]
     found: list[str] = []
-    with progress.stage(f"observe {name}", len(pending), "deliveries") as stage:
-        for number, batch in enumerate(batches):
-            _observe_batch(work, store, batch, places if number == 0 else None, totals.commits + number, stage, found)
+    with progress.stage(f"observe {name}", len(pending), "deliveries") as stage, closing(_taken_in(work, batches)) as begun:
+        for number, (batch, coming) in enumerate(begun):
+            _observe_batch(store, batch, coming, places if number == 0 else None, totals.commits + number, stage, found)
     notes += found[:MOST_NOTES] + ([f"source {name}: {len(found) - MOST_NOTES} more findings"] if len(found) > MOST_NOTES else [])
     return store, len(batches)
 
@@ -132,23 +133,43 @@ def _batches(pending: list[Landed]) -> Iterator[list[Landed]]:
         yield batch
 
 
+def _taken_in(work: Work, batches: list[list[Landed]]) -> Generator[tuple[list[Landed], list[Future[Taken | None]]]]:
+    """Each batch with its deliveries as they are taken in; the one after it is begun meanwhile."""
+    with ExitStack() as stack:
+        pool = ThreadPoolExecutor(max(1, min(8, os.cpu_count() or 1)))
+        stack.callback(pool.shutdown, cancel_futures=True)
+
+        def begun(batch: list[Landed]) -> list[Future[Taken | None]]:
+            return [pool.submit(take_in, work, landed) for landed in batch]
+
+        coming = begun(batches[0])
+        for batch, following in zip(batches, [*batches[1:], []], strict=True):
+            now, coming = coming, begun(following)
+            yield batch, now
+
+
 def _observe_batch(
-    work: Work, store: ObservationStore, batch: list[Landed], places: NodeSet | None, expected: int, stage: Stage, notes: list[str]
+    store: ObservationStore,
+    batch: list[Landed],
+    coming: list[Future[Taken | None]],
+    places: NodeSet | None,
+    expected: int,
+    stage: Stage,
+    notes: list[str],
 ) -> None:
-    """Take in a batch of deliveries and commit it, with the node table where that is new."""
+    """Commit a batch of deliveries, with the node table where that is new."""
     taken: list[Taken] = []
     refused: list[int] = []
     rows = 0
-    with ThreadPoolExecutor(max(1, min(8, os.cpu_count() or 1))) as pool:
-        for landed, found in zip(batch, pool.map(lambda d: take_in(work, d), batch), strict=True):
-            if found is None:
-                refused.append(landed.number)
-                notes.append(f"{landed.name} (delivery {landed.number}) is unreadable; a newer one took its place")
-            else:
-                taken.append(found)
-                notes += [f"{landed.source}, {landed.name}: {line}" for line in found.notes]
-                rows += found.counts.raw
-            stage.advance(1, f"{rows:,} rows")
+    for landed, found in zip(batch, (future.result() for future in coming), strict=True):
+        if found is None:
+            refused.append(landed.number)
+            notes.append(f"{landed.name} (delivery {landed.number}) is unreadable; a newer one took its place")
+        else:
+            taken.append(found)
+            notes += [f"{landed.source}, {landed.name}: {line}" for line in found.notes]
+            rows += found.counts.raw
+        stage.advance(1, f"{rows:,} rows")
     counts = sum((t.counts for t in taken), NO_ROWS)
     rejected = pa.concat_tables([REJECTION_SCHEMA.empty_table(), *(t.rejected for t in taken)])
     table = store.schema.empty_table()

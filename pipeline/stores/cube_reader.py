@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +18,9 @@ from pipeline.cube.digests import ChunkDigest, revisions_digest
 from pipeline.errors import StoreError
 from pipeline.stores.cube_books import read_nodes, read_revisions
 from pipeline.stores.cube_format import axis_of
+
+_READERS, _AT_ONCE = 2, 4 * 2**20
+"""Threads that read, and bytes of one array that each holds before they are where they belong."""
 
 
 def read_book(group: Any) -> DomainBook:
@@ -71,10 +76,11 @@ class _Chunks:
         self._span = span
         self._found = [ChunkDigest() for _ in range(span.first, span.last)]
 
-    def seen(self, array: NDArray[Any]) -> NDArray[Any]:
-        """The same array, counted in."""
-        for k, found in enumerate(self._found):
-            found.add(array[k * self._span.chunk_steps : (k + 1) * self._span.chunk_steps])
+    def seen(self, first: int, array: NDArray[Any]) -> NDArray[Any]:
+        """The same array, which begins with chunk number `first` of the span, counted in."""
+        size = self._span.chunk_steps
+        for k in range(-(-len(array) // size)):
+            self._found[first + k].add(array[k * size : (k + 1) * size])
         return array
 
     def check(self, group: Any, domain: str, revisions: Mapping[str, NDArray[Any]], counts: NDArray[np.int64]) -> None:
@@ -107,11 +113,12 @@ def read_domain(group: Any, domain: str, as_of: int, start: int | None, snapshot
     shape = (len(axis), len(nodes), len(book["variables"]))
     values, flags, latency = np.empty(shape, np.float32), np.empty(shape, np.uint16), np.empty(shape, np.int32)
     chunks = _Chunks(span)
-    for v, name in enumerate(book["variables"]):
-        for suffix, array in (("", values), ("_flag", flags), ("_latency", latency)):
-            whole = group[name + suffix][span.stored]
-            stored = chunks.seen(whole.reshape(len(whole), len(all_nodes)))[span.within]
-            array[..., v] = stored if len(nodes) == len(all_nodes) else stored[:, heard]
+    targets = {
+        name + suffix: array[..., v]
+        for v, name in enumerate(book["variables"])
+        for suffix, array in (("", values), ("_flag", flags), ("_latency", latency))
+    }
+    _fill(group, span, chunks, targets, slice(None) if len(nodes) == len(all_nodes) else heard)
     starts, stops = (group[f"chunks/revision_{end}"][span.first : span.last] for end in ("start", "stop"))
     columns = read_revisions(group, starts, stops)
     chunks.check(group, domain, columns, stops - starts)
@@ -135,6 +142,24 @@ def read_domain(group: Any, domain: str, as_of: int, start: int | None, snapshot
         revisions=take_revisions(records, records.superseded_time <= as_of),
         node_known_time_N=known_time[heard],
     )
+
+
+def _fill(group: Any, span: _Span, chunks: _Chunks, targets: Mapping[str, NDArray[Any]], nodes: slice | NDArray[np.int64]) -> None:
+    """Read these nodes of arrays into their targets, some time chunks at a time, which are proved while a processor's cache holds them."""
+    opened = {name: group[name] for name in targets}
+    size = span.chunk_steps
+    count = max(_AT_ONCE // max(size * math.prod(array.shape[1:]) * 4 for array in opened.values()), 1) if opened else 1
+
+    def read(first: int) -> None:
+        begin, end = (first * size, min((first + count) * size, span.stored.stop - span.stored.start))
+        low, high = max(begin, span.within.start), min(end, span.within.stop)
+        for name, target in targets.items():
+            whole = opened[name][span.stored.start + begin : span.stored.start + end]
+            stored = chunks.seen(first, whole.reshape(len(whole), -1))
+            target[low - span.within.start : high - span.within.start] = stored[low - begin : high - begin, nodes]
+
+    with ThreadPoolExecutor(_READERS) as pool:
+        list(pool.map(read, range(0, span.last - span.first, count)))
 
 
 def _span(group: Any, book: Mapping[str, Any], until: int, start: int | None) -> _Span:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from numpy.typing import NDArray
@@ -27,6 +27,7 @@ class RegionWriter:
     templates: Mapping[str, GroupTemplate]
     fork: Any
     isolated: bool
+    _opened: dict[str, Any] = field(default_factory=dict)
 
     def write(self, domain: str, start: int, arrays: Mapping[str, NDArray[Any]]) -> Any:
         """Write steps from `start` on of every array of a domain, each (step, node).
@@ -43,9 +44,11 @@ class RegionWriter:
         _check_complete(template, arrays, stop - start)
         with storage_errors(f"write steps {start}:{stop} of {self.url}/{domain}"):
             fork = copy.deepcopy(self.fork) if self.isolated else self.fork
-            group: Any = zarr.open_group(fork.store, mode="r+", path=domain)
+            opened = {} if self.isolated else self._opened
             for name, values in arrays.items():
-                write_present(group[name], slice(start, stop), values.reshape(stop - start, *template.space))
+                path = f"{domain}/{name}"
+                array = opened.get(path) or opened.setdefault(path, zarr.open_array(fork.store, mode="r+", path=path))
+                write_present(array, slice(start, stop), values.reshape(stop - start, *template.space))
         return fork if self.isolated else None
 
 

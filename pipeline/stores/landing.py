@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from collections import deque
 from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -17,6 +20,8 @@ from pipeline.stores.sealed import SealedLog
 
 _PAGES_KEEP = 86400
 _LATE = 86400
+_WRITERS, _UNDER_WAY = 8, 64 * 2**20
+"""Files written at once, and their bytes: each waits for the disk twice, and all of them together no longer than one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,35 +100,36 @@ class LandingStore:
         fresh: list[Landed] = []
         absent: list[tuple[Delivery, AbsentError]] = []
         current: Delivery | None = None
-        try:
-            for delivery in offered:
-                current = delivery
-                known = newest.get((delivery.name, delivery.role))
-                if not _is_settled(delivery, known, creditor, anything=bool(newest)):
-                    landed = self._asked(delivery, known, len(manifest) + len(fresh), received_time, creditor)
-                    if isinstance(landed, AbsentError):
-                        absent.append((delivery, landed))
-                    elif known is None or known.id != landed.id:
-                        newest[landed.name, landed.role] = landed
-                        fresh.append(landed)
-                current = None
-        except NotYetAvailable as error:
-            if creditor is not None:
-                creditor.missed(current, error.found)
-            self._commit(fresh, expected)
-            raise
-        self._commit(fresh, expected)
+        with closing(_Writes(self._objects)) as writes:
+            try:
+                for delivery in offered:
+                    current = delivery
+                    known = newest.get((delivery.name, delivery.role))
+                    if not _is_settled(delivery, known, creditor, anything=bool(newest)):
+                        landed = self._asked(delivery, known, len(manifest) + len(fresh), received_time, creditor, writes)
+                        if isinstance(landed, AbsentError):
+                            absent.append((delivery, landed))
+                        elif known is None or known.id != landed.id:
+                            newest[landed.name, landed.role] = landed
+                            fresh.append(landed)
+                    current = None
+            except NotYetAvailable as error:
+                if creditor is not None:
+                    creditor.missed(current, error.found)
+                self._commit(fresh, expected, writes)
+                raise
+            self._commit(fresh, expected, writes)
         for delivery, reason in absent:
             if not newest or ((delivery.name, delivery.role) not in newest and received_time - _expected(delivery, received_time) <= _LATE):
                 raise reason
         return fresh
 
     def _asked(
-        self, delivery: Delivery, known: Landed | None, number: int, received_time: int, creditor: Creditor | None
+        self, delivery: Delivery, known: Landed | None, number: int, received_time: int, creditor: Creditor | None, writes: _Writes
     ) -> Landed | AbsentError:
         """A delivery as it came, or why it is absent, where a creditor keeps account of that."""
         try:
-            landed = self._landed(delivery, known, number, received_time)
+            landed = self._landed(delivery, known, number, received_time, writes)
         except AbsentError as error:
             if creditor is None or delivery.role == "nodes":
                 raise
@@ -133,16 +139,17 @@ class LandingStore:
             creditor.came(delivery, sum(part.bytes == 0 for part in landed.parts))
         return landed
 
-    def _commit(self, fresh: list[Landed], expected: int) -> None:
+    def _commit(self, fresh: list[Landed], expected: int, writes: _Writes) -> None:
+        writes.finish()
         if fresh:
             self._log.append({"deliveries": [_line(f) for f in fresh]}, expected=expected)
 
-    def _landed(self, delivery: Delivery, known: Landed | None, number: int, received_time: int) -> Landed:
+    def _landed(self, delivery: Delivery, known: Landed | None, number: int, received_time: int, writes: _Writes) -> Landed:
         if delivery.following is None:
             before = {part.name: part for part in known.parts} if known is not None else {}
-            parts = tuple(self._keep(part, before.get(part.name)) for part in delivery.parts)
+            parts = tuple(self._keep(part, before.get(part.name), writes) for part in delivery.parts)
         else:
-            parts = self._keep_pages(delivery, delivery.following, received_time)
+            parts = self._keep_pages(delivery, delivery.following, received_time, writes)
         return Landed(
             number=number,
             id=parts[0].sha256 if len(parts) == 1 else digest_json([[p.name, p.sha256] for p in parts]),
@@ -155,15 +162,19 @@ class LandingStore:
             covers=delivery.covers,
         )
 
-    def _keep_pages(self, delivery: Delivery, following: Callable[[int, bytes], Part | None], received_time: int) -> tuple[LandedPart, ...]:
+    def _keep_pages(
+        self, delivery: Delivery, following: Callable[[int, bytes], Part | None], received_time: int, writes: _Writes
+    ) -> tuple[LandedPart, ...]:
         """All pages of a delivery; after an interruption it goes on with the page that was missing, within a day."""
         progress = f"{self.prefix}/pages/{digest_json([delivery.name, [p.location for p in delivery.parts]])[:16]}.json"
         kept = self._pages(progress, received_time)
         if not kept:
-            kept = [self._keep(part, None) for part in delivery.parts]
+            kept = [self._keep(part, None, writes) for part in delivery.parts]
+            writes.finish()
         while (part := following(len(kept) - 1, self._proved(kept[-1]))) is not None:
             self._objects.replace(progress, canonical_json({"received_time": received_time, "parts": [_slim(asdict(p)) for p in kept]}))
-            kept.append(self._keep(part, None))
+            kept.append(self._keep(part, None, writes))
+            writes.finish()
         if len(kept) > len(delivery.parts):
             self._objects.replace(progress, canonical_json({"received_time": received_time, "parts": []}))
         return tuple(kept)
@@ -183,7 +194,7 @@ class LandingStore:
         """
         return {part.name: self._proved(part) for part in landed.parts}
 
-    def _keep(self, part: Part, known: LandedPart | None) -> LandedPart:
+    def _keep(self, part: Part, known: LandedPart | None, writes: _Writes) -> LandedPart:
         fetched = self._fetched(part, known)
         if fetched is None and known is not None:
             return known
@@ -192,8 +203,7 @@ class LandingStore:
         suffix = "".join(s for s in PurePosixPath(part.name).suffixes[-2:] if re.fullmatch(r"\.[A-Za-z0-9]{1,8}", s))
         sha = digest_bytes(data)
         key = f"{self.prefix}/files/{sha[:2]}/{sha}{suffix}"
-        if not self._objects.refresh(key):
-            self._objects.put_if_absent(key, data)
+        writes.put(key, data)
         return LandedPart(
             name=part.name,
             location=part.location,
@@ -237,6 +247,37 @@ def _expected(delivery: Delivery, received_time: int) -> int:
     if delivery.published_time is not None:
         return delivery.published_time
     return received_time if delivery.covers is None else delivery.covers[1]
+
+
+class _Writes:
+    """Objects on their way to the store, several at once; they are there after `finish`."""
+
+    def __init__(self, objects: ObjectStore) -> None:
+        self._objects, self._pool = objects, ThreadPoolExecutor(_WRITERS)
+        self._pending: deque[tuple[Future[None], int]] = deque()
+
+    def put(self, key: str, data: bytes) -> None:
+        """Begin to write an object, or to make the one that is there as good as new."""
+        self._pending.append((self._pool.submit(self._put, key, data), len(data)))
+        while sum(size for _, size in self._pending) > _UNDER_WAY:
+            self._pending.popleft()[0].result()
+
+    def finish(self) -> None:
+        """Wait until all are written.
+
+        Raises:
+            StoreError: Storage refused one.
+        """
+        while self._pending:
+            self._pending.popleft()[0].result()
+
+    def close(self) -> None:
+        """Begin no more; those that are being written come to their end."""
+        self._pool.shutdown(cancel_futures=True)
+
+    def _put(self, key: str, data: bytes) -> None:
+        if not self._objects.refresh(key):
+            self._objects.put_if_absent(key, data)
 
 
 def _manifest(records: list[dict[str, Any]]) -> list[Landed]:

@@ -58,18 +58,24 @@ def node_codes(table: pa.Table) -> tuple[NDArray[np.int32], list[str]]:
 
 def in_order(table: pa.Table) -> pa.Table:
     """The table by valid_time, node, available_time."""
+    order = order_of(table)
+    return table if order is None else table.take(pa.array(order))
+
+
+def order_of(table: pa.Table) -> NDArray[np.int64] | None:
+    """The rows of a table by valid_time, node, available_time; None where they lie so."""
     if table.num_rows < 2:
-        return table
+        return None
     codes, ids = node_codes(table)
     valid = instants(table, "valid_time")
     key = (valid - valid.min()) * np.int64(max(len(ids), 1)) + codes
-    step = np.diff(key)
-    if (step > 0).all():
-        return table
+    if (key[1:] > key[:-1]).all():
+        return None
     order = np.argsort(key, kind="stable")
-    if (np.diff(key[order]) == 0).any():
+    ordered = key[order]
+    if (ordered[1:] == ordered[:-1]).any():
         order = np.lexsort((instants(table, "available_time"), key))
-    return table.take(pa.array(order))
+    return order
 
 
 def packed(spans: list[Span]) -> list[list[Span]]:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import groupby
 from typing import Any
 
@@ -22,6 +22,7 @@ from pipeline.contracts.times import from_seconds
 from pipeline.contracts.worlds import Source, World
 from pipeline.errors import NotYetAvailable, StoreError
 from pipeline.stores import observation_tables as tables
+from pipeline.stores.kept import Kept
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.observation_index import DAY, NOTHING, FileTree, StoredFile, Totals, stored_file, totals_from
 from pipeline.stores.sealed import SealedLog
@@ -69,10 +70,11 @@ class ObservationStore:
         world: The world.
         source: Name of the source.
         at: Look at the state after so many commits instead of the newest.
+        kept: Where what was read and proved is kept for a while; by default nowhere.
     """
 
-    def __init__(self, objects: ObjectStore, world: World, source: str, *, at: int | None = None) -> None:
-        self._objects, self._at = objects, at
+    def __init__(self, objects: ObjectStore, world: World, source: str, *, at: int | None = None, kept: Kept | None = None) -> None:
+        self._objects, self._at, self._kept = objects, at, kept
         self.prefix = f"observations/{world.name}/{source}/{contract_digest(world.sources[source])}"
         declared = world.sources[source]
         self.variables = () if declared.slabs else tuple(declared.variables)
@@ -197,14 +199,13 @@ class ObservationStore:
             StoreError: Storage refused.
         """
         before = totals_from(self._log.record(expected - 1)) if expected else NOTHING
-        ordered = tables.in_order(table)
-        names = sorted(pc.unique(ordered["node"]).cast(pa.string()).to_pylist())
+        names = sorted(pc.unique(table["node"]).cast(pa.string()).to_pylist())
         taken = tuple(deliveries)
         commit = Commit(
             number=expected + 1,
             deliveries=taken,
             refused=tuple(refused),
-            files=tuple(self._write(ordered, self._put_names(names))) if names else (),
+            files=tuple(self._write(table, self._put_names(names))) if names else (),
             counts=counts,
             rejections=self._write_rejections(rejected) if rejected.num_rows else None,
         )
@@ -252,12 +253,22 @@ class ObservationStore:
             return list(pool.map(lambda job: self._read_groups(job[0], job[1], columns), jobs))
 
     def _read_groups(self, key: str, groups: list[int], columns: list[str]) -> pa.Table:
+        if self._kept is None:
+            return self._decoded(key, groups, columns)
+        one = [partial(self._decoded, key, [group], columns) for group in groups]
+        asked = [(key, group, tuple(columns)) for group in groups]
+        return pa.concat_tables([self._kept.get(what, make, lambda t: int(t.nbytes)) for what, make in zip(asked, one, strict=True)])
+
+    def _decoded(self, key: str, groups: list[int], columns: list[str]) -> pa.Table:
         file = pq.ParquetFile(pa.BufferReader(self._proved(key)), page_checksum_verification=True)
         table = file.read_row_groups(groups, columns=columns, use_threads=False)
         at_rest = tables.dictionary_schema(self.schema)
         return table.select(columns).cast(pa.schema([at_rest.field(name) for name in columns]))  # Parquet keeps no seconds
 
     def _proved(self, key: str) -> bytes:
+        return self._read(key) if self._kept is None else self._kept.get(key, partial(self._read, key), len)
+
+    def _read(self, key: str) -> bytes:
         asked = f"read observations {self._objects.url(key)}"
         mend = f"restore it from a backup, or delete {self._objects.url(self.prefix)} and run observe again"
         try:
@@ -268,24 +279,40 @@ class ObservationStore:
             raise StoreError(asked=asked, found="bytes that are not those written (sha256 differs)", mend=mend)
         return data
 
-    def _write(self, ordered: pa.Table, nodes: str) -> list[StoredFile]:
-        day = tables.instants(ordered, "valid_time") // DAY * DAY
+    def _write(self, table: pa.Table, nodes: str) -> list[StoredFile]:
+        order, valid = tables.order_of(table), tables.instants(table, "valid_time")
+        day = (valid if order is None else valid[order]) // DAY * DAY
         begin = np.flatnonzero(np.r_[True, day[1:] != day[:-1]])
         spans = [(int(day[b]), int(b), int(e)) for b, e in zip(begin, np.r_[begin[1:], len(day)], strict=True)]
-        months = [(month, list(found)) for month, found in groupby(spans, key=lambda span: f"{from_seconds(span[0]):%Y-%m}")]
-        with ThreadPoolExecutor(_WORKERS) as pool:
-            return list(pool.map(lambda month: self._write_month(ordered, nodes, *month), months))
+        months = [list(found) for _, found in groupby(spans, key=lambda span: f"{from_seconds(span[0]):%Y-%m}")]
 
-    def _write_month(self, ordered: pa.Table, nodes: str, month: str, spans: list[tables.Span]) -> StoredFile:
+        def written(spans: list[tables.Span]) -> StoredFile:
+            first, end = spans[0][1], spans[-1][2]
+            rows = table.slice(first, end - first) if order is None else table.take(pa.array(order[first:end]))
+            return self._write_month(rows, nodes, [(day, b - first, e - first) for day, b, e in spans])
+
+        with ThreadPoolExecutor(_WORKERS) as pool:
+            return list(pool.map(written, months))
+
+    def _write_month(self, ordered: pa.Table, nodes: str, spans: list[tables.Span]) -> StoredFile:
         sink = pa.BufferOutputStream()
         groups = tables.packed(spans)
-        with pq.ParquetWriter(sink, ordered.schema, compression="zstd", compression_level=1, write_page_checksum=True) as writer:
+        whole = [f.name for f in ordered.schema if pa.types.is_timestamp(f.type) or pa.types.is_int64(f.type)]
+        with pq.ParquetWriter(
+            sink,
+            ordered.schema,
+            compression="zstd",
+            compression_level=1,
+            write_page_checksum=True,
+            use_dictionary=[name for name in ordered.schema.names if name not in whole],
+            column_encoding=dict.fromkeys(whole, "DELTA_BINARY_PACKED"),
+        ) as writer:
             for group in groups:
                 begin, end = group[0][1], group[-1][2]
                 writer.write_table(ordered.slice(begin, end - begin), row_group_size=end - begin)
         data = sink.getvalue().to_pybytes()
         return StoredFile(
-            key=self._objects.put_addressed(f"{self.prefix}/data/{month}", data, ".parquet"),
+            key=self._objects.put_addressed(f"{self.prefix}/data/{from_seconds(spans[0][0]):%Y-%m}", data, ".parquet"),
             groups=tuple(tuple(day for day, _, _ in group) for group in groups),
             rows=tuple(group[-1][2] - group[0][1] for group in groups),
             bytes=len(data),

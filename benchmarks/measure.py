@@ -1,0 +1,76 @@
+"""Several ways to the same end, measured in turns: what slows the machine down for a while slows all of them."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """Wall and processor seconds of one run, ended children included."""
+
+    wall: float
+    processor: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Costs:
+    """All runs of one way."""
+
+    runs: tuple[Cost, ...]
+
+    @property
+    def wall(self) -> float:
+        """The median."""
+        return statistics.median(cost.wall for cost in self.runs)
+
+    @property
+    def processor(self) -> float:
+        """The median."""
+        return statistics.median(cost.processor for cost in self.runs)
+
+    @property
+    def spread(self) -> str:
+        """Fastest and slowest wall seconds."""
+        walls = [cost.wall for cost in self.runs]
+        return f"{min(walls):.2f}–{max(walls):.2f}"
+
+
+def cost_of(work: Callable[[], object]) -> Cost:
+    """What some work costs."""
+    began, before = time.perf_counter(), _processor()
+    work()
+    return Cost(wall=time.perf_counter() - began, processor=_processor() - before)
+
+
+def in_turns(ways: Mapping[str, Callable[[], object]], *, runs: int) -> dict[str, Costs]:
+    """Every way so many times, one after the other in each round."""
+    found: dict[str, list[Cost]] = {name: [] for name in ways}
+    for _ in range(runs):
+        for name, work in ways.items():
+            found[name].append(cost_of(work))
+    return {name: Costs(runs=tuple(costs)) for name, costs in found.items()}
+
+
+def setting(*libraries: str) -> str:
+    """When, where and with what this is measured, as a line."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    used = ", ".join(f"{name} {version(name)}" for name in libraries)
+    load = f"load average at the start {os.getloadavg()[0]:.1f}"
+    return (
+        f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores, {memory:.0f} GiB, {platform.platform(terse=True)}, "
+        f"Python {platform.python_version()}, {used}; {load}"
+    )
+
+
+def _processor() -> float:
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(u.ru_utime + u.ru_stime for u in usages)
