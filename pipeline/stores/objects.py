@@ -22,6 +22,9 @@ SEALS = "seals"
 S3_PATIENCE = 20.0
 """Seconds that S3 may be silent before a request is made again."""
 
+_ASKED_AGAIN = ("ConditionalRequestConflict", "BadDigest")
+"""Refusals of S3 after which the same request may go well: another writer was about to create it; a bit flipped on the way."""
+
 _KEY = re.compile(r"[A-Za-z0-9_=.:+-]+(/[A-Za-z0-9_=.:+-]+)*")
 
 
@@ -268,6 +271,7 @@ def _file_system() -> Any:
 
     if botocore.exceptions.FlexibleChecksumError not in core.S3_RETRYABLE_ERRORS:
         core.add_retryable_error(botocore.exceptions.FlexibleChecksumError)
+        core.set_custom_error_handler(lambda error: any(code in str(error) for code in _ASKED_AGAIN))
     patience = {"connect_timeout": S3_PATIENCE, "read_timeout": S3_PATIENCE, "retries": {"mode": "standard", "max_attempts": 3}}
     return s3fs.S3FileSystem(use_listings_cache=False, config_kwargs=patience)
 

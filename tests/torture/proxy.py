@@ -22,9 +22,12 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal
 
-Fault = Literal["503", "reset", "cut answer", "short answer", "cut request", "stall", "lost answer", "flipped answer", "flipped request"]
+Fault = Literal[
+    "503", "409", "reset", "cut answer", "short answer", "cut request", "stall", "lost answer", "flipped answer", "flipped request"
+]
 FAULTS: tuple[Fault, ...] = (
     "503",
+    "409",
     "reset",
     "cut answer",
     "short answer",
@@ -120,6 +123,8 @@ class _Handler(BaseHTTPRequestHandler):
         strike, number = self._admit(plan, body)
         if strike == "503":
             return self._answer(_refusal(503, "SlowDown", "Please reduce your request rate."))
+        if strike == "409":
+            return self._answer(_refusal(409, "ConditionalRequestConflict", "A conflicting operation is in progress."))
         if strike == "reset":
             return self._reset()
         if strike == "stall":
@@ -153,7 +158,9 @@ class _Handler(BaseHTTPRequestHandler):
             number = None
             if self.command in WRITES:
                 number, plan.writes = plan.writes, plan.writes + 1
-            if plan.fault is None or not _can_befall(plan.fault, self.command, self.path, body):
+            if plan.fault is None or not _can_befall(
+                plan.fault, self.command, self.path, body, conditional="If-None-Match" in self.headers
+            ):
                 return None, number
             plan.seen += 1
             if not plan.first < plan.seen <= plan.first + plan.times:
@@ -222,7 +229,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
 
 
-def _can_befall(fault: Fault, method: str, path: str, body: bytes) -> bool:
+def _can_befall(fault: Fault, method: str, path: str, body: bytes, *, conditional: bool) -> bool:
+    if fault == "409":
+        return method == "PUT" and conditional
     if fault in ("flipped request", "cut request"):
         return method == "PUT" and bool(body)
     if fault == "lost answer":
