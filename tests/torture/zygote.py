@@ -49,8 +49,10 @@ class Zygote:
 
     def __exit__(self, *_: object) -> None:
         assert self._process.stdin
+        assert self._process.stdout
         self._process.stdin.close()
         self._process.wait(timeout=60)
+        self._process.stdout.close()
 
     def run(self, work: str, *, on_start: Callable[[int], None] | None = None, kill_after: float | None = None, **job: Any) -> Ended:
         """Do `work` (`module:function`, called with the rest of `job`) in a child; kill it after so many seconds."""
