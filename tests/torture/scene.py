@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import random
 from collections.abc import Iterator, Mapping
@@ -101,6 +102,7 @@ class Scene:
 @contextlib.contextmanager
 def scene(folder: Path, *, days: int) -> Iterator[Scene]:
     """The scene, with the undisturbed states of so many days."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     world_file = str(tiny_world(folder, days=days + 1))
     with s3_store() as bucket, proxy_to(os.environ["AWS_ENDPOINT_URL"]) as proxy, Zygote(patience=PATIENCE) as zygote, Reader({}) as reader:
         made = Scene(
