@@ -4,7 +4,7 @@ WORLD ?= synthetic
 RUN := .venv/bin/python -m
 TORCH := $(shell sed -n 's/^model = \["\(torch==[^"]*\)"\]/\1/p' pyproject.toml)
 
-.PHONY: forecast ui test lint lock install
+.PHONY: forecast ui test torture lint lock install
 forecast: .venv/.installed  ## make, publish and verify one forecast under a real Airflow
 	@$(RUN) pipeline airflow forecast --world $(WORLD)
 
@@ -13,6 +13,9 @@ ui: .venv/.installed  ## leave Airflow running until Ctrl-C
 
 test: lint  ## all tests
 	$(RUN) pytest -n 2 --dist loadfile
+
+torture: .venv/.installed  ## every fault many times over, counted; about an hour
+	$(RUN) tests.torture --table benchmarks/results/torture.md
 
 lint: .venv/.installed
 	$(RUN) ruff check .

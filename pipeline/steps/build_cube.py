@@ -23,6 +23,7 @@ from pipeline.parallel import Crew, crew
 from pipeline.settings import Settings, code_version
 from pipeline.steps.build_plan import BuildPlan, chunk_count, plan_build, recipe_digest
 from pipeline.steps.owing import Seen, due_spans, note_missing
+from pipeline.steps.repeating import again_after_conflicts
 from pipeline.steps.slab_fields import SLAB_COLUMNS, slab_fields
 from pipeline.steps.texts import build_texts
 from pipeline.stores.cube_books import RegionBook
@@ -54,8 +55,14 @@ def run(request: BuildCubeRequest, settings: Settings, progress: Progress) -> Re
     Raises:
         NotYetAvailable: Nothing was observed yet.
         ConfigError: The plan does not fit in memory.
-        ConflictError: Another build was committed meanwhile.
+        ConflictError: Other builds were committed meanwhile, again and again.
     """
+    notes: list[str] = []
+    receipt = again_after_conflicts(partial(_attempt, request, settings, progress), notes)
+    return receipt.model_copy(update={"notes": (*receipt.notes, *notes)})
+
+
+def _attempt(request: BuildCubeRequest, settings: Settings, progress: Progress) -> Receipt:
     world = load_world(request.world)
     plan = plan_build(world, request.as_of, settings)
     if not plan.domains and not plan.texts and plan.state is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from pipeline.api import LandRequest, Receipt
 from pipeline.contracts.deliveries import Delivery
@@ -14,6 +15,7 @@ from pipeline.errors import NotYetAvailable
 from pipeline.settings import Settings
 from pipeline.sources.registry import adapter_named, check_sources, source_names
 from pipeline.steps.owing import Debtor
+from pipeline.steps.repeating import again_after_conflicts
 from pipeline.stores.landing import Landed, LandingStore
 from pipeline.stores.objects import ObjectStore
 from pipeline.telemetry import Progress, Stage
@@ -38,7 +40,7 @@ def run(request: LandRequest, settings: Settings, progress: Progress) -> Receipt
     late: list[NotYetAvailable] = []
     for name in source_names(world, request.source):
         try:
-            landed, owed = _land_source(objects, world, name, request, settings, progress)
+            landed, owed = again_after_conflicts(partial(_land_source, objects, world, name, request, settings, progress), notes)
         except NotYetAvailable as error:
             late.append(error)
             continue

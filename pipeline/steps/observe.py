@@ -6,6 +6,7 @@ import os
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +22,7 @@ from pipeline.steps.accepting import check_places
 from pipeline.steps.checks import check_units
 from pipeline.steps.intake import Taken, Work, take_in
 from pipeline.steps.joining import joined
+from pipeline.steps.repeating import again_after_conflicts
 from pipeline.stores.landing import Landed, LandingStore
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.observation_tables import places_json
@@ -51,7 +53,7 @@ def run(request: ObserveRequest, settings: Settings, progress: Progress) -> Rece
     notes: list[str] = []
     fresh = 0
     for name in source_names(world, request.source):
-        store, batches = _observe_source(objects, world, name, progress, notes)
+        store, batches = again_after_conflicts(partial(_observe_source, objects, world, name, progress, notes), notes)
         fresh += batches
         total = store.counts()
         counts |= {f"{name}.{key}": getattr(total, key) for key in ("raw", "observations", "duplicates", "rejected")}

@@ -9,7 +9,7 @@ import re
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,12 @@ from pipeline.errors import ConfigError, ConflictError, NotYetAvailable, StoreEr
 
 SEALS = "seals"
 """Where the seals of views and the second copies of records lie, under the keys of those."""
+
+S3_PATIENCE = 20.0
+"""Seconds that S3 may be silent before a request is made again."""
+
+_ASKED_AGAIN = ("ConditionalRequestConflict", "BadDigest")
+"""Refusals of S3 after which the same request may go well: another writer was about to create it; a bit flipped on the way."""
 
 _KEY = re.compile(r"[A-Za-z0-9_=.:+-]+(/[A-Za-z0-9_=.:+-]+)*")
 
@@ -177,7 +183,8 @@ class ObjectStore:
         self._fs.invalidate_cache()
         start = len(self.root.split("://", 1)[1]) + 1
         for path, state in self._fs.find(base, detail=True).items():
-            yield Entry(key=path[start:], bytes=int(state["size"]), written=float(state["LastModified"].timestamp()))
+            if state["type"] == "file":  # what appears between two requests of `find` is told as a directory
+                yield Entry(key=path[start:], bytes=int(state["size"]), written=float(state["LastModified"].timestamp()))
 
     def bytes_below(self, prefix: str) -> int:
         """Bytes of all objects below a prefix (a folder)."""
@@ -185,15 +192,13 @@ class ObjectStore:
 
     @cached_property
     def _fs(self) -> Any:
-        import s3fs
-
         if not self.root.startswith("s3://"):
             raise ConfigError(
                 asked=f"store '{self.root}'",
                 found="a scheme that is neither a local folder nor s3://",
                 mend="set CUBECAST_STORE to a folder or to s3://bucket/prefix",
             )
-        return s3fs.S3FileSystem(use_listings_cache=False)
+        return _file_system()
 
     def _staged(self, path: Path, data: bytes) -> str:
         handle, name = tempfile.mkstemp(prefix=".staged-", dir=path.parent)
@@ -240,12 +245,36 @@ class ObjectStore:
     def _storage_errors(self, key: str, size: int) -> Iterator[None]:
         try:
             yield
-        except OSError as error:
+        except _failures(local=self._local) as error:
             raise StoreError(
                 asked=f"{'write ' + str(size) + ' bytes to' if size else 'read'} {self.root}/{key}",
-                found=f"{type(error).__name__}: {error.strerror or error}",
+                found=f"{type(error).__name__}: {getattr(error, 'strerror', None) or error}",
                 mend="free space or mend access to the store, then run the same command again; nothing was half-written",
             ) from error
+
+
+@cache
+def _failures(*, local: bool) -> tuple[type[Exception], ...]:
+    """What a request to the storage may raise; the libraries below s3fs have errors that are no OSError."""
+    if local:
+        return (OSError,)
+    import aiohttp
+    import botocore.exceptions
+
+    return OSError, botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError, aiohttp.ClientError
+
+
+def _file_system() -> Any:
+    """S3, with requests made again that broke off, were refused for now, met silence, or brought bytes that do not fit their checksum."""
+    import botocore.exceptions
+    import s3fs
+    from s3fs import core
+
+    if botocore.exceptions.FlexibleChecksumError not in core.S3_RETRYABLE_ERRORS:
+        core.add_retryable_error(botocore.exceptions.FlexibleChecksumError)
+        core.set_custom_error_handler(lambda error: any(code in str(error) for code in _ASKED_AGAIN))
+    patience = {"connect_timeout": S3_PATIENCE, "read_timeout": S3_PATIENCE, "retries": {"mode": "standard", "max_attempts": 3}}
+    return s3fs.S3FileSystem(use_listings_cache=False, config_kwargs=patience)
 
 
 def _local_entries(folder: str, start: int) -> Iterator[Entry]:

@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
+import re
+import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
@@ -16,6 +20,7 @@ from typing import Any
 
 from pipeline.contracts.provenance import canonical_json, digest_bytes, digest_json
 from pipeline.errors import ConfigError, ConflictError, NotYetAvailable, StoreError
+from pipeline.stores import objects
 from pipeline.stores.fences import check as check_fence
 from pipeline.stores.objects import ObjectStore
 
@@ -23,6 +28,9 @@ BRANCH = "main"
 _MEND_WRITING = "mend the storage (space, access, a damaged object); then run the same command again, the last snapshot is whole"
 _MANIFEST_CHUNKS = 256
 """Chunks along the first axis whose index is one object: what an append to a long array writes anew."""
+
+_NO_ROOM = re.compile(r"os error (27|28|122)\b")
+"""File too large, no space left, quota exceeded."""
 
 REWRITING = "*"
 """In place of a digest while a retention gives a snapshot another parent."""
@@ -67,8 +75,20 @@ def open_repository(url: str, *, create: bool) -> Any:
             )
         if not create:
             return None
-        icechunk.Repository.create(storage)
+        _create(url)
     return icechunk.Repository.open(storage, _configuration())
+
+
+def _create(url: str) -> None:
+    """An empty repository: its first snapshot, then its branch, each put once; so a kill may cut it off, and others may do the same."""
+    import icechunk
+
+    with tempfile.TemporaryDirectory() as folder:
+        icechunk.Repository.create(icechunk.local_filesystem_storage(folder))
+        model, made = ObjectStore(folder), ObjectStore(url)
+        for key in sorted(model.list(""), key=lambda key: key.startswith("refs/")):
+            with contextlib.suppress(ConflictError):
+                made.put_if_absent(key, model.get(key))
 
 
 def _configuration() -> Any:
@@ -220,12 +240,13 @@ def _s3(url: str) -> Any:
         endpoint_url=custom,
         allow_http=endpoint.startswith("http://"),
         force_path_style=custom is not None,
+        network_stream_timeout_seconds=math.ceil(objects.S3_PATIENCE),
     )
 
 
 @contextlib.contextmanager
 def storage_errors(asked: str, mend: str = _MEND_WRITING) -> Iterator[None]:
-    """Turn what the storage libraries raise into StoreError and ConflictError."""
+    """Turn what the storage libraries raise into StoreError and ConflictError; `asked` ends with the place."""
     import icechunk
 
     try:
@@ -237,6 +258,14 @@ def storage_errors(asked: str, mend: str = _MEND_WRITING) -> Iterator[None]:
     except (icechunk.IcechunkError, OSError, ValueError, RuntimeError) as error:
         raise StoreError(
             asked=asked,
-            found=f"{type(error).__name__}: {' '.join(str(error).split())}",
+            found=f"{_room(asked.rsplit(' ', 1)[-1], str(error))}{type(error).__name__}: {' '.join(str(error).split())}",
             mend=mend,
         ) from error
+
+
+def _room(place: str, said: str) -> str:
+    """How many bytes are free where an error is about room on a disk; else nothing."""
+    if not _NO_ROOM.search(said) or "://" in place:
+        return ""
+    folder = next(p for p in (Path(place), *Path(place).parents) if p.exists())
+    return f"no room for it, {shutil.disk_usage(folder).free} bytes are free on that disk; "

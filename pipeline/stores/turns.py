@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline.errors import ConflictError
+from pipeline.errors import NotYetAvailable
 
 _LOCK_SECONDS = 600
 
@@ -16,7 +16,7 @@ def taking_turns(url: str) -> Iterator[None]:
     """Hold the lock beside a local folder; nothing to hold for an address.
 
     Raises:
-        ConflictError: Others held it for ten minutes.
+        NotYetAvailable: Others held it for ten minutes.
     """
     if "://" in url:
         yield
@@ -28,6 +28,6 @@ def taking_turns(url: str) -> Iterator[None]:
         with filelock.FileLock(f"{url}.lock", timeout=_LOCK_SECONDS):
             yield
     except filelock.Timeout as error:
-        raise ConflictError(
+        raise NotYetAvailable(
             asked=f"commit to {url}", found=f"locked for {_LOCK_SECONDS} s by another writer", mend="run it again later"
         ) from error

@@ -1,0 +1,233 @@
+"""`make torture`: every fault that Cubecast must bear, many times over, counted; the table goes to `--table`, exit code 1 if anything was wrong.
+
+python -m tests.torture [--parts kills-disk,faults,…] [--scale 0.1] [--seed 1] [--found FOLDER] [--table FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.contracts.world_files import load_world
+from pipeline.stores.objects import ObjectStore
+from tests.torture import corpus, damages, full_disks, kills, s3_faults, writers
+from tests.torture.scene import scene
+from tests.torture.zygote import ROOT
+from tests.world import tiny_world
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One run: how much of everything, and where."""
+
+    seed: int
+    scale: float
+    folder: Path
+
+    def count(self, whole: int) -> int:
+        """So many of a whole run's trials."""
+        return max(1, round(whole * self.scale))
+
+
+def _kills(run: Run, where: str) -> Iterator[Row]:
+    with scene(run.folder, days=8 if run.scale == 1 else 2) as made:
+        for step, tally in kills.kill_steps(made, where, kills=run.count(100), seed=run.seed).items():
+            yield {
+                "store": where,
+                "step": step,
+                "kills": tally.kills,
+                "at a moment": tally.by_time,
+                "at a write": tally.kills - tally.by_time,
+                "reads beside": tally.reads,
+                "lost": len(tally.lost),
+                "torn": len(tally.torn),
+                "mixed": len(tally.mixed),
+                "wrong": tally.wrong,
+            }
+
+
+def _faults(run: Run) -> Iterator[Row]:
+    with scene(run.folder, days=4 if run.scale == 1 else 2) as made:
+        for fault, tally in s3_faults.fail_requests(made, trials=run.count(15), seed=run.seed).items():
+            yield {
+                "fault": fault,
+                "trials": tally.trials,
+                "requests struck": tally.struck,
+                "right data all the same": tally.healed,
+                "clear error, old state, right when run again": tally.refused,
+                "wrong data": len(tally.wrong),
+                "writes without checksum": len(tally.unproved),
+                "longest, s": round(tally.longest, 1),
+                "wrong": [*tally.wrong, *tally.unproved],
+            }
+
+
+def _damages_disk(run: Run) -> Iterator[Row]:
+    from tests.flow.chain import run_chain, settings_for
+
+    world_file, store = tiny_world(run.folder), run.folder / "store"
+    run_chain(world_file, settings_for(store))
+    most = None if run.scale == 1 else run.count(100)
+    tally = damages.damage_every_object(str(store), load_world(str(world_file)), seed=run.seed, most=most)
+    yield _damage_row("disk, all nine steps", tally)
+
+
+def _damages_s3(run: Run) -> Iterator[Row]:
+    with scene(run.folder, days=2) as made:
+        store = made.store("S3", "damaged")
+        disk = ObjectStore(made.store("disk", "undisturbed"))
+        remote = ObjectStore(store)
+        for key in disk.list(""):
+            if not key.endswith(".lock"):
+                remote.overwrite(key, disk.get(key))
+        most = None if run.scale == 1 else run.count(100)
+        tally = damages.damage_every_object(store, made.world, seed=run.seed, kinds_inside=1, most=most)
+    yield _damage_row("S3, land to cube, two days", tally)
+
+
+def _damage_row(store: str, tally: damages.Tally) -> Row:
+    return {
+        "store": store,
+        "objects": tally.objects,
+        **{kind: tally.done[kind] for kind in damages.KINDS},
+        "of these in repositories": tally.inside,
+        "refused by a reader of the cube": tally.unread,
+        "told, by another name": len(tally.elsewhere),
+        "not told": len(tally.missed),
+        "read as other data": len(tally.misread),
+        "wrong": [*tally.missed, *tally.misread],
+    }
+
+
+def _full_disks(run: Run) -> Iterator[Row]:
+    with scene(run.folder, days=3) as made, full_disks.small_disk(run.folder / "small") as small:
+        limits: list[tuple[full_disks.Limit, Path | None]] = [("full disk", small), ("file limit", run.folder / "limits")]
+        for limit, disk in limits:
+            if disk is None:
+                yield {"limit": limit, "steps refused": "not run: no right to mount a file system", "wrong": []}
+                continue
+            tally = full_disks.run_out_of_room(made, limit, refusals=run.count(60), seed=run.seed, disk=disk)
+            yield {"limit": limit, "steps refused": tally.refused, "finished in time": tally.finished, "wrong": tally.wrong}
+
+
+def _writers(run: Run) -> Iterator[Row]:
+    with scene(run.folder, days=4) as made:
+        for where in ("disk", "S3"):
+            for name, race in (("same day", writers.race_same_day), ("days or sources of their own", writers.race_apart)):
+                tally = race(made, where, rounds=run.count(2))
+                yield {
+                    "store": where,
+                    "writers": f"two, {name}",
+                    "races": tally.races,
+                    "both went well": tally.landed,
+                    "one was told who came first": tally.told,
+                    "wrong": tally.wrong,
+                }
+            commits = run.count(25)
+            for what, (there, again) in writers.four_writers(made, where, commits=commits).items():
+                yield {
+                    "store": where,
+                    "writers": f"four x {commits} {what}",
+                    "races": 1,
+                    "there afterwards": there,
+                    "tried again": again,
+                    "wrong": [] if there == 4 * commits else [f"{there} {what} of {4 * commits} are there"],
+                }
+
+
+def _hostile(run: Run) -> Iterator[Row]:
+    tally = corpus.take_corpus()
+    yield {
+        "files": sum(tally.fates.values()) + len(tally.wrong),
+        **{f"{fate}": count for fate, count in sorted(tally.fates.items())},
+        "accepted wrong": len(tally.wrong),
+        "longest, s": f"{tally.longest:.1f} ({tally.slowest})",
+        "memory grew, MiB": round(tally.memory),
+        "wrong": tally.wrong,
+    }
+
+
+def _all_steps(run: Run) -> Iterator[Row]:
+    """Kill every step at its writes and run it again; see `tests/crash/runner.py`."""
+    command = [sys.executable, "-m", "tests.crash.runner", str(tiny_world(run.folder)), str(run.folder), str(run.count(20))]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    trials = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    kills_of = Counter(t["step"] for t in trials if t["killed"])
+    for step, count in kills_of.items():
+        wrong = [f"{t}" for t in trials if t["step"] == step and not (t["same"] and t["killed"])]
+        yield {"step": step, "kills, each at another write": count, "same ids when run again": count - len(wrong), "wrong": wrong}
+    if done.returncode:
+        yield {"step": "all", "wrong": [done.stderr[-2000:]]}
+
+
+PARTS: dict[str, tuple[str, Callable[[Run], Iterator[Row]]]] = {
+    "kills-disk": ("kill -9 beside a reader, on a disk", lambda run: _kills(run, "disk")),
+    "kills-s3": ("kill -9 beside a reader, on S3", lambda run: _kills(run, "S3")),
+    "steps": ("kill -9 of every step, on a disk", _all_steps),
+    "faults": ("Requests to S3 that fail", _faults),
+    "damages-disk": ("Damage to every object, on a disk", _damages_disk),
+    "damages-s3": ("Damage to every object, on S3", _damages_s3),
+    "disks": ("No room", _full_disks),
+    "writers": ("Writers at once", _writers),
+    "hostile": ("Hostile and dirty files", _hostile),
+}
+
+
+def main() -> int:
+    """Run the parts, keep what each found, and put the table together from all that was found."""
+    asked = argparse.ArgumentParser(prog="python -m tests.torture", description=__doc__)
+    asked.add_argument("--parts", default=",".join(PARTS), help="which, by default all")
+    asked.add_argument("--scale", type=float, default=1.0, help="1 is the whole; 0.02 a taste of each")
+    asked.add_argument("--seed", type=int, default=1)
+    asked.add_argument("--found", type=Path, default=Path(tempfile.gettempdir()) / "cubecast-torture", help="where figures are kept")
+    asked.add_argument("--table", type=Path, help="where the table goes; by default it is only printed")
+    given = asked.parse_args()
+    given.found.mkdir(parents=True, exist_ok=True)
+    for name in given.parts.split(","):
+        began = time.monotonic()
+        with tempfile.TemporaryDirectory() as folder:
+            rows = list(PARTS[name][1](Run(seed=given.seed, scale=given.scale, folder=Path(folder))))
+        seconds = round(time.monotonic() - began)
+        found = {"seed": given.seed, "scale": given.scale, "seconds": seconds, "rows": rows}
+        (given.found / f"{name}.json").write_text(json.dumps(found, indent=1))
+        print(f"{name}: {seconds} s, {sum(len(row['wrong']) for row in rows)} wrong", file=sys.stderr, flush=True)
+    text, wrong = _table(given.found)
+    print(text)
+    if given.table:
+        given.table.write_text(text)
+    return int(bool(wrong))
+
+
+def _table(found: Path) -> tuple[str, list[str]]:
+    lines, wrong = [_HEAD], []
+    for name, (title, _) in PARTS.items():
+        if not (found / f"{name}.json").exists():
+            continue
+        part = json.loads((found / f"{name}.json").read_text())
+        lines += [f"\n## {title}", f"\n`--parts {name}`, seed {part['seed']}, {part['seconds']} s.\n", *_rows(part["rows"])]
+        wrong += [line for row in part["rows"] for line in row["wrong"]]
+    lines += ["\n## Wrong", "", *(f"- {line}" for line in wrong or ["nothing"])]
+    return "\n".join(lines) + "\n", wrong
+
+
+def _rows(rows: list[Row]) -> list[str]:
+    names = list(dict.fromkeys(name for row in rows for name in row if name != "wrong"))
+    cells = [[str(row.get(name, "")) for name in names] for row in rows]
+    return [f"| {' | '.join(line)} |" for line in (names, ["---"] * len(names), *cells)]
+
+
+_HEAD = (ROOT / "tests/torture/head.md").read_text().rstrip()
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,63 @@
+"""A few of everything that `make torture` does many times."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.torture.damages import damage_every_object
+from tests.torture.full_disks import run_out_of_room, small_disk
+from tests.torture.kills import kill_steps
+from tests.torture.proxy import Fault
+from tests.torture.s3_faults import fail_requests
+from tests.torture.scene import Scene, scene
+from tests.torture.writers import four_writers, race_apart, race_same_day
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    with scene(tmp_path_factory.mktemp("torture"), days=2) as made:
+        yield made
+
+
+@pytest.mark.parametrize("where", ["disk", "S3"])
+def test_a_killed_step_loses_nothing_and_its_readers_see_nothing_torn_or_mixed(small: Scene, where: str) -> None:
+    kills = 2 if where == "disk" else 1
+    found = kill_steps(small, where, kills=kills, seed=1)
+    assert all(tally.kills >= kills and tally.reads for tally in found.values())
+    assert not [line for tally in found.values() for line in tally.wrong]
+
+
+@pytest.mark.parametrize("fault", ["reset", "flipped answer", "lost answer"])
+def test_a_failing_request_to_s3_ends_in_right_data_or_in_a_clear_error(small: Scene, fault: Fault) -> None:
+    tally = fail_requests(small, trials=1, seed=2, faults=(fault,), bursts=(1,))[fault]
+    assert tally.struck
+    assert not tally.wrong
+    assert not tally.unproved
+
+
+def test_damage_to_any_object_is_told_and_never_read_as_data(small: Scene) -> None:
+    tally = damage_every_object(small.store("disk", "undisturbed"), small.world, seed=3, most=4)
+    assert sum(tally.done.values()) >= 24
+    assert tally.missed == tally.misread == []
+
+
+def test_a_disk_without_room_leaves_the_old_state_and_an_error_with_path_and_bytes(small: Scene, tmp_path: Path) -> None:
+    assert not run_out_of_room(small, "file limit", refusals=3, seed=4, disk=tmp_path).wrong
+    with small_disk(tmp_path / "small") as disk:
+        if disk is None:
+            pytest.skip("no right to mount a file system")
+        assert not run_out_of_room(small, "full disk", refusals=3, seed=4, disk=disk).wrong
+
+
+def test_writers_at_once_all_land_and_the_second_is_told_of_the_first(small: Scene) -> None:
+    same, apart = race_same_day(small, "disk", rounds=1), race_apart(small, "disk", rounds=1)
+    assert same.wrong == apart.wrong == []
+    assert apart.landed == apart.races
+
+
+@pytest.mark.parametrize("where", ["disk", "S3"])
+def test_all_commits_of_four_writers_are_there(small: Scene, where: str) -> None:
+    assert {what: there for what, (there, _) in four_writers(small, where, commits=3).items()} == {"commits": 12, "records": 12}
