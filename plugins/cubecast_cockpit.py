@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -24,7 +24,7 @@ from starlette.responses import Response
 
 from pipeline.api import World, load_world, scheduled_worlds
 from pipeline.cockpit.grid import STATES, Unfinished, grid
-from pipeline.cockpit.panels import cost, panels, storage
+from pipeline.cockpit.panels import cost, panels, skill, storage
 from pipeline.errors import CubecastError
 from pipeline.settings import read_settings
 from pipeline.stores.objects import ObjectStore
@@ -33,6 +33,7 @@ from pipeline.stores.receipts import Receipts, Summary
 STATIC = Path(__file__).with_name("cockpit")
 PAGE_POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; frame-ancestors 'self'"
 STORAGE_SECONDS = 600
+SKILL_SECONDS = 300
 LONGEST = 400 * 86400
 
 app = FastAPI(title="Cubecast cockpit", openapi_url=None)
@@ -105,11 +106,17 @@ def beside(world: Asked) -> dict[str, Any]:
     return panels(objects, world, now=now) | {
         "cost": dict(list(cost(rows).items())[-60:]),
         "storage": _storage(world.name, int(time.time()) // STORAGE_SECONDS),
+        "skill": _skill(world.name, int(time.time()) // SKILL_SECONDS),
         "scheduled": world.schedule is not None,
     }
 
 
-@cache
+@lru_cache(maxsize=64)
+def _skill(world: str, _slot: int) -> list[dict[str, Any]]:
+    return skill(ObjectStore(read_settings().store), world)
+
+
+@lru_cache(maxsize=64)
 def _storage(world: str, _slot: int) -> dict[str, int]:
     return storage(ObjectStore(read_settings().store), world)
 

@@ -2,7 +2,7 @@
 const STEPS = ["land", "observe", "build_cube", "train", "evaluate", "promote", "inputs", "predict", "publish", "verify", "replay", "retain"];
 const DAG = {land: "ingest", observe: "ingest", build_cube: "cube", train: "training", evaluate: "training", promote: "training",
   inputs: "forecast", predict: "forecast", publish: "forecast", verify: "monitoring", replay: "replay", retain: "retention"};
-const OUTCOMES = {unchanged: "nothing to do", done: "done", degraded: "done, inputs missing", waiting: "waiting or to be retried",
+const OUTCOMES = {unchanged: "nothing to do", done: "done", degraded: "inputs missing", waiting: "waiting or to be retried",
   running: "running", failed: "failed"};
 const COLUMNS = 120;
 const $ = (id) => document.getElementById(id);
@@ -103,6 +103,13 @@ function drawPanels(found) {
     : element("p", {className: "quiet", textContent: "No champion yet."}));
   $("candidates").replaceChildren(table(["trained as of", "model", "recipe", "epochs", "validation error by epoch"], found.models.candidates.map((c) =>
     [c.as_of, c.model_id, c.recipe || "–", c.epochs ?? "–", curve(c.history || [])]), [3]));
+  $("running").replaceChildren(found.running.length ? table(["model", "epochs", "newest epoch ended", "validation error by epoch"],
+    found.running.map((r) => [r.model_id, r.epoch, r.since, curve(r.history, 1)]), [1]) : element("p", {className: "quiet", textContent: "No training runs."}));
+  $("days").replaceChildren(table(["target", "skill per day", "newest", "80 % holds per day", "newest"], found.skill.map((row) => {
+    const name = `${row.domain} ${row.variable}`;
+    return [name, days(row, "skill", `${name}: skill against the best baseline`), share(row.days.at(-1).skill), days(row, "coverage", `${name}: share inside the 80 % interval`),
+      share(row.days.at(-1).coverage)];
+  }), [2, 4]));
   $("verified").replaceChildren(table(["target", "published MAE", "joint model", "cells", "missing"], came((found.verified || {}).headline || []), [1, 2, 3, 4]));
   $("notes").replaceChildren(table(["note"], found.notes.map((note) => [note])));
   $("cost").replaceChildren(table(["day", "seconds", "most of it"], Object.entries(found.cost).reverse().slice(0, 14).map(([day, steps]) => {
@@ -123,11 +130,21 @@ function reasons(found) {
   return element("details", {}, element("summary", {textContent: found.at(-1)}), element("ul", {}, ...found.map((text) => element("li", {textContent: text}))));
 }
 
-function curve(history) {
+const share = (value) => value === null || value === undefined ? "–" : `${(100 * value).toFixed(1)} %`;
+
+function days(row, key, says) {
+  const values = row.days.map((day) => day[key]).filter((v) => typeof v === "number");
+  return values.length < 2 ? "–" : line(values, `${says}, from ${utc(row.days[0].day).slice(0, 10)} to ${utc(row.days.at(-1).day).slice(0, 10)}`);
+}
+
+function curve(history, least = 2) {
   const domains = Object.keys((history[0] || {}).validation || {});
-  if (history.length < 2) return "–";
-  return element("div", {}, ...domains.map((domain) => element("div", {className: "curve"}, element("span", {textContent: domain}),
-    line(history.map((row) => (row.validation[domain] || {}).relative_to_anchor).filter((v) => typeof v === "number"), domain))));
+  if (history.length < least) return "–";
+  return element("div", {}, ...domains.map((domain) => {
+    const values = history.map((row) => (row.validation[domain] || {}).relative_to_anchor).filter((v) => typeof v === "number");
+    return element("div", {className: "curve"}, element("span", {textContent: `${domain} ${figure(values.at(-1))}`}),
+      line(values, `${domain}: validation error relative to the anchor's`));
+  }));
 }
 
 function line(values, name) {
@@ -135,7 +152,7 @@ function line(values, name) {
   const points = values.map((v, k) => `${(k / Math.max(1, values.length - 1) * 100).toFixed(1)},${(22 - (v - low) / span * 20).toFixed(1)}`).join(" ");
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg"), drawn = document.createElementNS("http://www.w3.org/2000/svg", "polyline");
   for (const [key, value] of Object.entries({viewBox: "0 0 100 24", preserveAspectRatio: "none", height: "24", role: "img",
-    "aria-label": `${name}: validation error relative to the anchor's, from ${figure(values[0])} to ${figure(values.at(-1))}`})) svg.setAttribute(key, value);
+    "aria-label": `${name}: ${figure(values[0])} to ${figure(values.at(-1))}`})) svg.setAttribute(key, value);
   drawn.setAttribute("class", "line");
   drawn.setAttribute("points", points);
   drawn.setAttribute("vector-effect", "non-scaling-stroke");

@@ -17,6 +17,9 @@ from pipeline.contracts.times import format_instant
 from pipeline.settings import project_folder
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.receipts import Receipts
+from pipeline.stores.scores import ScoreStore
+from tests.unit.cockpit.test_panels import record
+from tests.unit.stores.test_checkpoints import written
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = [
@@ -36,6 +39,12 @@ def fill(store):
         for step in ("predict", "publish"):
             receipt = {"step": step, "world": "synthetic", "as_of": format_instant(as_of), "outcome": "done", "details": details}
             receipts.save(receipt, as_of=as_of, source=None, recorded_time=as_of, seconds=2.0, attempt=f"run {hour}:1")
+    objects, newest = ObjectStore(str(store)), int(last.timestamp()) // 86400 * 86400
+    for day in range(3):
+        ScoreStore(objects, "synthetic").add(
+            newest - day * 86400, record(newest - day * 86400, {"published": 1.0 + day, "persistence": 4.0})
+        )
+    written(store / "work" / "synthetic" / "growing.safetensors", 3)
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +120,15 @@ def test_the_grid_can_be_walked_by_keyboard(page):
 def test_buttons_lead_to_airflows_own_actions(page):
     links = [link.get_attribute("href") for link in page.locator("#actions a").all()]
     assert links == ["/dags/synthetic__ingest", "/dags/synthetic__replay/backfills", "/required_actions"]
+
+
+def test_a_training_that_runs_shows_its_curve_and_verified_days_their_skill(page):
+    running = page.locator("#running")
+    assert "growing" in running.inner_text()
+    assert running.locator("svg polyline").get_attribute("points").count(",") == 3
+    days = page.locator("#days")
+    assert "road count" in days.inner_text()
+    assert days.locator("svg").first.get_attribute("aria-label").startswith("road count: skill against the best baseline, from ")
 
 
 def test_it_is_a_view_of_airflow(place, page):
