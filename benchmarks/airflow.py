@@ -9,7 +9,6 @@ import contextlib
 import json
 import os
 import shutil
-import signal
 import statistics
 import subprocess
 import sys
@@ -69,8 +68,8 @@ class Airflow:
         return found * 1024 / 1e6
 
     def end(self) -> None:
-        """End it as Ctrl-C does."""
-        self.process.send_signal(signal.SIGINT)
+        """End all of it."""
+        self.process.terminate()
         self.process.wait(60)
 
 

@@ -47,6 +47,11 @@ def fill(store):
     written(store / "work" / "synthetic" / "growing.safetensors", 3)
 
 
+def heed_ctrl_c():
+    """Whoever started the tests in the background had it ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     """Address and token of a real Airflow whose store holds three days."""
@@ -55,7 +60,9 @@ def place(tmp_path_factory):
     env = os.environ | {"CUBECAST_STORE": str(store), "CUBECAST_WORLDS": "synthetic"}
     words = [sys.executable, "-m", "pipeline", "airflow", "ui", "--world", "synthetic"]
     with (store / "said").open("w") as said:
-        process = subprocess.Popen(words, cwd=project_folder(), env=env, stdout=said, stderr=said, start_new_session=True)
+        process = subprocess.Popen(
+            words, cwd=project_folder(), env=env, stdout=said, stderr=said, start_new_session=True, preexec_fn=heed_ctrl_c
+        )
     try:
         deadline = time.monotonic() + 150
         while "password" not in (text := (store / "said").read_text()):
