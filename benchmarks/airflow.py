@@ -177,7 +177,7 @@ def issue_times(store: Path) -> Iterator[int]:
             yield receipt["counts"]["issue_times"]
 
 
-def pages(airflow: Airflow, store: Path) -> Rows:
+def pages(airflow: Airflow, store: Path, picture: Path | None) -> Rows:
     """The cockpit with a year of hourly issue times, and a forecast's page, in Chromium."""
     from playwright.sync_api import sync_playwright
 
@@ -234,7 +234,7 @@ def _fill(store: Path) -> None:
     receipts.close_months(WORLD, last)
 
 
-def measure(store: Path, twin: Path, days: int) -> Iterator[tuple[str, str]]:
+def measure(store: Path, twin: Path, days: int, picture: Path | None) -> Iterator[tuple[str, str]]:
     world = load_world(WORLD)
     if world.recorded is None:
         raise SystemExit("a recorded world")
@@ -255,18 +255,19 @@ def measure(store: Path, twin: Path, days: int) -> Iterator[tuple[str, str]]:
     fill(store)
     with running(store) as airflow:
         yield "start again", f"{airflow.seconds:.1f} s"
-        yield from pages(airflow, store)
+        yield from pages(airflow, store, picture)
 
 
 def main(
     days: Annotated[int, typer.Option(help="Days of the backfill.")] = 7,
     note: Annotated[str, typer.Option(help="What else the machine did meanwhile.")] = "otherwise quiet",
     out: Annotated[Path | None, typer.Option(help="File for the table.")] = None,
+    picture: Annotated[Path | None, typer.Option(help="File for a picture of the cockpit.")] = None,
 ) -> None:
     """Print each figure as it comes, then write the table."""
     with tempfile.TemporaryDirectory() as folder:
         rows = []
-        for row in measure(Path(folder) / "store", Path(folder) / "twin", days):
+        for row in measure(Path(folder) / "store", Path(folder) / "twin", days, picture):
             print(f"{row[0]}: {row[1]}", flush=True)
             rows.append(row)
     head = f"Measured {datetime.now(UTC):%Y-%m-%d} with `python -m benchmarks.airflow`: the world `{WORLD}`, SQLite, four tasks at once. 2 cores, 24 GiB, Debian 12, "
