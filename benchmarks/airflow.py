@@ -278,4 +278,6 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    typer.run(main)        if picture:
+            tab.screenshot(path=picture, full_page=True)
+
