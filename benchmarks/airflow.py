@@ -198,6 +198,8 @@ def pages(airflow: Airflow, store: Path, picture: Path | None) -> Rows:
         rows.append(
             ("the cockpit, until its last panel is drawn", timed(lambda: (tab.goto(cockpit), tab.wait_for_selector("#storage table"))))
         )
+        if picture:
+            tab.screenshot(path=picture, full_page=True)
         rows.append(
             (f"a forecast's page ({page.stat().st_size / 1e6:.1f} MB), loaded", timed(lambda: tab.goto(page.as_uri(), wait_until="load")))
         )
@@ -278,6 +280,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)        if picture:
-            tab.screenshot(path=picture, full_page=True)
-
+    typer.run(main)
