@@ -25,13 +25,16 @@ from starlette.responses import Response
 from pipeline.api import World, load_world, scheduled_worlds
 from pipeline.cockpit.grid import STATES, Unfinished, grid
 from pipeline.cockpit.panels import cost, panels, skill, storage
-from pipeline.errors import CubecastError
+from pipeline.errors import CubecastError, NotYetAvailable
 from pipeline.settings import read_settings
 from pipeline.stores.objects import ObjectStore
+from pipeline.stores.published import PublishedStore
 from pipeline.stores.receipts import Receipts, Summary
 
 STATIC = Path(__file__).with_name("cockpit")
 PAGE_POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; frame-ancestors 'self'"
+FOREIGN = "sandbox allow-scripts allow-popups"
+"""A forecast's page runs its own scripts, but is not of this origin: it reaches nothing of Airflow."""
 STORAGE_SECONDS = 600
 SKILL_SECONDS = 300
 LONGEST = 400 * 86400
@@ -95,6 +98,17 @@ def status_grid(
     if not 0 < last - first <= LONGEST or not 1 <= columns <= 2000:
         raise HTTPException(422, f"give first < last, at most {LONGEST // 86400} days apart, and 1 to 2000 columns")
     return grid(_summaries(world, first, last), _unfinished(world), first=first, last=last, columns=columns)
+
+
+@app.get("/api/worlds/{world}/page")
+def forecast_page(world: Asked, issue_time: int) -> Response:
+    """The page of one issue time (seconds UTC), as it was published or last verified."""
+    published = PublishedStore(ObjectStore(read_settings().store), world.name)
+    try:
+        html = published.read_view(published.page_name(issue_time))
+        return Response(html, media_type="text/html; charset=utf-8", headers={"Content-Security-Policy": FOREIGN})
+    except NotYetAvailable as error:
+        raise HTTPException(404, "no page of that issue time: a page is made by publish, and again by verify") from error
 
 
 @app.get("/api/worlds/{world}/panels")

@@ -4,6 +4,7 @@ const DAG = {land: "ingest", observe: "ingest", build_cube: "cube", train: "trai
   inputs: "forecast", predict: "forecast", publish: "forecast", verify: "monitoring", replay: "replay", retain: "retention"};
 const OUTCOMES = {unchanged: "nothing to do", done: "done", degraded: "inputs missing", waiting: "waiting or to be retried",
   running: "running", failed: "failed"};
+const PAGED = ["predict", "publish"];
 const COLUMNS = 120;
 const $ = (id) => document.getElementById(id);
 const state = {world: null, days: 30};
@@ -82,6 +83,8 @@ function openCell(step, cell) {
   $("detail").replaceChildren(
     element("strong", {textContent: `${step} ${cell.source || ""} as of ${utc(cell.as_of)}: ${OUTCOMES[cell.outcome]}`}), element("br"),
     element("a", {href: link, target: "_top", textContent: run ? `Run ${run}: state and log` : `DAG ${dag} (done outside of Airflow)`}));
+  if (PAGED.includes(step)) $("detail").append(" · ", element("a", {target: "_blank", textContent: "Forecast page",
+    href: `/cubecast/api/worlds/${encodeURIComponent(state.world)}/page?issue_time=${cell.as_of}`}));
 }
 
 function drawPanels(found) {

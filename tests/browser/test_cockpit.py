@@ -16,6 +16,7 @@ from pipeline.api import load_world
 from pipeline.contracts.times import format_instant
 from pipeline.settings import project_folder
 from pipeline.stores.objects import ObjectStore
+from pipeline.stores.published import PublishedStore
 from pipeline.stores.receipts import Receipts
 from pipeline.stores.scores import ScoreStore
 from tests.unit.cockpit.test_panels import record
@@ -44,6 +45,9 @@ def fill(store):
         ScoreStore(objects, "synthetic").add(
             newest - day * 86400, record(newest - day * 86400, {"published": 1.0 + day, "persistence": 4.0})
         )
+    published = PublishedStore(objects, "synthetic")
+    published.commit(int(last.timestamp()), {"issue_time": int(last.timestamp())})
+    published.view("page/index.html", b"<html>of the newest</html>")
     written(store / "work" / "synthetic" / "growing.safetensors", 3)
 
 
@@ -100,7 +104,14 @@ def page(place):
 
 
 def test_nothing_is_shown_without_airflows_login(place):
-    for path in ("", "static/cockpit.js", "api/worlds", "api/worlds/synthetic/grid", "api/worlds/synthetic/panels"):
+    for path in (
+        "",
+        "static/cockpit.js",
+        "api/worlds",
+        "api/worlds/synthetic/grid",
+        "api/worlds/synthetic/panels",
+        "api/worlds/synthetic/page?issue_time=0",
+    ):
         assert httpx.get(f"{place[0]}/cubecast/{path}", timeout=20).status_code == 401, path
 
 
@@ -111,7 +122,17 @@ def test_the_grid_shows_each_forecast_and_says_which_lacked_inputs(page):
     page.wait_for_function("document.querySelectorAll('#grid .degraded').length === 2")
     page.locator("#grid .row", has_text="predict").locator(".degraded").click()
     assert "inputs missing" in page.locator("#detail").inner_text()
-    assert page.locator("#detail a").get_attribute("href") == "/dags/synthetic__forecast/runs/run%205/tasks/predict"
+    assert page.locator("#detail a").first.get_attribute("href") == "/dags/synthetic__forecast/runs/run%205/tasks/predict"
+
+
+def test_a_cell_leads_to_its_forecasts_page(place, page):
+    page.get_by_role("button", name="2 days").click()
+    page.locator("#grid .row", has_text="publish").locator(".done").last.click()
+    link = page.locator("#detail a", has_text="Forecast page").get_attribute("href")
+    signed_in = {"Cookie": f"_token={place[1]}"}
+    assert httpx.get(f"{place[0]}{link}", headers=signed_in, timeout=20).text == "<html>of the newest</html>"
+    earlier = link.replace(link.rpartition("=")[2], str(int(link.rpartition("=")[2]) - 3600))
+    assert httpx.get(f"{place[0]}{earlier}", headers=signed_in, timeout=20).status_code == 404
 
 
 def test_the_grid_can_be_walked_by_keyboard(page):
