@@ -8,10 +8,12 @@ from typing import Annotated, Any
 
 import typer
 
-from pipeline import api
+from pipeline import api, clock
 from pipeline.command_options import WorldName, example
+from pipeline.contracts.times import to_seconds
 from pipeline.settings import read_settings
 from pipeline.status import collect
+from pipeline.stores.holes import HoleStore
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.receipts import Receipts
 
@@ -21,7 +23,9 @@ metrics_app = typer.Typer(help="Gauges for Prometheus: steps, rows, freshness, s
 def state_of(world: api.World) -> dict[str, Any]:
     """What `cubecast status` says of a world."""
     store = read_settings().store
-    return collect(world, store, Receipts(ObjectStore(store)).newest(world.name))
+    objects = ObjectStore(store)
+    holes = HoleStore(objects, world).report(to_seconds(clock.clock_of(world)))
+    return collect(world, store, Receipts(objects).newest(world.name), holes)
 
 
 def _states(worlds: tuple[str, ...]) -> Iterator[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -17,6 +18,7 @@ GAUGES = {
     "cubecast_step_as_of_seconds": "The instant as of which a step was last asked, seconds since 1970.",
     "cubecast_step_confirmed_seconds": "When a step last ended well, seconds since 1970.",
     "cubecast_rows": "Rows of a source by what became of them: raw, observations, duplicates, rejected.",
+    "cubecast_holes": "What a source should have delivered and has not: deliveries and days of missing cells that are asked for again.",
     "cubecast_issue_time_seconds": "The newest issue time that was forecast, seconds since 1970.",
     "cubecast_input_age_seconds": "Age of a domain's newest good value at the newest issue time.",
     "cubecast_input_present_ratio": "Share of a domain's context that was present at the newest issue time.",
@@ -53,6 +55,10 @@ def samples(state: State) -> Iterator[Sample]:
     for source, counts in state["sources"].items():
         for kind, value in counts.items():
             yield _sample("cubecast_rows", world, value, {"source": source, "kind": kind})
+    owed = Counter((hole["source"], hole["kind"]) for hole in state["holes"]["open"])
+    for source in state["sources"]:
+        for kind in ("delivery", "cells"):
+            yield _sample("cubecast_holes", world, owed[source, kind], {"source": source, "kind": kind})
     if state["latest_issue_time"]:
         yield _sample("cubecast_issue_time_seconds", world, _seconds(state["latest_issue_time"]), {})
     for row in state["scores"]:

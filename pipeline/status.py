@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TextIO
 
 from pipeline.api import STEPS, Receipt, World
@@ -11,9 +12,11 @@ from pipeline.contracts.times import format_instant
 
 Records = Mapping[tuple[str, str | None], Mapping[str, Any]]
 State = Mapping[str, Any]
+Holes = Mapping[str, Any]
 _ORDER = [request.step for request in STEPS]
 _ACCOUNT = ("raw", "observations", "duplicates", "rejected")
 _WIDTH = 160
+_HOLES = ("holes", "of", "open", "cells", "about", "first seen", "tries", "asked for until")
 
 
 def receipt_line(receipt: Receipt, seconds: float) -> str:
@@ -33,8 +36,8 @@ def headline_counts(counts: Mapping[str, int], most: int = 4) -> dict[str, int]:
     return dict(list((accounted | totals).items())[:most])
 
 
-def collect(world: World, store: str, records: Records) -> dict[str, Any]:
-    """The state of a world as its newest receipts tell it."""
+def collect(world: World, store: str, records: Records, holes: Holes) -> dict[str, Any]:
+    """The state of a world as its newest receipts tell it, with what its sources owe (`HoleStore.report`)."""
     steps = [_step(record) for _, record in sorted(records.items(), key=_in_flow)]
     newest = {step["step"]: step for step in sorted(steps, key=_recency)}
     ids = {name: value for step in newest.values() for name, value in step["ids"].items()}
@@ -48,6 +51,7 @@ def collect(world: World, store: str, records: Records) -> dict[str, Any]:
         "model": ids.get("model_id"),
         "steps": steps,
         "sources": _sources(world, steps),
+        "holes": dict(holes),
         "scores": newest.get("evaluate", {}).get("details", {}).get("headline", []),
         "verified": newest.get("verify", {}).get("details", {}).get("latest", {}),
         "paths": {name: path if "://" in path or path.startswith("/") else posixpath.join(store, path) for name, path in paths.items()},
@@ -106,6 +110,8 @@ def show(state: State, stream: TextIO) -> None:
     if state["sources"]:
         rows = [(name, *(f"{counts[part]:,}" for part in _ACCOUNT), _balance(counts)) for name, counts in state["sources"].items()]
         console.print(_table(("source", "raw", "= observations", "+ duplicates", "+ rejected", ""), rows), "")
+    if any(state["holes"].values()):
+        console.print(_table(_HOLES, list(_holes(state["holes"]))), "")
     if state["scores"]:
         console.print(_table(("held-out scores", "MAE", "baselines", "leads won"), map(_score, state["scores"])), "")
     for name, path in state["paths"].items():
@@ -116,7 +122,7 @@ def _table(titles: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Any:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="dim")
-    numeric = {"s", "raw", "= observations", "+ duplicates", "+ rejected", "MAE"}
+    numeric = {"s", "open", "cells", "tries", "raw", "= observations", "+ duplicates", "+ rejected", "MAE"}
     for title in titles:
         table.add_column(title, justify="right" if title in numeric else "left", no_wrap=title not in ("what came out", "baselines"))
     for row in rows:
@@ -152,6 +158,22 @@ def _balance(counts: Mapping[str, int]) -> str:
 def _score(row: Mapping[str, Any]) -> tuple[str, ...]:
     baselines = ", ".join(f"{name} {_figure(mae)}" for name, mae in row["baselines"].items())
     return (f"{row['domain']} {row['variable']}", _figure(row["mae"]), baselines, f"{row['leads_won']}/{row['leads']}")
+
+
+def _holes(holes: Holes) -> Iterator[tuple[str, ...]]:
+    """A row per source and kind of what is asked for again, then what was given up."""
+    grouped: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for hole in holes["open"]:
+        grouped.setdefault((hole["source"], hole["what"] if hole["kind"] == "cells" else "deliveries"), []).append(hole)
+    for (source, what), found in grouped.items():
+        days = sorted({(hole["first"] or "?")[:10] for hole in found})
+        cells = f"{sum(hole['cells'] for hole in found):,}" if what != "deliveries" else ""
+        span = days[0] if len(days) == 1 else f"{days[0]} .. {days[-1]}"
+        seen, expires = min(hole["first_seen"] for hole in found), max(hole["expires"] for hole in found)
+        yield (source, what, f"{len(found)}", cells, span, seen, str(max(hole["tries"] for hole in found)), expires)
+    gone = Counter(hole["source"] for hole in holes["expired"]) + Counter(holes["days_given_up"])
+    for source, count in gone.items():
+        yield (source, "given up", f"{count}", "", "", "", "", "")
 
 
 def _figure(value: float | None) -> str:

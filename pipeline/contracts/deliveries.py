@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 Role = Literal["readings", "nodes"]
 
@@ -59,3 +59,19 @@ class Delivery:
     published_time: int | None = None
     settles: int | None = None
     following: Callable[[int, bytes], Part | None] | None = None
+
+
+class Creditor(Protocol):
+    """Who keeps account of what a source owes while its deliveries are landed."""
+
+    def asks_again(self, delivery: Delivery) -> bool:
+        """Whether a delivery is asked for though it has settled: something of it is missing."""
+
+    def gave_up(self, delivery: Delivery) -> bool:
+        """Whether a delivery that never came is asked for no more."""
+
+    def missed(self, delivery: Delivery | None, found: str) -> None:
+        """A delivery, or the list of all of them (None), did not come."""
+
+    def came(self, delivery: Delivery, empty: int) -> None:
+        """A delivery came; `empty` of its parts hold nothing."""

@@ -69,6 +69,8 @@ class Source(Table):
     `late_after` is how much later than its latency says a value may come before a forecast waits for it; one step of the domain's
     clock by default.
 
+    `retry_holes` is for how long what should have come and did not is asked for again, from when that was first seen.
+
     A source with `slabs` delivers grids that stay whole: they are read from landing when the cube is built, never a row per cell.
     A source of forecasts says with `runs` how long after each other its runs start: each of its readings says of which it is,
     and `latency` counts from the start of its run. A source with `text` delivers documents, and no numbers.
@@ -83,6 +85,7 @@ class Source(Table):
     cadence: Annotated[Duration | None, Field(exclude_if=lambda step: step is None)] = None
     most_rejected: Annotated[float, Field(ge=0, le=1, exclude_if=lambda share: share == 1)] = 1.0
     late_after: Annotated[Duration | None, Field(exclude=True)] = None
+    retry_holes: Annotated[Duration, Field(exclude=True)] = timedelta(days=14)
     runs: Annotated[Duration | None, Field(exclude_if=lambda cycle: cycle is None)] = None
     text: Annotated[TextColumn | None, Field(exclude_if=lambda column: column is None)] = None
     slabs: Annotated[bool, Field(exclude_if=lambda whole: not whole)] = False

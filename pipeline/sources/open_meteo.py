@@ -4,7 +4,7 @@
   (the first hours of each run, up to today), by `start_date` and `end_date`, both inclusive.
 - `kind = "forecast"`: `single-runs-api.open-meteo.com/v1/forecast` with `run=`, the init time in UTC, and `models=`. A run is out some
   hours after its init time: the source's `latency` says how many, `runs` the time between the runs taken, and `ahead` must
-  reach the last hour. A run that is late is refused with 400.
+  reach the last hour. A run that is late, or that never was, is refused with 400.
 - Several places go into one request, comma-separated; the answer is then a list of objects, in that order, else one object. Their
   `latitude` and `longitude` are those of the grid cell, not those asked for.
 - Stamps carry no zone and no seconds: with `timezone=GMT` they are UTC. Hours that are not known yet come as null.
@@ -28,7 +28,7 @@ from pipeline.contracts.deliveries import Delivery, Fetched, Part, Validators
 from pipeline.contracts.nodes import NodeSet
 from pipeline.contracts.times import compact_instant, from_seconds, to_seconds
 from pipeline.contracts.worlds import Source
-from pipeline.errors import ConfigError, ContractError, NotYetAvailable
+from pipeline.errors import AbsentError, ConfigError, ContractError, NotYetAvailable
 from pipeline.settings import Settings
 from pipeline.sources.adapter import Readings
 from pipeline.sources.columns import require_columns
@@ -133,21 +133,22 @@ def _runs(source: Source, options: OpenMeteoOptions, web: Web, asked: dict[str, 
         moment = from_seconds(init)
         run = {"run": f"{moment:%Y-%m-%dT%H:%M}", "models": str(options.model), "forecast_days": str(options.days)}
         name = f"run-{compact_instant(moment)[:13]}.json"
-        part = _part(web, query(source.locations[0], **asked, **run), name, late=as_of - moment < _LATE)
+        part = _part(web, query(source.locations[0], **asked, **run), name, run=True)
         covers = (init, init + options.days * 86400)
         yield Delivery(name=name, parts=(part,), covers=covers, published_time=init + latency, settles=init + latency)
 
 
-def _part(web: Web, url: str, name: str, *, late: bool = False) -> Part:
-    """An answer that is no error; where a run may be `late`, a refusal is only for now."""
+def _part(web: Web, url: str, name: str, *, run: bool = False) -> Part:
+    """An answer that is no error; a `run` that is refused is absent."""
 
     def fetch(known: Validators | None) -> Fetched | None:
         try:
             found = web.fetch(url, known)
         except ConfigError as error:
-            if not late or "HTTP 400" not in error.found:
+            if not run or "HTTP 400" not in error.found:
                 raise
-            raise NotYetAvailable(asked=error.asked, found=error.found, mend="the run may be late: come back") from error
+            mend = "the run is late, or never was; where all runs are refused, correct the options in the world file"
+            raise AbsentError(asked=error.asked, found=error.found, mend=mend) from error
         if found is not None and found.data[:100].replace(b" ", b"").startswith(b'{"error":true'):
             raise NotYetAvailable(asked=f"GET {url}", found=found.data[:300].decode("utf-8", errors="replace"), mend="come back later")
         return found

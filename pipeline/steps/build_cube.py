@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -12,15 +12,17 @@ from numpy.typing import NDArray
 from pipeline.alignment.aggregate_slabs import Slabs
 from pipeline.alignment.time_grid import step_seconds
 from pipeline.api import BuildCubeRequest, Receipt
-from pipeline.contracts.times import format_instant
+from pipeline.contracts.times import format_instant, to_seconds
 from pipeline.contracts.world_files import load_world
 from pipeline.contracts.worlds import World
 from pipeline.cube.assemble import Slab, assemble, region_edge
+from pipeline.cube.gaps import Gaps, gaps
 from pipeline.cube.groups import Group, groups_of
 from pipeline.cube.plan import DomainPlan, Region, check_plan, measure_plan
 from pipeline.parallel import Crew, crew
 from pipeline.settings import Settings, code_version
 from pipeline.steps.build_plan import BuildPlan, chunk_count, plan_build, recipe_digest
+from pipeline.steps.owing import Seen, due_spans, note_missing
 from pipeline.steps.slab_fields import SLAB_COLUMNS, slab_fields
 from pipeline.steps.texts import build_texts
 from pipeline.stores.cube_books import RegionBook
@@ -38,6 +40,7 @@ class _Built:
 
     domain: str
     book: RegionBook
+    gaps: tuple[Gaps, ...]
     written: Any
 
 
@@ -80,7 +83,9 @@ def _build(
     writer, groups = CubeWriter(settings.store, world.name), groups_of(world)
     for domain in plan.domains.values():
         writer.prepare(_template(world, groups[domain.domain], domain), fresh=len(domain.regions) == chunk_count(domain))
-    make = partial(_build_region, settings=settings, world=world, plan=plan, writer=writer.regions(isolated=workers.isolated))
+    moment = to_seconds(request.as_of)
+    due = {name: due_spans(ObjectStore(settings.store), world, groups[name], moment) for name in plan.domains}
+    make = partial(_build_region, settings=settings, world=world, plan=plan, due=due, writer=writer.regions(isolated=workers.isolated))
     mapped = workers.map(make, [r for domain in plan.domains.values() for r in domain.regions], progress)
     writer.merge([built.written for built in mapped.results])
     digests = {}
@@ -89,7 +94,15 @@ def _build(
         digests[name] = writer.keep_books(name, books, {s: plan.consumed[s] for s in groups[name].sources})
     digests |= {TEXTS + name: digest for name, digest in build_texts(world, plan.texts, plan.consumed, settings, writer, progress).items()}
     writer.commit(f"{world.name} as of {format_instant(request.as_of)}", _provenance(request, world, plan.consumed, digests))
+    store = CubeStore(settings.store, world.name)
+    seen = {name: _seen(name, domain, mapped.results, store) for name, domain in plan.domains.items() if domain.regions}
+    note_missing(ObjectStore(settings.store), world, moment, seen)
     return mapped.notes
+
+
+def _seen(name: str, domain: DomainPlan, built: Sequence[_Built], store: CubeStore) -> Seen:
+    chunks = {one.book.chunk: one.gaps for one in built if one.domain == name}
+    return Seen(chunks=chunks, anew=len(chunks) == chunk_count(domain), node_known_time=store.heard_times(name))
 
 
 def _template(world: World, group: Group, plan: DomainPlan) -> GroupTemplate:
@@ -111,7 +124,15 @@ def _template(world: World, group: Group, plan: DomainPlan) -> GroupTemplate:
     )
 
 
-def _build_region(region: Region, *, settings: Settings, world: World, plan: BuildPlan, writer: RegionWriter) -> _Built:
+def _build_region(
+    region: Region,
+    *,
+    settings: Settings,
+    world: World,
+    plan: BuildPlan,
+    due: Mapping[str, Mapping[str, tuple[int, int]]],
+    writer: RegionWriter,
+) -> _Built:
     """Read, assemble and write one region; runs on any worker."""
     consumed, plan_of, group = plan.consumed, plan.domains[region.domain], groups_of(world)[region.domain]
     begin, end = region_edge(plan_of, region) - group.before, int(plan_of.axis_T[region.stop - 1]) + group.after
@@ -136,7 +157,8 @@ def _build_region(region: Region, *, settings: Settings, world: World, plan: Bui
         node_known_time=slab.node_known_time,
         revisions=slab.revisions(),
     )
-    return _Built(domain=region.domain, book=book, written=written)
+    missing = gaps(group, plan_of.axis_T[region.start : region.stop], slab, due[region.domain])
+    return _Built(domain=region.domain, book=book, gaps=missing, written=written)
 
 
 def _arrays(plan: DomainPlan, slab: Slab) -> dict[str, NDArray[Any]]:

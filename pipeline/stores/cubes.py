@@ -8,6 +8,9 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pipeline.contracts.cubes import DomainCube, TextCube
 from pipeline.contracts.nodes import NodeSet
 from pipeline.contracts.times import to_seconds
@@ -146,6 +149,15 @@ class CubeStore:
         """
         with self._reading(f"{self.url}/{domain}"):
             return read_nodes(self._group(domain))
+
+    def heard_times(self, domain: str) -> NDArray[np.int64]:
+        """When each of those nodes was first heard of, int64 seconds UTC.
+
+        Raises:
+            NotYetAvailable: The domain was never built.
+        """
+        with self._reading(f"{self.url}/{domain}"):
+            return np.asarray(self._group(domain)["node_known_time"][:], np.int64)
 
     def domains(self) -> list[str]:
         """Names of the domains that were built.

@@ -9,13 +9,14 @@ from dataclasses import asdict, dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from pipeline.contracts.deliveries import Delivery, Fetched, Part, Role, Validators
+from pipeline.contracts.deliveries import Creditor, Delivery, Fetched, Part, Role, Validators
 from pipeline.contracts.provenance import canonical_json, digest_bytes, digest_json
-from pipeline.errors import NotYetAvailable, StoreError
+from pipeline.errors import AbsentError, NotYetAvailable, StoreError
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.sealed import SealedLog
 
 _PAGES_KEEP = 86400
+_LATE = 86400
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,11 +77,12 @@ class LandingStore:
         """All deliveries in the order in which they came."""
         return _manifest(self._log.read())
 
-    def land(self, offered: Iterable[Delivery], received_time: int) -> list[Landed]:
+    def land(self, offered: Iterable[Delivery], received_time: int, creditor: Creditor | None = None) -> list[Landed]:
         """Keep what is new among the deliveries offered; returns that. One atomic commit; nothing new, no commit.
 
         A delivery is known where the newest one of its name and role has the same content. Where a provider asks to come
-        back later, what it handed over before that is kept.
+        back later, what it handed over before that is kept. With a creditor what is absent does not keep what follows from being
+        landed, and fails in the end only where it may just be late, or where nothing came at all.
 
         Raises:
             ConflictError: Another process landed this source at the same moment; nothing is lost, repeat.
@@ -91,20 +93,45 @@ class LandingStore:
         manifest, expected = _manifest(records), len(records)
         newest = {(landed.name, landed.role): landed for landed in manifest}
         fresh: list[Landed] = []
+        absent: list[tuple[Delivery, AbsentError]] = []
+        current: Delivery | None = None
         try:
             for delivery in offered:
+                current = delivery
                 known = newest.get((delivery.name, delivery.role))
-                if known is not None and delivery.settles is not None and known.received_time >= delivery.settles:
-                    continue
-                landed = self._landed(delivery, known, len(manifest) + len(fresh), received_time)
-                if known is None or known.id != landed.id:
-                    newest[landed.name, landed.role] = landed
-                    fresh.append(landed)
-        except NotYetAvailable:
+                if not _is_settled(delivery, known, creditor, anything=bool(newest)):
+                    landed = self._asked(delivery, known, len(manifest) + len(fresh), received_time, creditor)
+                    if isinstance(landed, AbsentError):
+                        absent.append((delivery, landed))
+                    elif known is None or known.id != landed.id:
+                        newest[landed.name, landed.role] = landed
+                        fresh.append(landed)
+                current = None
+        except NotYetAvailable as error:
+            if creditor is not None:
+                creditor.missed(current, error.found)
             self._commit(fresh, expected)
             raise
         self._commit(fresh, expected)
+        for delivery, reason in absent:
+            if not newest or ((delivery.name, delivery.role) not in newest and received_time - _expected(delivery, received_time) <= _LATE):
+                raise reason
         return fresh
+
+    def _asked(
+        self, delivery: Delivery, known: Landed | None, number: int, received_time: int, creditor: Creditor | None
+    ) -> Landed | AbsentError:
+        """A delivery as it came, or why it is absent, where a creditor keeps account of that."""
+        try:
+            landed = self._landed(delivery, known, number, received_time)
+        except AbsentError as error:
+            if creditor is None or delivery.role == "nodes":
+                raise
+            creditor.missed(delivery, error.found)
+            return error
+        if creditor is not None:
+            creditor.came(delivery, sum(part.bytes == 0 for part in landed.parts))
+        return landed
 
     def _commit(self, fresh: list[Landed], expected: int) -> None:
         if fresh:
@@ -194,6 +221,22 @@ class LandingStore:
         if digest_bytes(data) != part.sha256:
             raise StoreError(asked=asked, found=f"{len(data)} bytes that are not those received (sha256 differs)", mend=mend)
         return data
+
+
+def _is_settled(delivery: Delivery, known: Landed | None, creditor: Creditor | None, *, anything: bool) -> bool:
+    """Whether a delivery is known as the provider will leave it with nothing missing, or was given up; never before `anything` came."""
+    if known is None:
+        return anything and creditor is not None and creditor.gave_up(delivery)
+    if delivery.settles is None or known.received_time < delivery.settles:
+        return False
+    return creditor is None or not creditor.asks_again(delivery)
+
+
+def _expected(delivery: Delivery, received_time: int) -> int:
+    """When a delivery should have come, by its own account."""
+    if delivery.published_time is not None:
+        return delivery.published_time
+    return received_time if delivery.covers is None else delivery.covers[1]
 
 
 def _manifest(records: list[dict[str, Any]]) -> list[Landed]:

@@ -126,6 +126,12 @@ class ObservationStore:
         """The files that may hold rows of the days from that of instant `first` to that of `last` (seconds UTC)."""
         return self._tree.files(self.totals().years, first, last)
 
+    def first_day(self) -> int | None:
+        """Start (seconds UTC) of the first day with rows, None where there are none."""
+        years = self.totals().years
+        files = self._tree.files({year: years[year] for year in sorted(years)[:1]}, 0, 2**36)
+        return min((file.groups[0][0] for file in files), default=None)
+
     def read(self, start: int, end: int, columns: Iterable[str] | None = None, *, dictionaries: bool = False) -> pa.Table:
         """Rows with start < valid_time <= end (seconds UTC), sorted by valid_time, node, available_time.
 

@@ -28,6 +28,9 @@ def record(step, **more):
     }
 
 
+HOLES = {"open": [{"source": "roads", "kind": "cells"}] * 3, "expired": [], "days_given_up": {}}
+
+
 @pytest.fixture
 def state():
     score = {"domain": "roads", "variable": "count", "mae": 2.0, "coverage_80": 0.8, "coverage_90": None, "leads": 1, "leads_won": 1}
@@ -37,7 +40,7 @@ def state():
         record("evaluate", details={"headline": [score | {"baselines": {"persistence": 4.0, "ridge": None}}]}),
         record("predict", details={"inputs": {"roads": {"age_seconds": 900, "share_present": 0.5}}}),
     )
-    return collect(load_world("synthetic"), "/store", dict(records))
+    return collect(load_world("synthetic"), "/store", dict(records), HOLES)
 
 
 def test_prometheus_reads_the_values_that_the_state_holds(state):

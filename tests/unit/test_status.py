@@ -6,6 +6,7 @@ from pipeline.api import Receipt, load_world
 from pipeline.status import collect, headline_counts, receipt_line, show
 
 T = "2025-11-01T12:00:00Z"
+NONE = {"open": [], "expired": [], "days_given_up": {}}
 
 
 def record(step, source=None, *, at="2026-01-01T00:00:00Z", **more):
@@ -23,8 +24,8 @@ def observed(source, raw, rejected):
     return {f"{source}.raw": raw, f"{source}.observations": 70, f"{source}.duplicates": 1, f"{source}.rejected": rejected}
 
 
-def shown(*records):
-    state = collect(load_world("synthetic"), "/store", dict(records))
+def shown(*records, holes=NONE):
+    state = collect(load_world("synthetic"), "/store", dict(records), holes)
     stream = io.StringIO()
     show(state, stream)
     return state, stream.getvalue()

@@ -15,7 +15,7 @@ from pipeline.api import LandRequest, ObserveRequest
 from pipeline.contracts.times import parse_instant
 from pipeline.contracts.world_files import load_world
 from pipeline.contracts.worlds import World
-from pipeline.errors import ConfigError, ContractError, NotYetAvailable
+from pipeline.errors import AbsentError, ContractError, NotYetAvailable
 from pipeline.settings import Settings
 from pipeline.sources.probe import probe, probe_lines
 from pipeline.sources.registry import check_sources
@@ -76,7 +76,7 @@ def test_a_forecast_says_when_its_run_started(tmp_path: Path) -> None:
         assert len(p.asked) == 4
 
 
-def test_a_run_that_is_late_is_no_fault_and_an_old_one_that_is_refused_is(tmp_path: Path) -> None:
+def test_a_run_that_is_refused_is_absent_however_old_it_is(tmp_path: Path) -> None:
     late = reply({"error": True, "reason": "run not available"}, status=400)
     options = {"kind": "forecast", "model": "ecmwf_ifs", "days": 1}
 
@@ -90,7 +90,7 @@ def test_a_run_that_is_late_is_no_fault_and_an_old_one_that_is_refused_is(tmp_pa
             landed(made, tmp_path)
         assert len(LandingStore(ObjectStore(str(tmp_path)), "w", "s").manifest()) == 3
         refused = "2026-01-01T00:00"
-        with pytest.raises(ConfigError, match="run not available"):
+        with pytest.raises(AbsentError, match="run not available"):
             landed(made, tmp_path / "other")
 
 
