@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from pipeline.contracts.times import format_instant, from_seconds
+from pipeline.contracts.times import format_instant, from_seconds, to_seconds
 from pipeline.contracts.worlds import World
 from pipeline.errors import NotYetAvailable
 from pipeline.stores.checkpoints import Checkpoints
+from pipeline.stores.holes import HoleStore
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.receipts import Receipts, Summary
 from pipeline.stores.registry import Registry
@@ -37,6 +38,7 @@ def panels(objects: ObjectStore, world: World, *, now: datetime) -> dict[str, An
         "verified": details.get("verify", {}).get("latest", {}),
         "models": _models(Registry(objects, world.name), now),
         "running": running(objects, world.name),
+        "holes": HoleStore(objects, world).report(to_seconds(now)),
         "notes": [
             f"{step}: {note}" for (step, _), record in sorted(records.items(), key=str) for note in record["receipt"].get("notes", [])
         ][:40],

@@ -18,8 +18,8 @@ PORTS = {"5432": "postgres", "9000": "s3", "8080": "api-server", "8786": "dask-s
 }
 """The ports that compose.yaml speaks of, each replaced by a free one, and whose they are."""
 
-REPLACED = ("postgres", "s3", "prepare", "prometheus", "grafana")
-"""Services that are started by hand, or are foreign images without a program here."""
+FOREIGN = ("postgres", "s3", "prometheus", "grafana")
+"""Services of foreign images, which no command of compose.yaml starts."""
 
 _MORE = {"scheduler": ("--host", "127.0.0.1"), "worker": ("--host", "127.0.0.1", "--dashboard-address", "127.0.0.1:0")}
 _HOME = "/var/lib/cubecast/airflow"
@@ -73,7 +73,7 @@ def services(compose: Mapping[str, Any], variables: Mapping[str, str], ports: Ma
 
     found = []
     for name, service in compose["services"].items():
-        if name in REPLACED and name != "prepare":
+        if name in FOREIGN:
             continue
         argv = tuple(here(word) for word in _command(name, service["command"]))
         told = {key: here(value) for key, value in service["environment"].items()}

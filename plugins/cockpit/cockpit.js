@@ -99,6 +99,7 @@ function drawPanels(found) {
   }), [1, 3, 4, 5]));
   $("inputs").replaceChildren(table(["domain", "newest good value", "present"], Object.entries(found.inputs).map(([name, row]) =>
     [name, age(row.age_seconds), row.share_present === undefined ? "–" : `${(100 * row.share_present).toFixed(1)} %`]), [1, 2]));
+  $("holes").replaceChildren(table(["source", "missing", "holes", "since", "tries", "asked for until"], holes(found.holes), [2, 4]));
   const champion = found.models.champion;
   $("champion").replaceChildren(champion
     ? element("div", {}, element("p", {className: "sub", textContent: `${champion.model_id}, from ${champion.as_of} (${champion.how}): ${champion.reason}`}),
@@ -120,6 +121,19 @@ function drawPanels(found) {
     return [day, parts.reduce((sum, [, s]) => sum + s, 0).toFixed(0), parts.slice(0, 3).map(([step, s]) => `${step} ${s.toFixed(0)}`).join(", ")];
   }), [1]));
   $("storage").replaceChildren(table(["area", "at rest"], Object.entries(found.storage).map(([area, size]) => [area, bytes(size)]), [1]));
+}
+
+function holes(found) {
+  const groups = new Map();
+  for (const hole of found.open) {
+    const what = hole.kind === "cells" ? hole.what : "deliveries", key = `${hole.source} ${what}`;
+    const group = groups.get(key) || {source: hole.source, what, count: 0, since: hole.first_seen, tries: 0, until: hole.expires};
+    groups.set(key, {...group, count: group.count + 1, since: group.since < hole.first_seen ? group.since : hole.first_seen,
+      tries: Math.max(group.tries, hole.tries), until: group.until > hole.expires ? group.until : hole.expires});
+  }
+  const given = Object.entries(found.days_given_up).map(([source, days]) => [source, "days given up", days, "", "", ""]);
+  const expired = found.expired.length ? [["all", "expired", found.expired.length, "", "", ""]] : [];
+  return [...[...groups.values()].map((g) => [g.source, g.what, g.count, g.since, g.tries, g.until]), ...expired, ...given];
 }
 
 function came(rows) {

@@ -15,6 +15,7 @@ import pytest
 from pipeline.api import load_world
 from pipeline.contracts.times import format_instant
 from pipeline.settings import project_folder
+from pipeline.stores.holes import HoleStore, Owed
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.published import PublishedStore
 from pipeline.stores.receipts import Receipts
@@ -45,6 +46,8 @@ def fill(store):
         ScoreStore(objects, "synthetic").add(
             newest - day * 86400, record(newest - day * 86400, {"published": 1.0 + day, "persistence": 4.0})
         )
+    owed = Owed(deliveries={"roads-71.csv": {"found": "503", "first": None, "last": None, "first_seen": newest, "tries": 4}})
+    HoleStore(objects, load_world("synthetic")).keep_owed("roads", owed)
     published = PublishedStore(objects, "synthetic")
     published.commit(int(last.timestamp()), {"issue_time": int(last.timestamp())})
     published.view("page/index.html", b"<html>of the newest</html>")
@@ -150,10 +153,11 @@ def test_buttons_lead_to_airflows_own_actions(page):
     assert links == ["/dags/synthetic__ingest", "/dags/synthetic__replay/backfills", "/required_actions"]
 
 
-def test_a_training_that_runs_shows_its_curve_and_verified_days_their_skill(page):
+def test_what_runs_what_is_missing_and_how_good_the_days_were_is_shown(page):
     running = page.locator("#running")
     assert "growing" in running.inner_text()
     assert running.locator("svg polyline").get_attribute("points").count(",") == 3
+    assert page.locator("#holes tbody").inner_text().split()[:4] == ["roads", "deliveries", "1", "2025-11-01T00:00:00Z"]
     days = page.locator("#days")
     assert "road count" in days.inner_text()
     assert days.locator("svg").first.get_attribute("aria-label").startswith("road count: skill against the best baseline, from ")
