@@ -64,13 +64,14 @@ class Step(BaseOperator):
         self.fields, self.from_params, self.announces = dict(fields or {}), from_params, announces
         self.model_of, self.issued_by, self.tells = model_of, issued_by, tells
         self.runner: Runner | None = None
+        self.receipt: Receipt | None = None
 
     def execute(self, context: Any) -> dict[str, Any]:
         """Build the request, run it, return its receipt."""
         when = times(context)
         if self.issued_by:
             when = when | {"issue_time": context["ti"].xcom_pull(task_ids=self.issued_by)}
-        receipt = self.perform(self.ask(context, when), context)
+        receipt = self.receipt = self.perform(self.ask(context, when), context)
         if self.announces:
             found = receipt.model_dump(mode="json", include={"ids", "counts"})
             context["outlet_events"][self.announces].extra = {**when, **found}
@@ -102,6 +103,14 @@ class Step(BaseOperator):
         else:
             self.runner = Child(lambda line: self.log.info("%s", line), memory)
         return self.runner.run(request, context)
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
+        """What was read and written, for OpenLineage where its events are sent."""
+        if self.receipt is None:
+            return None
+        from dags._lineage import lineage
+
+        return lineage(self.receipt, self.fields.get("source"))
 
     def on_kill(self) -> None:
         """End the step and whatever it started."""

@@ -12,6 +12,7 @@ import typer
 from typer.exceptions import TyperException
 
 from pipeline import api, clock
+from pipeline.airflow_commands import airflow_app
 from pipeline.backtest_commands import backtest_app, backtests_app
 from pipeline.command_options import AsOf, Json, JsonObject, Parent, WorldName, example, read_instant
 from pipeline.cube_commands import cube_app
@@ -38,7 +39,6 @@ app = typer.Typer(
 )
 worlds_app = typer.Typer(help="The configured systems: one TOML file each.", no_args_is_help=True)
 sources_app = typer.Typer(help="The feeds of a world.", no_args_is_help=True)
-airflow_app = typer.Typer(help="A real Airflow of your own, that ends with the command.", no_args_is_help=True)
 app.add_typer(steps_app)
 app.add_typer(serve_app)
 app.add_typer(worlds_app, name="worlds", rich_help_panel="Look")
@@ -113,38 +113,6 @@ def sources_probe(
 
     loaded = api.load_world(world)
     print("\n".join(probe_lines(probe(loaded, name, read_settings(), read_instant(as_of, "--as-of", clock.clock_of(loaded))))))
-
-
-@airflow_app.command("forecast", epilog=example("cubecast airflow forecast --world synthetic"))
-def airflow_forecast(world: WorldName = "synthetic", as_of: AsOf = None) -> None:
-    """Run a world's DAGs from ingest to verify for one issue time, then end Airflow."""
-    from pipeline.local_airflow.launch import forecast
-    from pipeline.steps.checks import check_world
-
-    loaded = api.load_world(world)
-    issue_time = read_instant(as_of, "--as-of", clock.issue_time_of(loaded))
-    clock.check_issue_time(loaded, issue_time)
-    check_world(loaded)
-    code = forecast(loaded, issue_time=issue_time, now=clock.clock_of(loaded), settings=read_settings())
-    if code == 0:
-        status(world, as_json=False)
-    raise typer.Exit(code)
-
-
-@airflow_app.command("ui", epilog=example("cubecast airflow ui --world synthetic"))
-def airflow_ui(world: WorldName = "synthetic") -> None:
-    """Leave Airflow running, its address and password shown, until Ctrl-C ends all of it."""
-    from pipeline.local_airflow.launch import serve
-
-    raise typer.Exit(serve(api.load_world(world), settings=read_settings()))
-
-
-@airflow_app.command("prepare", epilog=example("cubecast airflow prepare"))
-def airflow_prepare() -> None:
-    """Bring the database, the pools, the password and the bucket of a shared Airflow up to date; needed once, harmless again."""
-    from pipeline.local_airflow.prepare import prepare
-
-    print(json.dumps(prepare(read_settings())))
 
 
 def _guarded(arguments: list[str]) -> int:

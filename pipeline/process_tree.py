@@ -6,12 +6,14 @@ import contextlib
 import ctypes
 import json
 import os
+import pwd
 import select
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -71,10 +73,15 @@ def _reap_and_list() -> list[int]:
     return descendants(os.getpid())
 
 
+def identity(user: str | None) -> dict[str, Any]:
+    """The arguments of Popen that make a process run as a user and in no group but the user's own; none for ourselves."""
+    return {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []} if user else {}
+
+
 def keep() -> None:
     """Start and watch the commands named on stdin, and end them and all below them once stdin closes or SIGTERM comes.
 
-    A line in is `{"name", "argv", "log", "env"}`; a line out is `{"ended": name, "code"}`. Whoever holds the other end of
+    A line in is `{"name", "argv", "log", "env"}`, and `user` where it is not to be ours; a line out is `{"ended": name, "code"}`. Whoever holds the other end of
     stdin may be killed in any way: the kernel closes it.
     """
     adopt_orphans()
@@ -109,6 +116,7 @@ def _start(line: bytes) -> dict[str, subprocess.Popen[bytes]]:
             env=order["env"],
             stderr=log,
             start_new_session=True,
+            **identity(order.get("user")),
             preexec_fn=lambda: die_with_parent(parent),
         )
     return {order["name"]: process}

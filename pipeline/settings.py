@@ -32,6 +32,7 @@ class Settings:
         otlp: Address of an OpenTelemetry collector (OTLP over HTTP) that hears of each step, or None.
         tensorboard: Folder for the curves of trainings, or None.
         tokens: What `cubecast serve` accepts; never shown.
+        lineage: Where the Airflow that `cubecast airflow` starts sends OpenLineage events, as the JSON of a transport; never shown.
         attempt: Which attempt of a scheduler's run this process is, `<run>:<number>`; None outside of one.
     """
 
@@ -45,12 +46,14 @@ class Settings:
     otlp: str | None = None
     tensorboard: Path | None = None
     tokens: tuple[str, ...] = field(default=(), repr=False)
+    lineage: str | None = field(default=None, repr=False)
     attempt: str | None = None
 
 
 def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """The settings that the environment gives: CUBECAST_STORE, CUBECAST_DATA, CUBECAST_DASK, CUBECAST_MEMORY, CUBECAST_WORLDS,
-    CUBECAST_AIRFLOW_HOME, OTEL_EXPORTER_OTLP_ENDPOINT, CUBECAST_TENSORBOARD, CUBECAST_TOKENS, CUBECAST_ATTEMPT.
+    CUBECAST_AIRFLOW_HOME, OTEL_EXPORTER_OTLP_ENDPOINT, CUBECAST_TENSORBOARD, CUBECAST_TOKENS, CUBECAST_ATTEMPT,
+    AIRFLOW__OPENLINEAGE__TRANSPORT.
 
     Raises:
         ConfigError: CUBECAST_MEMORY is no size.
@@ -70,6 +73,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         otlp=env.get("OTEL_EXPORTER_OTLP_ENDPOINT") or None,
         tensorboard=Path(env["CUBECAST_TENSORBOARD"]).resolve() if env.get("CUBECAST_TENSORBOARD") else None,
         tokens=tuple(token for token in env.get("CUBECAST_TOKENS", "").replace(" ", "").split(",") if token),
+        lineage=env.get("AIRFLOW__OPENLINEAGE__TRANSPORT") or None,
         attempt=env.get("CUBECAST_ATTEMPT") or None,
     )
 

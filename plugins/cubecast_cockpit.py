@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -24,15 +24,19 @@ from starlette.responses import Response
 
 from pipeline.api import World, load_world, scheduled_worlds
 from pipeline.cockpit.grid import STATES, Unfinished, grid
-from pipeline.cockpit.panels import cost, panels, storage
-from pipeline.errors import CubecastError
+from pipeline.cockpit.panels import cost, panels, skill, storage
+from pipeline.errors import CubecastError, NotYetAvailable
 from pipeline.settings import read_settings
 from pipeline.stores.objects import ObjectStore
+from pipeline.stores.published import PublishedStore
 from pipeline.stores.receipts import Receipts, Summary
 
 STATIC = Path(__file__).with_name("cockpit")
 PAGE_POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; frame-ancestors 'self'"
+FOREIGN = "sandbox allow-scripts allow-popups"
+"""A forecast's page runs its own scripts, but is not of this origin: it reaches nothing of Airflow."""
 STORAGE_SECONDS = 600
+SKILL_SECONDS = 300
 LONGEST = 400 * 86400
 
 app = FastAPI(title="Cubecast cockpit", openapi_url=None)
@@ -96,6 +100,17 @@ def status_grid(
     return grid(_summaries(world, first, last), _unfinished(world), first=first, last=last, columns=columns)
 
 
+@app.get("/api/worlds/{world}/page")
+def forecast_page(world: Asked, issue_time: int) -> Response:
+    """The page of one issue time (seconds UTC), as it was published or last verified."""
+    published = PublishedStore(ObjectStore(read_settings().store), world.name)
+    try:
+        html = published.read_view(published.page_name(issue_time))
+        return Response(html, media_type="text/html; charset=utf-8", headers={"Content-Security-Policy": FOREIGN})
+    except NotYetAvailable as error:
+        raise HTTPException(404, "no page of that issue time: a page is made by publish, and again by verify") from error
+
+
 @app.get("/api/worlds/{world}/panels")
 def beside(world: Asked) -> dict[str, Any]:
     """Everything beside the grid."""
@@ -105,11 +120,17 @@ def beside(world: Asked) -> dict[str, Any]:
     return panels(objects, world, now=now) | {
         "cost": dict(list(cost(rows).items())[-60:]),
         "storage": _storage(world.name, int(time.time()) // STORAGE_SECONDS),
+        "skill": _skill(world.name, int(time.time()) // SKILL_SECONDS),
         "scheduled": world.schedule is not None,
     }
 
 
-@cache
+@lru_cache(maxsize=64)
+def _skill(world: str, _slot: int) -> list[dict[str, Any]]:
+    return skill(ObjectStore(read_settings().store), world)
+
+
+@lru_cache(maxsize=64)
 def _storage(world: str, _slot: int) -> dict[str, int]:
     return storage(ObjectStore(read_settings().store), world)
 

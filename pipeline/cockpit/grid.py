@@ -16,6 +16,7 @@ WIDTHS = (900, 3600, 6 * 3600, 86400, 7 * 86400)
 
 STATES = {
     "failed": "failed",
+    "skipped": "degraded",
     "upstream_failed": "failed",
     "running": "running",
     "restarting": "running",
@@ -25,7 +26,7 @@ STATES = {
     "up_for_retry": "waiting",
     "up_for_reschedule": "waiting",
 }
-"""What a scheduler's unfinished task means here; those that ended well have left a receipt."""
+"""What a scheduler's unfinished task means here; those that ended well have left a receipt. A source that is late is skipped."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,15 +6,21 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from pipeline.contracts.times import format_instant
+from pipeline.contracts.times import format_instant, from_seconds, to_seconds
 from pipeline.contracts.worlds import World
 from pipeline.errors import NotYetAvailable
+from pipeline.stores.checkpoints import Checkpoints
+from pipeline.stores.holes import HoleStore
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.receipts import Receipts, Summary
 from pipeline.stores.registry import Registry
+from pipeline.stores.scores import ScoreStore
+from pipeline.verification.metrics import score_rows
 
 AREAS = ("landing", "observations", "cubes", "registry", "forecasts", "scores", "receipts", "replays")
 NEWEST = 30
+DAY = 86400
+SKILL_DAYS = 60
 
 
 def panels(objects: ObjectStore, world: World, *, now: datetime) -> dict[str, Any]:
@@ -31,6 +37,8 @@ def panels(objects: ObjectStore, world: World, *, now: datetime) -> dict[str, An
         "scores": details.get("evaluate", {}).get("headline", []),
         "verified": details.get("verify", {}).get("latest", {}),
         "models": _models(Registry(objects, world.name), now),
+        "running": running(objects, world.name),
+        "holes": HoleStore(objects, world).report(to_seconds(now)),
         "notes": [
             f"{step}: {note}" for (step, _), record in sorted(records.items(), key=str) for note in record["receipt"].get("notes", [])
         ][:40],
@@ -60,6 +68,31 @@ def _models(registry: Registry, now: datetime) -> dict[str, Any]:
             {"as_of": p.as_of, "model_id": p.model_id, "how": p.how, "reason": p.reason} for p in reversed(registry.promotions()[-NEWEST:])
         ],
     }
+
+
+def running(objects: ObjectStore, world: str) -> list[dict[str, Any]]:
+    """The trainings that are not over, each with its loss curve so far."""
+    return [
+        {"model_id": each.model_id, "epoch": each.epoch, "history": each.history, "since": format_instant(from_seconds(int(each.written)))}
+        for each in Checkpoints(objects, world).running()
+    ]
+
+
+def skill(objects: ObjectStore, world: str, days: int = SKILL_DAYS) -> list[dict[str, Any]]:
+    """Per target how published forecasts did on each of the newest days that were verified, all leads together.
+
+    `skill` is 1 - MAE / the MAE of the best rival of that day, `coverage` the share of outcomes inside the 80 % interval.
+    """
+    scores = ScoreStore(objects, world)
+    newest = scores.issue_times(newest=1)
+    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    last = newest[-1] // DAY * DAY if newest else 0
+    for day in range(last - (days - 1) * DAY, last + 1, DAY) if newest else ():
+        for row in score_rows(scores.period(day, day + DAY - 1).statistics):
+            if row.model == "published" and row.lead == 0 and row.mae is not None:
+                told = {"day": day, "mae": row.mae, "skill": min(row.skill.values(), default=None), "coverage": row.coverage_80}
+                found.setdefault((row.domain, row.variable), []).append(told)
+    return [{"domain": domain, "variable": variable, "days": rows} for (domain, variable), rows in sorted(found.items())]
 
 
 def cost(rows: Iterable[Summary]) -> dict[str, dict[str, float]]:

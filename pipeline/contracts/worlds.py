@@ -240,8 +240,9 @@ class Schedule(Table):
         issue: When a forecast is due: its issue time, unless inputs are late.
         train: When a candidate is trained, evaluated and perhaps promoted.
         retention: When what has expired is removed.
+        hold: How long an ingest waits for a source that is late; then the others go on, and the next ingest asks again.
         patience: How long a forecast waits for late inputs; then it is made with what there is, or fails.
-        late: What happens then.
+        late: What happens then: `degrade` skips the source with a warning, or forecasts with what there is; `fail` fails.
         poll: How often late inputs are looked for.
         limit: The longest that a step may take.
         memory: The most memory that a step may take, in bytes.
@@ -251,6 +252,7 @@ class Schedule(Table):
     issue: Cron
     train: Cron
     retention: Cron = "40 3 * * *"
+    hold: Duration = timedelta(minutes=10)
     patience: Duration = timedelta(hours=1)
     late: Literal["degrade", "fail"] = "degrade"
     poll: Duration = timedelta(minutes=5)

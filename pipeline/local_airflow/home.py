@@ -118,6 +118,7 @@ def _environment(settings: Settings, worlds: tuple[str, ...], port: int) -> dict
         "API__INSTANCE_NAME": "Cubecast",
         "API__PORT": str(port),
         "LOGGING__COLORED_CONSOLE_LOG": "False",
+        **({"OPENLINEAGE__TRANSPORT": settings.lineage, "OPENLINEAGE__NAMESPACE": "cubecast"} if settings.lineage else {}),
         "SCHEDULER__SCHEDULER_HEALTH_CHECK_SERVER_HOST": "127.0.0.1",
         "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
         "WORKERS__MAX_FAILED_HEARTBEATS": "30",

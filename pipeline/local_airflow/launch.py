@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from pathlib import Path
 from types import FrameType
-from typing import IO, Any
+from typing import Any
 from urllib.parse import quote
 
 from pipeline.api import World
@@ -21,84 +17,18 @@ from pipeline.contracts.times import format_instant
 from pipeline.errors import StoreError
 from pipeline.local_airflow.follow import DAGS, Screen, follow
 from pipeline.local_airflow.home import COMPONENTS, USER, Home, free_port, open_home
+from pipeline.local_airflow.keeper import ComponentEnded, Keeper
 from pipeline.local_airflow.prepare import POOLS
 from pipeline.local_airflow.rest import Rest
-from pipeline.process_tree import adopt_orphans, end_descendants
-from pipeline.settings import Settings, child_environment
+from pipeline.settings import Settings
 
 _PORT_TAKEN = "address already in use"
-
-
-class ComponentEnded(StoreError):
-    """A component of Airflow ended while it was needed."""
-
-
-class Keeper:
-    """The process that starts Airflow's components and ends them all, even where we are killed."""
-
-    def __init__(self) -> None:
-        adopt_orphans()
-        self._logs: dict[str, Path] = {}
-        self.begin()
-
-    def begin(self) -> None:
-        """Start the keeping process."""
-        words = [sys.executable, "-m", "pipeline.process_tree"]
-        self._process = subprocess.Popen(  # noqa: S603
-            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=child_environment(), start_new_session=True
-        )
-        os.set_blocking(_pipe(self._process.stdout).fileno(), False)
-
-    def start(self, home: Home, component: str) -> None:
-        """Start one component of Airflow."""
-        self._logs[component] = home.log(component)
-        order = {"name": component, "argv": home.argv(component), "log": str(home.log(component)), "env": home.environment}
-        stdin = _pipe(self._process.stdin)
-        stdin.write(json.dumps(order).encode() + b"\n")
-        stdin.flush()
-
-    def check(self) -> None:
-        """Raise where a component has ended.
-
-        Raises:
-            ComponentEnded: One has; the message carries the tail of its log.
-        """
-        for line in (_pipe(self._process.stdout).read() or b"").splitlines():
-            ended = json.loads(line)
-            tail = self._logs[ended["ended"]].read_text(errors="replace")[-1500:]
-            raise ComponentEnded(
-                asked=f"Airflow's {ended['ended']}",
-                found=f"it ended with {ended['code']}:\n{tail}",
-                mend="mend what the log says, then try again",
-            )
-        if self._process.poll() is not None:
-            raise ComponentEnded(
-                asked="the keeper of Airflow's processes", found=f"it ended with {self._process.returncode}", mend="try again"
-            )
-
-    def end(self) -> None:
-        """End the components and everything below them."""
-        _pipe(self._process.stdin).close()
-        try:
-            self._process.wait(timeout=15)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        _pipe(self._process.stdout).close()
-        end_descendants(grace=1)
-
-
-def _pipe(stream: IO[bytes] | None) -> IO[bytes]:
-    if stream is None:
-        raise TypeError("the keeper is started with pipes")
-    return stream
 
 
 @contextmanager
 def running(settings: Settings, worlds: tuple[str, ...], screen: Screen, preferred_port: int) -> Iterator[tuple[Home, Rest, Keeper]]:
     """A healthy Airflow that has parsed the worlds' DAGs; on leaving, no process of it is left."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _stop)
+    stop_on_signals()
     screen.busy("preparing Airflow's database")
     with open_home(settings, worlds, preferred_port) as home:
         keeper = Keeper()
@@ -118,10 +48,10 @@ def _start(home: Home, keeper: Keeper, screen: Screen, worlds: tuple[str, ...], 
     screen.busy("starting Airflow")
     for attempt in range(attempts):
         for component in COMPONENTS:
-            keeper.start(home, component)
+            keeper.start(component, home.argv(component), home.log(component), home.environment)
         rest = Rest(home.address, USER, home.password)
         try:
-            _wait(rest, keeper, worlds)
+            wait_until_ready(rest, keeper, worlds)
         except ComponentEnded as error:
             if _PORT_TAKEN not in error.found or attempt == attempts - 1:
                 raise
@@ -134,11 +64,17 @@ def _start(home: Home, keeper: Keeper, screen: Screen, worlds: tuple[str, ...], 
     raise AssertionError("the last attempt returns or raises")
 
 
+def stop_on_signals() -> None:
+    """Leave by way of every `finally` when we are asked to end."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _stop)
+
+
 def _stop(number: int, _frame: FrameType | None) -> None:
     raise SystemExit(128 + number)
 
 
-def _wait(rest: Rest, keeper: Keeper, worlds: tuple[str, ...], patience: float = 180) -> None:
+def wait_until_ready(rest: Rest, keeper: Keeper, worlds: tuple[str, ...], patience: float = 180) -> None:
     """Wait until Airflow is healthy, has its pools and has parsed the DAGs."""
     wanted = [f"/dags/{world}__{name}" for world in worlds for name in DAGS]
     deadline = time.monotonic() + patience

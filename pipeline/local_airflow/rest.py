@@ -51,9 +51,14 @@ class Rest:
         """Whether there is something at a path below /api/v2."""
         return self._ask("GET", path, None, missing_is_fine=True) is not None
 
-    def _ask(self, method: str, path: str, body: dict[str, Any] | None, *, missing_is_fine: bool = False) -> Any:
+    def sign_in(self) -> str:
+        """The token that stands for the user from now on."""
         if not self._token:
             self._token = self._send("POST", "/auth/token", {"username": self._user, "password": self._password})["access_token"]
+        return self._token
+
+    def _ask(self, method: str, path: str, body: dict[str, Any] | None, *, missing_is_fine: bool = False) -> Any:
+        self.sign_in()
         try:
             return self._send(method, "/api/v2" + path, body)
         except urllib.error.HTTPError as error:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pipeline.contracts.cubes import DomainCube
 from pipeline.contracts.forecasts import Forecast
 from pipeline.contracts.scores import Scorecard, ScoreRow
-from pipeline.contracts.times import compact_instant, from_seconds, parse_instant, to_seconds
+from pipeline.contracts.times import from_seconds, parse_instant, to_seconds
 from pipeline.contracts.worlds import World
 from pipeline.errors import NotYetAvailable
 from pipeline.publishing.page import render_page
@@ -52,8 +52,7 @@ def write_page(world: World, settings: Settings, issue_time: int) -> Page:
     """
     published = PublishedStore(ObjectStore(settings.store), world.name)
     html = render_page(page_inputs(world, settings, issue_time))
-    newest = published.newest() == [issue_time]
-    name = "page/index.html" if newest else f"page/{compact_instant(from_seconds(issue_time))}.html"
+    name = published.page_name(issue_time)
     return Page(changed=published.view(name, html), url=published.url(name))
 
 

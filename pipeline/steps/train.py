@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.api import Receipt, TrainRequest
@@ -17,6 +16,7 @@ from pipeline.errors import NotYetAvailable
 from pipeline.settings import Settings, code_version
 from pipeline.steps import reading
 from pipeline.steps.promote import trained_by
+from pipeline.stores.checkpoints import Checkpoints
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.registry import Candidate, Registry
 from pipeline.telemetry import Progress
@@ -28,8 +28,7 @@ if TYPE_CHECKING:
 def run(request: TrainRequest, settings: Settings, progress: Progress) -> Receipt:
     """A candidate in the registry; `unchanged` where the same windows, configuration, seed and code made it before.
 
-    A training that was killed goes on from its last epoch where the store is a local folder. Of several processes that
-    `torchrun` started, the first one writes.
+    A training that was killed goes on from its last epoch. Of several processes that `torchrun` started, the first one writes.
 
     Raises:
         ConfigError: There is no such recipe or option.
@@ -58,19 +57,20 @@ def train_in(world: World, request: TrainRequest, settings: Settings, progress: 
         return _receipt(request, world, windows, model_id, known, "unchanged")
     with progress.stage("baselines", None):
         baselines = fit_baselines(windows, world.extra_baselines)
-    checkpoint = _checkpoint(settings, world, model_id)
+    checkpoints = Checkpoints(ObjectStore(settings.store), world.name)
     earlier = None if initial is None else _fitted(initial)
     logs = settings.tensorboard / world.name / model_id if settings.tensorboard else None
-    joint = fit(
-        windows,
-        config,
-        seed=request.seed,
-        progress=progress,
-        checkpoint=checkpoint,
-        initial=earlier,
-        logs=logs,
-        memory=settings.memory,
-    )
+    with checkpoints.open(model_id, progress) as (checkpoint, shown):
+        joint = fit(
+            windows,
+            config,
+            seed=request.seed,
+            progress=shown,
+            checkpoint=checkpoint,
+            initial=earlier,
+            logs=logs,
+            memory=settings.memory,
+        )
     card = _card(request, world, windows, config, joint, baselines) | {"initial": None if initial is None else initial.model_id}
     if not joint.first:
         return _receipt(request, world, windows, model_id, card, "unchanged")
@@ -82,8 +82,7 @@ def train_in(world: World, request: TrainRequest, settings: Settings, progress: 
         "scalers.safetensors": dump_scalers(reading.scalers_of(windows)),
     }
     created = registry.add_candidate(model_id, files, card)
-    if checkpoint is not None:
-        checkpoint.unlink(missing_ok=True)
+    checkpoints.forget(model_id)
     return _receipt(request, world, windows, model_id, card, "done" if created else "unchanged")
 
 
@@ -123,11 +122,6 @@ def _fitted(candidate: Candidate) -> Fitted:
     from models.api import Fitted
 
     return Fitted(state=candidate.read("joint.safetensors"), meta=json.loads(candidate.read("joint.json")))
-
-
-def _checkpoint(settings: Settings, world: World, model_id: str) -> Path | None:
-    """Where a killed training goes on from; none on S3, where it starts anew."""
-    return None if "://" in settings.store else Path(settings.store) / "work" / world.name / f"{model_id}.safetensors"
 
 
 def _card(request: TrainRequest, world: World, windows: WindowSet, config: ModelConfig, joint: Fitted, baselines: Fitted) -> dict[str, Any]:

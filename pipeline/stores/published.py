@@ -72,6 +72,10 @@ class PublishedStore:
         content = {"world": self._world, "issue_time": format_instant(from_seconds(newest[0])), **record}
         return self.view("latest.json", canonical_json(content))
 
+    def page_name(self, issue_time: int) -> str:
+        """The view that is the page of an issue time; that of the newest has a name of its own."""
+        return "page/index.html" if self.newest() == [issue_time] else f"page/{compact_instant(from_seconds(issue_time))}.html"
+
     def view(self, name: str, data: bytes) -> bool:
         """Put a page or another view that can be derived again; False where it was the same already."""
         key = f"{self._base}/{name}"

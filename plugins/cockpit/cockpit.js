@@ -2,8 +2,9 @@
 const STEPS = ["land", "observe", "build_cube", "train", "evaluate", "promote", "inputs", "predict", "publish", "verify", "replay", "retain"];
 const DAG = {land: "ingest", observe: "ingest", build_cube: "cube", train: "training", evaluate: "training", promote: "training",
   inputs: "forecast", predict: "forecast", publish: "forecast", verify: "monitoring", replay: "replay", retain: "retention"};
-const OUTCOMES = {unchanged: "nothing to do", done: "done", degraded: "done, inputs missing", waiting: "waiting or to be retried",
+const OUTCOMES = {unchanged: "nothing to do", done: "done", degraded: "inputs missing", waiting: "waiting or to be retried",
   running: "running", failed: "failed"};
+const PAGED = ["predict", "publish"];
 const COLUMNS = 120;
 const $ = (id) => document.getElementById(id);
 const state = {world: null, days: 30};
@@ -82,6 +83,8 @@ function openCell(step, cell) {
   $("detail").replaceChildren(
     element("strong", {textContent: `${step} ${cell.source || ""} as of ${utc(cell.as_of)}: ${OUTCOMES[cell.outcome]}`}), element("br"),
     element("a", {href: link, target: "_top", textContent: run ? `Run ${run}: state and log` : `DAG ${dag} (done outside of Airflow)`}));
+  if (PAGED.includes(step)) $("detail").append(" · ", element("a", {target: "_blank", textContent: "Forecast page",
+    href: `/cubecast/api/worlds/${encodeURIComponent(state.world)}/page?issue_time=${cell.as_of}`}));
 }
 
 function drawPanels(found) {
@@ -96,6 +99,7 @@ function drawPanels(found) {
   }), [1, 3, 4, 5]));
   $("inputs").replaceChildren(table(["domain", "newest good value", "present"], Object.entries(found.inputs).map(([name, row]) =>
     [name, age(row.age_seconds), row.share_present === undefined ? "–" : `${(100 * row.share_present).toFixed(1)} %`]), [1, 2]));
+  $("holes").replaceChildren(table(["source", "missing", "holes", "since", "tries", "asked for until"], holes(found.holes), [2, 4]));
   const champion = found.models.champion;
   $("champion").replaceChildren(champion
     ? element("div", {}, element("p", {className: "sub", textContent: `${champion.model_id}, from ${champion.as_of} (${champion.how}): ${champion.reason}`}),
@@ -103,6 +107,13 @@ function drawPanels(found) {
     : element("p", {className: "quiet", textContent: "No champion yet."}));
   $("candidates").replaceChildren(table(["trained as of", "model", "recipe", "epochs", "validation error by epoch"], found.models.candidates.map((c) =>
     [c.as_of, c.model_id, c.recipe || "–", c.epochs ?? "–", curve(c.history || [])]), [3]));
+  $("running").replaceChildren(found.running.length ? table(["model", "epochs", "newest epoch ended", "validation error by epoch"],
+    found.running.map((r) => [r.model_id, r.epoch, r.since, curve(r.history, 1)]), [1]) : element("p", {className: "quiet", textContent: "No training runs."}));
+  $("days").replaceChildren(table(["target", "skill per day", "newest", "80 % holds per day", "newest"], found.skill.map((row) => {
+    const name = `${row.domain} ${row.variable}`;
+    return [name, days(row, "skill", `${name}: skill against the best baseline`), share(row.days.at(-1).skill), days(row, "coverage", `${name}: share inside the 80 % interval`),
+      share(row.days.at(-1).coverage)];
+  }), [2, 4]));
   $("verified").replaceChildren(table(["target", "published MAE", "joint model", "cells", "missing"], came((found.verified || {}).headline || []), [1, 2, 3, 4]));
   $("notes").replaceChildren(table(["note"], found.notes.map((note) => [note])));
   $("cost").replaceChildren(table(["day", "seconds", "most of it"], Object.entries(found.cost).reverse().slice(0, 14).map(([day, steps]) => {
@@ -110,6 +121,19 @@ function drawPanels(found) {
     return [day, parts.reduce((sum, [, s]) => sum + s, 0).toFixed(0), parts.slice(0, 3).map(([step, s]) => `${step} ${s.toFixed(0)}`).join(", ")];
   }), [1]));
   $("storage").replaceChildren(table(["area", "at rest"], Object.entries(found.storage).map(([area, size]) => [area, bytes(size)]), [1]));
+}
+
+function holes(found) {
+  const groups = new Map();
+  for (const hole of found.open) {
+    const what = hole.kind === "cells" ? hole.what : "deliveries", key = `${hole.source} ${what}`;
+    const group = groups.get(key) || {source: hole.source, what, count: 0, since: hole.first_seen, tries: 0, until: hole.expires};
+    groups.set(key, {...group, count: group.count + 1, since: group.since < hole.first_seen ? group.since : hole.first_seen,
+      tries: Math.max(group.tries, hole.tries), until: group.until > hole.expires ? group.until : hole.expires});
+  }
+  const given = Object.entries(found.days_given_up).map(([source, days]) => [source, "days given up", days, "", "", ""]);
+  const expired = found.expired.length ? [["all", "expired", found.expired.length, "", "", ""]] : [];
+  return [...[...groups.values()].map((g) => [g.source, g.what, g.count, g.since, g.tries, g.until]), ...expired, ...given];
 }
 
 function came(rows) {
@@ -123,11 +147,21 @@ function reasons(found) {
   return element("details", {}, element("summary", {textContent: found.at(-1)}), element("ul", {}, ...found.map((text) => element("li", {textContent: text}))));
 }
 
-function curve(history) {
+const share = (value) => value === null || value === undefined ? "–" : `${(100 * value).toFixed(1)} %`;
+
+function days(row, key, says) {
+  const values = row.days.map((day) => day[key]).filter((v) => typeof v === "number");
+  return values.length < 2 ? "–" : line(values, `${says}, from ${utc(row.days[0].day).slice(0, 10)} to ${utc(row.days.at(-1).day).slice(0, 10)}`);
+}
+
+function curve(history, least = 2) {
   const domains = Object.keys((history[0] || {}).validation || {});
-  if (history.length < 2) return "–";
-  return element("div", {}, ...domains.map((domain) => element("div", {className: "curve"}, element("span", {textContent: domain}),
-    line(history.map((row) => (row.validation[domain] || {}).relative_to_anchor).filter((v) => typeof v === "number"), domain))));
+  if (history.length < least) return "–";
+  return element("div", {}, ...domains.map((domain) => {
+    const values = history.map((row) => (row.validation[domain] || {}).relative_to_anchor).filter((v) => typeof v === "number");
+    return element("div", {className: "curve"}, element("span", {textContent: `${domain} ${figure(values.at(-1))}`}),
+      line(values, `${domain}: validation error relative to the anchor's`));
+  }));
 }
 
 function line(values, name) {
@@ -135,7 +169,7 @@ function line(values, name) {
   const points = values.map((v, k) => `${(k / Math.max(1, values.length - 1) * 100).toFixed(1)},${(22 - (v - low) / span * 20).toFixed(1)}`).join(" ");
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg"), drawn = document.createElementNS("http://www.w3.org/2000/svg", "polyline");
   for (const [key, value] of Object.entries({viewBox: "0 0 100 24", preserveAspectRatio: "none", height: "24", role: "img",
-    "aria-label": `${name}: validation error relative to the anchor's, from ${figure(values[0])} to ${figure(values.at(-1))}`})) svg.setAttribute(key, value);
+    "aria-label": `${name}: ${figure(values[0])} to ${figure(values.at(-1))}`})) svg.setAttribute(key, value);
   drawn.setAttribute("class", "line");
   drawn.setAttribute("points", points);
   drawn.setAttribute("vector-effect", "non-scaling-stroke");

@@ -68,9 +68,10 @@ def test_the_dags_of_a_world_are_joined_by_assets_into_one_chain(parsed):
 def test_ingest_has_a_task_group_per_source_and_announces_after_all_of_them(parsed):
     tasks = parsed["dags"]["aarhus__ingest"]["tasks"]
     sources = load_world("aarhus").sources
-    assert set(tasks) == {f"{source}.{step}" for source in sources for step in ("land", "observe")} | {"announce"}
+    assert set(tasks) == {f"{source}.{step}" for source in sources for step in ("land", "observe")} | {"announce", "every_source"}
     assert all(tasks[f"{source}.observe"]["upstream"] == [f"{source}.land"] for source in sources)
     assert tasks["announce"]["upstream"] == sorted(f"{source}.observe" for source in sources)
+    assert tasks["every_source"]["upstream"] == sorted(["announce", *(f"{source}.observe" for source in sources)])
 
 
 def test_training_and_cube_commits_wait_for_their_one_slot(parsed):

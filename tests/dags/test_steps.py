@@ -1,5 +1,6 @@
 """How a step is launched: times, exit codes, logs, and no orphans."""
 
+import json
 import sys
 import time
 import warnings
@@ -201,6 +202,35 @@ def test_at_the_deadline_a_world_forecasts_with_what_there_is_or_fails_as_it_say
         run()
 
 
+def land(monkeypatch, world, code, *, ago):
+    """Run the landing of a source that was due some time ago, its look ending with this code."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        task = _waiting.Landing(world=world, source="roads")
+    monkeypatch.setattr(task, "run_child", lambda request, context: (code, RECEIPT))
+    due = datetime.now(UTC).replace(microsecond=0) - ago
+    return lambda: task.execute(context(partition=due, issue_time=None, now=None))
+
+
+def test_a_late_source_is_held_for_without_a_worker_and_then_skipped_or_failed_as_the_world_says(monkeypatch):
+    with pytest.raises(TaskDeferred):
+        land(monkeypatch, LIVE, 75, ago=timedelta(minutes=1))()
+    with pytest.raises(AirflowSkipException, match="roads"):
+        land(monkeypatch, LIVE, 75, ago=timedelta(minutes=9))()
+    strict = LIVE.model_copy(update={"schedule": LIVE.schedule.model_copy(update={"late": "fail"})})
+    with pytest.raises(AirflowFailException, match="roads"):
+        land(monkeypatch, strict, 75, ago=timedelta(minutes=9))()
+    assert land(monkeypatch, LIVE, 0, ago=timedelta(minutes=1))()["ids"] == {"snapshot": "s1"}
+
+
+def test_a_source_whose_data_are_wrong_fails_whatever_the_world_says_of_late_ones(monkeypatch):
+    with pytest.raises(AirflowFailException):
+        land(monkeypatch, LIVE, 65, ago=timedelta(minutes=9))()
+    with pytest.raises(AirflowException) as caught:
+        land(monkeypatch, ENDED, 75, ago=timedelta(minutes=1))()
+    assert not isinstance(caught.value, AirflowSkipException | AirflowFailException), "without a schedule it is tried again"
+
+
 def test_a_world_without_a_schedule_never_waits(monkeypatch):
     due, asked, run = wait(monkeypatch, ENDED, 75, ago=timedelta(0))
     assert run() == format_instant(due)
@@ -248,6 +278,33 @@ def test_a_step_that_takes_more_memory_than_its_world_allows_is_ended(monkeypatc
             warnings.simplefilter("ignore")
             task = _steps.Step(request=BuildCubeRequest, world=world, clock="now")
         assert task.run_child(task.ask(context([T]), T), None)[0] == ends
+
+
+SECRETS = (
+    "AIRFLOW__API_AUTH__JWT_SECRET",
+    "AIRFLOW__CORE__FERNET_KEY",
+    "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN",
+    "AIRFLOW__OPENLINEAGE__TRANSPORT",
+    "CUBECAST_TOKENS",
+    "POSTGRES_PASSWORD",
+    "SOMETHING_ELSE",
+)
+
+
+def test_a_step_gets_what_reaches_its_store_and_no_other_secret(monkeypatch, tmp_path):
+    for name in (*SECRETS, "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, f"canary of {name}")
+    child = (
+        f"import json, os, pathlib; pathlib.Path({str(tmp_path / 'seen')!r}).write_text(json.dumps(dict(os.environ))); print({RECEIPT!r})"
+    )
+    monkeypatch.setattr(_child, "command", lambda request: [sys.executable, "-c", child])
+    monkeypatch.setattr(_child, "die_with_parent", lambda parent: None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        task = _steps.Step(request=BuildCubeRequest, world=ENDED, clock="now")
+    task.execute(context([T]))
+    seen = json.loads((tmp_path / "seen").read_text())
+    assert [value for value in seen.values() if "canary" in value] == ["canary of AWS_SECRET_ACCESS_KEY"]
 
 
 def test_a_step_knows_which_attempt_of_which_run_it_is(monkeypatch):

@@ -3,13 +3,16 @@
 import hashlib
 import json
 import random
+import shutil
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from pipeline.contracts.world_files import load_world
+from pipeline.settings import Settings
 from pipeline.steps.store_verify import verify_store
 from pipeline.stores.cubes import CubeStore
 from pipeline.stores.forecast_arrays import ForecastArrays
@@ -150,3 +153,56 @@ def test_whatever_is_flipped_cut_or_lost_anywhere_in_the_store_is_named(finished
             assert verify_store(world, settings, QUIET).faults, (path, damage)
         path.write_bytes(whole)
     assert verify_store(world, settings, QUIET).faults == ()
+
+
+def _backed_up(store: str, folder: Path) -> Path:
+    """A copy of all that the runbook says to keep."""
+    return Path(shutil.copytree(store, folder, ignore=shutil.ignore_patterns("airflow", "*.lock")))
+
+
+def _later(world_file: Path, settings: Settings) -> dict[str, str]:
+    """What a forecast an hour after the world's own is called."""
+    later = load_world(str(world_file)).recorded.as_of + timedelta(hours=1)
+    return run_step(next(r for r in requests(world_file, later) if r.step == "predict"), settings).ids
+
+
+def test_a_store_that_is_lost_is_restored_from_its_backup_and_goes_on_as_if_nothing_had_been(finished, tmp_path):
+    world_file, settings, first = finished
+    backup = _backed_up(settings.store, tmp_path / "backup")
+    restored, twin = (settings_for(_backed_up(str(backup), tmp_path / name)) for name in ("restored", "twin"))
+    assert verify_store(load_world(str(world_file)), restored, QUIET).faults == ()
+    again = run_chain(world_file, restored)
+    assert {step: r.outcome for step, r in again.items()} == dict.fromkeys(first, "unchanged")
+    assert {step: r.ids for step, r in again.items()} == {step: r.ids for step, r in first.items()}
+    assert _later(world_file, restored) == _later(world_file, twin)
+
+
+def test_what_verify_names_is_mended_by_copying_it_from_the_backup(finished, tmp_path):
+    world_file, settings, _ = finished
+    world = load_world(str(world_file))
+    place = settings_for(_backed_up(settings.store, tmp_path / "live"))
+    areas = [
+        sorted(p for p in (Path(place.store) / area).rglob("*") if p.is_file()) for area in ("landing", "registry", "forecasts/tiny/issues")
+    ]
+    for victim in [files[len(files) // 2] for files in areas]:
+        victim.unlink()
+    named = verify_store(world, place, QUIET).faults
+    assert len(named) >= 3
+    for key in ObjectStore(settings.store).list(""):
+        if any(key in str(fault) for fault in named) and not (Path(place.store) / key).exists():
+            (Path(place.store) / key).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(Path(settings.store) / key, Path(place.store) / key)
+    assert verify_store(world, place, QUIET).faults == ()
+
+
+def test_a_store_that_is_copied_from_disk_to_s3_is_whole_there_and_goes_on(finished):
+    import s3fs
+
+    world_file, settings, first = finished
+    with s3_store() as root:
+        s3fs.S3FileSystem().put(settings.store, root, recursive=True)
+        remote = replace(settings, store=root)
+        assert verify_store(load_world(str(world_file)), remote, QUIET).faults == ()
+        again = run_chain(world_file, remote)
+        assert {step: r.outcome for step, r in again.items()} == dict.fromkeys(first, "unchanged")
+        assert {step: r.ids for step, r in again.items()} == {step: r.ids for step, r in first.items()}

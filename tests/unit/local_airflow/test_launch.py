@@ -46,7 +46,7 @@ PORT_TAKEN = """
             keeper.check()
             time.sleep(0.05)
 
-    launch._wait = wait
+    launch.wait_until_ready = wait
     home = Home(folder=pathlib.Path(sys.argv[1]), port=71, password="", environment=dict(os.environ))
     keeper = launch.Keeper()
     try:

@@ -1,0 +1,70 @@
+"""`cubecast airflow`: Airflow for one's own machine, and what a shared one stands on."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline import api, clock
+from pipeline.command_options import AsOf, WorldName, example, read_instant
+from pipeline.metric_commands import state_of
+from pipeline.settings import read_settings
+
+airflow_app = typer.Typer(help="A real Airflow of your own, that ends with the command.", no_args_is_help=True)
+
+
+@airflow_app.command("forecast", epilog=example("cubecast airflow forecast --world synthetic"))
+def airflow_forecast(world: WorldName = "synthetic", as_of: AsOf = None) -> None:
+    """Run a world's DAGs from ingest to verify for one issue time, then end Airflow."""
+    from pipeline.local_airflow.launch import forecast
+    from pipeline.steps.checks import check_world
+
+    loaded = api.load_world(world)
+    issue_time = read_instant(as_of, "--as-of", clock.issue_time_of(loaded))
+    clock.check_issue_time(loaded, issue_time)
+    check_world(loaded)
+    code = forecast(loaded, issue_time=issue_time, now=clock.clock_of(loaded), settings=read_settings())
+    if code == 0:
+        from pipeline.status import show
+
+        show(state_of(loaded), sys.stdout)
+    raise typer.Exit(code)
+
+
+@airflow_app.command("ui", epilog=example("cubecast airflow ui --world synthetic"))
+def airflow_ui(world: WorldName = "synthetic") -> None:
+    """Leave Airflow running, its address and password shown, until Ctrl-C ends all of it."""
+    from pipeline.local_airflow.launch import serve
+
+    raise typer.Exit(serve(api.load_world(world), settings=read_settings()))
+
+
+@airflow_app.command("prepare", epilog=example("cubecast airflow prepare"))
+def airflow_prepare() -> None:
+    """Bring the database, the pools, the password and the bucket of a shared Airflow up to date; needed once, harmless again."""
+    from pipeline.local_airflow.prepare import prepare
+
+    print(json.dumps(prepare(read_settings())))
+
+
+@airflow_app.command("rehearse", epilog=example("cubecast airflow rehearse --world synthetic --folder rehearsal"))
+def airflow_rehearse(
+    world: WorldName = "synthetic",
+    as_of: AsOf = None,
+    folder: Annotated[Path, typer.Option(help="Where logs and everything that was made go; empty or new.", metavar="FOLDER")] = Path(
+        "rehearsal"
+    ),
+) -> None:
+    """Make one forecast through all services of docker/compose.yaml, run as processes on loopback: PostgreSQL, Airflow, Dask, S3."""
+    from pipeline.local_airflow.rehearse import rehearse
+    from pipeline.steps.checks import check_world
+
+    loaded = api.load_world(world)
+    issue_time = read_instant(as_of, "--as-of", clock.issue_time_of(loaded))
+    clock.check_issue_time(loaded, issue_time)
+    check_world(loaded)
+    raise typer.Exit(rehearse(loaded, issue_time=issue_time, now=clock.clock_of(loaded), settings=read_settings(), folder=folder.resolve()))

@@ -1,0 +1,104 @@
+"""The topology of docker/compose.yaml by processes: PostgreSQL, Airflow, Dask and S3 on loopback, one forecast through all of it."""
+
+import base64
+import json
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from pipeline.api import STEPS
+from pipeline.errors import ConfigError
+from pipeline.local_airflow.postgres import find_programs
+from pipeline.process_tree import descendants
+from pipeline.settings import project_folder
+from tests.world import tiny_world
+
+pytestmark = [pytest.mark.airflow, pytest.mark.timeout(600)]
+OURS = {"CUBECAST_TOKENS": "canary-of-the-service-71", "AWS_SECRET_ACCESS_KEY": "canary-of-the-store-71", "CANARY": "canary-of-nobody-71"}
+
+
+def listening(pids):
+    """The addresses at which these processes listen."""
+    rows = subprocess.run(["ss", "-ltnpH"], capture_output=True, text=True, check=True).stdout.splitlines()
+    return {row.split()[3] for row in rows if any(f"pid={pid}," in row for pid in pids)}
+
+
+@pytest.fixture(scope="module")
+def rehearsal(tmp_path_factory):
+    """What a rehearsal of the tiny world said and left behind."""
+    try:
+        find_programs()
+    except ConfigError as error:
+        pytest.skip(error.found)
+    project, folder = tmp_path_factory.mktemp("project"), tmp_path_factory.mktemp("rehearsal")
+    for name in ("pipeline", "models", "dags", "plugins", "docker"):
+        shutil.copytree(project_folder() / name, project / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (project / "worlds").mkdir()
+    tiny_world(project / "worlds")
+    words = [sys.executable, "-m", "pipeline", "airflow", "rehearse", "--world", "tiny", "--folder", str(folder)]
+    process = subprocess.Popen(words, cwd=project, env=os.environ | OURS, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        said, everyone, heard = [], [], set()
+        for line in process.stdout:
+            said.append(line)
+            if "Airflow is up" in line:
+                everyone = descendants(process.pid)
+                heard = listening(everyone) if shutil.which("ss") else set()
+        process.wait(timeout=60)
+    finally:
+        process.kill()
+        process.communicate()
+    return SimpleNamespace(folder=folder, said="".join(said), code=process.returncode, everyone=everyone, heard=heard)
+
+
+def test_a_forecast_goes_through_every_service_and_every_process_ends(rehearsal):
+    assert rehearsal.code == 0, rehearsal.said
+    assert "forecasts answers 401" in rehearsal.said
+    assert "forecasts answers 200 with a token" in rehearsal.said
+    assert "Receive client connection" in (rehearsal.folder / "dask-scheduler.log").read_text(), "the cube was built on the cluster"
+    assert len(list((rehearsal.folder / "store" / "forecasts" / "tiny" / "published" / "parquet").rglob("*.parquet"))) == 3
+    assert len(rehearsal.everyone) > 8
+    assert [pid for pid in rehearsal.everyone if Path(f"/proc/{pid}").exists()] == []
+
+
+def test_everything_listens_on_loopback_only(rehearsal):
+    assert all(address.startswith(("127.0.0.1:", "[::1]:")) for address in rehearsal.heard), rehearsal.heard
+
+
+def test_openlineage_hears_of_each_step_with_its_snapshot_and_its_rows(rehearsal):
+    events = [json.loads(line) for line in (rehearsal.folder / "lineage.jsonl").read_text().splitlines()]
+    ended = {e["job"]["name"].rpartition(".")[2]: e for e in events if e["eventType"] == "COMPLETE" and e["outputs"]}
+    assert {kind.step for kind in STEPS} <= set(ended)
+    for kind in STEPS:
+        output = next(d for d in ended[kind.step]["outputs"] if d["namespace"] == "cubecast://tiny")
+        assert output["outputFacets"]["outputStatistics"]["rowCount"] > 0, kind.step
+    cubes = {
+        d["facets"]["version"]["datasetVersion"] for step in ("build_cube", "train", "predict") for d in datasets(ended[step], "cubes")
+    }
+    assert len(cubes) == 1, "all of one snapshot"
+
+
+def datasets(event, name):
+    return [d for d in event["inputs"] + event["outputs"] if d["name"] == name]
+
+
+def test_secrets_lie_in_files_of_their_owner_and_nowhere_else(rehearsal):
+    kept = {path: path.read_text() for path in (rehearsal.folder / ".env", rehearsal.folder / "airflow" / "passwords.json")}
+    assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in kept)
+    assert stat.S_IMODE(rehearsal.folder.stat().st_mode) == 0o700
+    generated = re.findall(r"^\w+=(?:.*%20)?([\w-]{32,44}=?)$", (rehearsal.folder / ".env").read_text(), re.MULTILINE)
+    words = {*generated, *json.loads((rehearsal.folder / "airflow" / "passwords.json").read_text()).values(), *OURS.values()}
+    assert len(words) >= 7 + 1 + 1 + 3, "a canary in every slot"
+    forms = {form for word in words for form in (word.encode(), base64.b64encode(word.encode()).rstrip(b"="))}
+    files = [path for path in rehearsal.folder.rglob("*") if path.is_file() and path not in kept]
+    names = {path.name for path in files}
+    assert {"airflow.sql", "lineage.jsonl", "scheduler.log", "postgres.log"} <= names
+    assert any(path.suffix == ".log" and "attempt" in path.name for path in files), "the logs of tasks are among them"
+    assert [(path, form) for path in files for content in [path.read_bytes()] for form in forms if form in content] == []
