@@ -60,10 +60,10 @@ def run(request: BacktestRequest, settings: Settings, progress: Progress) -> Rec
     with progress.stage("origins", len(todo), "origins") as stage, call_elsewhere(settings, workers) as elsewhere:
         running = []
         for origin in todo:
-            future = elsewhere.submit(score_origin, request, settings, origin)
+            future = elsewhere.submit(work, request, settings, origin)
             future.add_done_callback(partial(_tell, stage, origin))
             running.append(future)
-        made = [store.keep(record.backtest_id, origin.number, f.result()) for origin, f in zip(todo, running, strict=True)]
+        made = [future.result() for future in running]
     content = together(world, record, store.found(record.backtest_id))
     renewed = store.keep_scorecard(record.backtest_id, content)
     return _receipt(request, store, record, content, content["notes"], changed=entered or any(made) or renewed, seconds=seconds)
@@ -100,6 +100,13 @@ def _check(world: World, request: BacktestRequest, origins: tuple[Origin, ...]) 
             found=f"labels of the last block that are known at {format_instant(from_seconds(origins[-1].settled))} only",
             mend="give an earlier --to, or come back",
         )
+
+
+def work(request: BacktestRequest, settings: Settings, origin: Origin) -> bool:
+    """Keep what an origin found as soon as it is found; False where another process came first."""
+    world = load_world(request.world)
+    found = score_origin(request, settings, origin)
+    return BacktestStore(settings, world.name).keep(_record(world, request).backtest_id, origin.number, found)
 
 
 def score_origin(request: BacktestRequest, settings: Settings, origin: Origin) -> dict[str, Any]:
@@ -187,7 +194,7 @@ def _absent(world: World, candidate: Candidate, windows: WindowSet) -> list[str]
     return [f"domain {name} has no cube as of {candidate.card['as_of']}" for name in world.domains if name not in windows.domains]
 
 
-def _tell(stage: Stage, origin: Origin, _: Future[dict[str, Any]]) -> None:
+def _tell(stage: Stage, origin: Origin, _: Future[bool]) -> None:
     stage.advance(1, f"block from {format_instant(from_seconds(origin.begin))}")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipeline.verification.compare import Difference, mae_difference
 from pipeline.verification.significance import benjamini_hochberg, holm
@@ -41,10 +41,12 @@ def against_all(statistics: Statistics, model: str, rivals: Sequence[str]) -> tu
         for rival in rivals
         if {model, rival} <= set(statistics.models(d)) and (found := mae_difference(statistics, d, variable, model, rival)) is not None
     ]
-    known = [n for n, row in enumerate(plain) if row.difference.p is not None]
-    p_values = [float(plain[n].difference.p or 0.0) for n in known]
-    adjusted = dict(zip(known, zip(holm(p_values), benjamini_hochberg(p_values), strict=True), strict=True))
-    return tuple(
-        row if n not in adjusted else Against(**{**vars(row), "p_holm": adjusted[n][0], "p_bh": adjusted[n][1]})
-        for n, row in enumerate(plain)
-    )
+    found = adjusted([row.difference.p for row in plain])
+    return tuple(replace(row, p_holm=by_holm, p_bh=by_bh) for row, (by_holm, by_bh) in zip(plain, found, strict=True))
+
+
+def adjusted(p_values: Sequence[float | None]) -> list[tuple[float | None, float | None]]:
+    """Each p-value as Holm and as Benjamini-Hochberg adjust it among all of them; None, which is no comparison, stays None."""
+    known = [p for p in p_values if p is not None]
+    found = iter(zip(holm(known), benjamini_hochberg(known), strict=True))
+    return [(None, None) if p is None else next(found) for p in p_values]

@@ -109,7 +109,8 @@ def _over_nodes(planes_WLVXN: NDArray[np.float64], members_WLNC: NDArray[np.floa
     windows, leads, variables, count, nodes = planes_WLVXN.shape
     size = members_WLNC.shape[1]
     flat = planes_WLVXN.reshape(windows, size, leads // size * variables * count, nodes)
-    return np.matmul(flat, members_WLNC).reshape(windows, leads, variables, count, members_WLNC.shape[-1])
+    found: NDArray[np.float64] = np.matmul(flat, members_WLNC)
+    return found.reshape(windows, leads, variables, count, members_WLNC.shape[-1])
 
 
 def energy_score(squares_WLVDC: NDArray[np.float64]) -> NDArray[np.float64]:

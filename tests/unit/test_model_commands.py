@@ -173,7 +173,9 @@ def test_two_models_are_compared_on_the_windows_of_both(desk: Desk) -> None:
     assert flow["days"] >= 1
     assert flow["left_out"] == 0
     assert found["notes"] == []
+    assert flow["p_holm"] == min(1.0, 2 * min(t["difference"]["p"] for t in found["targets"])) >= flow["difference"]["p"]
     text = desk.say("compare", "m1", "m2")[1]
+    assert "p (Holm)" in text
     assert "road flow (count)" in text
     assert "+0.5" in text
 

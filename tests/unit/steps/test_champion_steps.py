@@ -15,13 +15,13 @@ from pipeline.contracts.forecasts import CHAMPION
 from pipeline.contracts.scores import Decision
 from pipeline.contracts.times import format_instant, to_seconds
 from pipeline.errors import ConflictError, ContractError, NotYetAvailable, StoreError
-from pipeline.steps import answer, evaluate, predict, promote, reading
+from pipeline.steps import answer, evaluate, incumbents, predict, promote, reading
 from pipeline.steps.champions import approve, promote_by_hand, reject
 from pipeline.stores.forecasts import ForecastStore
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.registry import Registry
 from pipeline.telemetry import QUIET
-from tests.unit.steps.evidence_world import CUTOFF, ISSUE, LATER, Town, make_town
+from tests.unit.steps.evidence_world import CUTOFF, ISSUE, LATER, START, Town, make_town
 
 RIVALS = {"persistence": 3.0, "historical_average": 2.0, "ridge": 1.5}
 AN_HOUR = timedelta(hours=1)
@@ -277,3 +277,8 @@ def test_a_rejection_given_as_a_step_keeps_the_champion(desk: Desk) -> None:
     request = AnswerRequest(world=desk.town.file, as_of=LATER, model_id="m2", answer="reject", reason="odd")
     assert answer.run(request, desk.town.settings, QUIET).ids["answer"] == "rejected"
     assert desk.registry.champion(LATER).model_id == "m1"
+
+
+def test_a_champion_is_scored_from_the_first_whole_day_that_nothing_of_it_was_fitted_on(desk: Desk) -> None:
+    """It was fitted on the first 30 % of five days: on one and a half."""
+    assert incumbents._unseen_from(desk.town.world, desk.registry.candidate("m1"), "road") == to_seconds(START + timedelta(days=2))

@@ -1,20 +1,23 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pipeline.api import EvaluateRequest, PredictRequest, PromoteRequest, PublishRequest, Receipt, VerifyRequest
 from pipeline.contracts.forecasts import BASELINES
 from pipeline.contracts.times import to_seconds
-from pipeline.errors import LookaheadError, NotYetAvailable
-from pipeline.steps import evaluate, predict, promote, publish, verify
+from pipeline.errors import ContractError, LookaheadError, NotYetAvailable
+from pipeline.steps import evaluate, predict, promote, publish, reading, verify
 from pipeline.stores.forecasts import ForecastStore
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.registry import Registry
 from pipeline.stores.scores import ScoreStore
 from pipeline.telemetry import QUIET
+from pipeline.verification import evaluation
 from tests.unit.steps.evidence_world import CUTOFF, ISSUE, LATER, START, Town, make_town
 
 
@@ -165,3 +168,29 @@ def test_moving_back_is_a_new_entry_and_earlier_instants_keep_their_champion(tow
     assert registry.champion(ISSUE).model_id == "m0"
     assert registry.champion(CUTOFF).model_id == "m1"
     assert len(registry.promotions()) == 2
+
+
+def test_a_test_fold_that_lacks_a_window_is_refused(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = reading.windows_of
+
+    def holed(*given, **more):
+        windows = whole(*given, **more)
+        fold_W = windows.domains["road"].fold_W.copy()
+        fold_W[windows.domains["road"].windows_of("test")[7]] = -1
+        return replace(windows, domains={"road": replace(windows.domains["road"], fold_W=fold_W)})
+
+    monkeypatch.setattr(reading, "windows_of", holed)
+    with pytest.raises(ContractError, match="by its clock"):
+        _evaluate(town)
+
+
+def test_a_window_that_is_forecast_and_not_scored_is_noticed(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    score = evaluation.score_windows
+
+    def forgetful(*, grounds, **given):
+        arrays = {name: value[:-1] if isinstance(value, np.ndarray) else value for name, value in given.items()}
+        return score(**arrays)
+
+    monkeypatch.setattr(evaluation, "score_windows", forgetful)
+    with pytest.raises(ContractError, match="cells a lead counted"):
+        _evaluate(town)

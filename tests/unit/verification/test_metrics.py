@@ -286,9 +286,19 @@ def test_in_every_part_fields_are_those_of_the_nodes_and_windows_within_it() -> 
             for w, k in np.argwhere(good.any(axis=-1))
         ]
         assert row.energy == pytest.approx(np.mean(energy), rel=NEAR), (kind, label)
-    price = SLICES["price", "joint", "hour", "03-06", 0]
-    assert price.ic is not None
-    assert price.rank_ic is not None
+
+
+def test_a_correlation_in_a_region_is_over_its_nodes_alone() -> None:
+    found = []
+    for w in range(W):
+        origin = CASES["origin"][w, :, 1].astype(float)
+        for lead in range(L):
+            use = CASES["good"][w, lead, :, 1] & np.isfinite(origin) & (CASES["region"] == 0)
+            if use.sum() >= 5:
+                told, came = (x[w, lead, use, 1].astype(float) - origin[use] for x in (CASES["q"][..., MEDIAN], CASES["truth"]))
+                found.append(np.corrcoef(told / origin[use], came / origin[use])[0, 1])
+    assert SLICES["price", "joint", "region", "north", 0].ic == pytest.approx(np.mean(found), abs=NEAR)
+    assert SLICES["price", "joint", "region", "south", 0].ic is None, "four nodes are too few"
 
 
 def test_warnings_are_judged_in_every_part_as_over_the_whole() -> None:
