@@ -242,7 +242,7 @@ def test_what_becomes_known_later_changes_no_page_of_a_book(opened: tuple[Town, 
 
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(
-    step=st.sampled_from([300, 900, 3600, 21600, 86400, 604800]),
+    step=st.sampled_from([300, 900, 3600, 21600, 86400]),
     lag=st.integers(0, 90_000),
     horizon=st.integers(1, 30),
     k=st.integers(0, 99),
@@ -254,7 +254,7 @@ def test_a_block_is_settled_when_all_its_outcomes_are_due_and_not_before(step: i
     block = pace.block_of(50 * 86400) + k
     labels = np.arange(0, 400 * 86400, step)
     issued = labels[(labels + lag >= pace.begin(block)) & (labels + lag < pace.begin(block + 1))]
-    due = [pace.begin(block + 1), *(int(label) + horizon * step + lag for label in issued[-1:])]
+    due = [pace.begin(block + 1), *((int(label) + lag) // step * step + horizon * step + lag for label in issued[-1:])]
     assert pace.settled(block) == max(due)
     known = pace.known_at(pace.begin(block))
     assert pace.settled(known) <= pace.begin(block) < pace.settled(known + 1)
