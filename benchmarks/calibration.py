@@ -129,6 +129,12 @@ def worst(cells: Cells, kind: str, labels: tuple[str, ...] | None, level: int) -
     return max(found)[1] if found else "–"
 
 
+def mean_ratio(found: list[tuple[float, int]]) -> float:
+    """The geometric mean of ratios given as logarithms, weighted by cells."""
+    logs, cells = np.array(found).T
+    return float(np.exp(np.average(logs, weights=cells)))
+
+
 def tables(world: World, store: str) -> str:
     """The tables of the newest model of a world in a store."""
     settings = read_settings({**os.environ, "CUBECAST_STORE": store})
@@ -139,6 +145,7 @@ def tables(world: World, store: str) -> str:
     models = reading.load_models(candidate)
     rows, regimes, warnings = [], [], []
     pooled: dict[int, list[Array]] = {80: [], 90: []}
+    widths: dict[int, list[tuple[float, int]]] = {80: [], 90: []}
     for domain, view in windows.domains.items():
         if JOINT not in models.of(domain):
             continue
@@ -158,6 +165,7 @@ def tables(world: World, store: str) -> str:
                 before, after = covered(cells.y, cells.raw, level), covered(cells.y, cells.told, level)
                 pooled[level].append(after)
                 ratio = float((cells.told[:, high] - cells.told[:, low]).mean()) / scaled_width(cells, level, bounds)
+                widths[level].append((float(np.log(ratio)), len(cells.y)))
                 lead = worst(cells, "lead", None, level)
                 rows.append(
                     f"| {domain} {variable} | {level} % | {len(cells.y):,} | {len(view.node_ids)} | {100 * before.mean():.1f} | {100 * after.mean():.1f} | {ratio:.3f} | {lead} |"
@@ -169,7 +177,9 @@ def tables(world: World, store: str) -> str:
             for name in {n for b in mine for n in b[4]}:
                 told = [np.concatenate([b[4][name][k] for b in mine]) for k in range(3)]
                 warnings.append(warned(domain, name, *told))
-    whole = ", ".join(f"{level} %: {100 * np.concatenate(found).mean():.1f}" for level, found in pooled.items())
+    whole = ", ".join(
+        f"{level} %: {100 * np.concatenate(pooled[level]).mean():.1f} at {mean_ratio(widths[level]):.3f} of the width" for level in pooled
+    )
     head = f"## `{world.name}`\n\nTest fold of the model trained as of {candidate.as_of:%Y-%m-%dT%H:%MZ}, {candidate.card['epochs']} epochs of recipe `{candidate.card['recipe']}`. All targets together: {whole}.\n"
     return "\n".join(
         [

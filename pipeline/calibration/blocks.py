@@ -6,7 +6,7 @@ Shape suffixes: W windows, L lead, N node, V target variable, Q quantile.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,7 @@ class Targets:
         bounds: Per target variable the least and the greatest value.
         groups, group_N: How many node groups, and each node's.
         leads: Steps ahead.
+        window: Units of time that a window stands for.
         events: Events by name, each with the index of its variable.
     """
 
@@ -34,12 +35,18 @@ class Targets:
     groups: int
     group_N: NDArray[np.int64]
     leads: int
+    window: float
     events: Mapping[str, tuple[int, Event]]
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
         """Groups of cases."""
         return len(self.bounds), self.leads, self.groups, len(AVAILABILITY_LABELS)
+
+    @property
+    def worth(self) -> float:
+        """Evidence of a window, in units of time: less where there are few nodes."""
+        return self.window * float(np.sqrt(min(ENOUGH, len(self.group_N)) / ENOUGH))
 
     def codes(self, availability_WN: NDArray[np.int8]) -> NDArray[np.int64]:
         """The row (W, L, N) of (lead, group, availability)."""
@@ -80,18 +87,18 @@ def cases_of(
 ) -> Cases:
     """What some windows of a block teach: where outcomes that are good and known lay in the model's own quantiles."""
     code = targets.codes(availability_WN)
-    mass, seen = np.zeros((*targets.shape, BINS)), np.zeros(targets.shape)
-    rows, whole = mass[0, ..., 0].size, min(ENOUGH, truth_WLNV.shape[2])
+    found = Cases.none(targets.shape, len(targets.events))
+    rows, whole = found.seen_VLGR[0].size, min(ENOUGH, truth_WLNV.shape[2])
     for v in range(len(targets.bounds)):
         known = known_WLNV[..., v]
         came = np.where(known, truth_WLNV[..., v], quantiles_WLNVQ[..., v, MEDIAN])
         bins = bins_of(normal_scores(came, quantiles_WLNVQ[..., v, :]))
-        mass[v] = np.bincount(code[known] * BINS + bins[known], minlength=rows * BINS).reshape(mass[v].shape)
+        found.mass_VLGRB[v] = np.bincount(code[known] * BINS + bins[known], minlength=rows * BINS).reshape(found.mass_VLGRB[v].shape)
         for w in range(len(known)):
-            cells = np.bincount(code[w][known[w]], minlength=rows)
-            seen[v] += (np.minimum(cells, ENOUGH) / whole).reshape(seen[v].shape)
-    found = Cases.none(targets.shape, len(targets.events))
-    return Cases(mass_VLGRB=mass, seen_VLGR=seen, **_events(found, in_force, targets, quantiles_WLNVQ, code, truth_WLNV, known_WLNV))
+            cells = np.bincount(code[w][known[w]], minlength=rows).reshape(targets.shape[1:])
+            found.seen_VLGR[v] += targets.worth * np.minimum(cells, ENOUGH) / whole
+            found.span_V[v] += targets.worth * np.minimum(cells.sum((1, 2)), whole).mean() / whole
+    return replace(found, **_events(found, in_force, targets, quantiles_WLNVQ, code, truth_WLNV, known_WLNV))
 
 
 def _events(

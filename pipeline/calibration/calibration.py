@@ -1,8 +1,9 @@
 """Calibration: how outcomes have lain in the forecasts of one model for one domain, and what follows for the next ones.
 
 Conformal: a quantile is put where that share of past outcomes lay below it, told apart by lead, node group and
-availability, with few cases borrowing from their parents. Past outcomes fade, and what still misses on the whole since
-the model is on its own is made up by one factor per variable. All of it is additive and as of.
+availability. Evidence is counted in time, not in cells, for cells of one day err together; little of it borrows from its
+parents, and at last from the model's own quantiles. Past outcomes fade, and what still misses on the whole is made up by
+one factor per variable. All of it is additive and as of.
 
 Shape suffixes: V variable, L lead, G node group, R availability, B bin, Q quantile, E event, P bin of probability.
 Source: Romano et al. 2019 (conformalised quantile regression), Vovk et al. 2020 (conformal calibrators), Barber et al.
@@ -24,20 +25,18 @@ from pipeline.contracts.forecasts import MEDIAN, QUANTILES
 
 FADES = 20.0
 """Half-life of a past outcome, in units of `Pace.unit`."""
-DRIFT_FADES = 40.0
+BORROWED = 2.0
+"""Units of time's worth of its parent that every group of cases begins with."""
+DRIFT_GAIN = 5.0
 DRIFT_EASE = 10.0
-"""Half-life of the memory of misses, and the units of perfect coverage it starts with."""
-DRIFT_GAIN = 15.0
-"""Logarithm of the factor on all scores per unit of miscoverage, averaged over the 80 % and 90 % intervals."""
-BORROWED = 100.0
-"""Windows' worth of its parent that every group of cases begins with."""
+"""Logarithm of the factor on all scores per unit of miscoverage, averaged over the 80 % and 90 % intervals, and the units of
+perfect coverage that its memory starts with."""
 ENOUGH = 16
-"""Cells of a group from which on a window counts as whole."""
+"""Cells of a group from which on a window counts as whole, and nodes from which on time does; fewer count by the square root."""
 TRUST_BINS = 20
 TRUST = 100.0
 """Cells' worth of trust in a foretold probability of an event, per bin."""
 
-_LEVELS = np.array(QUANTILES)
 _LEFT = np.arange(len(QUANTILES)) < MEDIAN
 _WATCHED = tuple((q, QUANTILES[q] if q < MEDIAN else 1 - QUANTILES[q]) for q in (0, 1, len(QUANTILES) - 2, len(QUANTILES) - 1))
 _STANDARD: NDArray[np.float64] = np.diff(ndtr(np.concatenate([[-np.inf], -EDGE + np.arange(BINS - 1) / PER_UNIT, [np.inf]])))
@@ -50,13 +49,15 @@ class Cases:
 
     Attributes:
         mass_VLGRB: Outcomes by the bin of their score.
-        seen_VLGR: Windows with outcomes; one with few cells counts by its share of `ENOUGH`.
+        seen_VLGR: Evidence of each group, in units of time; a window with few cells counts by its share of `ENOUGH`.
+        span_V: Evidence of all groups together.
         told_EP, came_EP, sum_EP: Per bin of the foretold probability of an event: cells, those in which it happened, and the
             sum of the probabilities.
     """
 
     mass_VLGRB: NDArray[np.float64]
     seen_VLGR: NDArray[np.float64]
+    span_V: NDArray[np.float64]
     told_EP: NDArray[np.float64]
     came_EP: NDArray[np.float64]
     sum_EP: NDArray[np.float64]
@@ -64,9 +65,9 @@ class Cases:
     @staticmethod
     def none(shape_VLGR: tuple[int, ...], events: int) -> Cases:
         """No outcome at all."""
-        probabilities = (np.zeros((events, TRUST_BINS)) for _ in range(3))
-        told, came, total = probabilities
-        return Cases(mass_VLGRB=np.zeros((*shape_VLGR, BINS)), seen_VLGR=np.zeros(shape_VLGR), told_EP=told, came_EP=came, sum_EP=total)
+        told, came, total = (np.zeros((events, TRUST_BINS)) for _ in range(3))
+        mass, seen, span = np.zeros((*shape_VLGR, BINS)), np.zeros(shape_VLGR), np.zeros(shape_VLGR[0])
+        return Cases(mass_VLGRB=mass, seen_VLGR=seen, span_V=span, told_EP=told, came_EP=came, sum_EP=total)
 
     def __add__(self, other: Cases) -> Cases:
         return Cases(**{name: getattr(self, name) + getattr(other, name) for name in _FIELDS})
@@ -76,7 +77,7 @@ class Cases:
         return Cases(**{name: factor * getattr(self, name) for name in _FIELDS})
 
 
-_FIELDS = ("mass_VLGRB", "seen_VLGR", "told_EP", "came_EP", "sum_EP")
+_FIELDS = ("mass_VLGRB", "seen_VLGR", "span_V", "told_EP", "came_EP", "sum_EP")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -87,35 +88,25 @@ class Calibration:
         block: The last block absorbed.
         events: Names of E.
         cases: Their outcomes, faded.
-        missed_V, watched_V: Memory of misses: miscoverage times units of time, and those units; both faded.
+        missed_V: Memory of misses: miscoverage times the evidence for it, faded as that is.
     """
 
     block: int
     events: tuple[str, ...]
     cases: Cases
     missed_V: NDArray[np.float64]
-    watched_V: NDArray[np.float64]
 
     @staticmethod
     def start(block: int, shape_VLGR: tuple[int, int, int, int], events: Sequence[str]) -> Calibration:
         """Before any outcome; `block` is the one before the first."""
         cases = Cases.none(shape_VLGR, len(events))
-        return Calibration(
-            block=block, events=tuple(events), cases=cases, missed_V=np.zeros(shape_VLGR[0]), watched_V=np.zeros(shape_VLGR[0])
-        )
+        return Calibration(block=block, events=tuple(events), cases=cases, missed_V=np.zeros(shape_VLGR[0]))
 
-    def absorbed(self, cases: Cases, units: float, in_force: Calibration | None) -> Calibration:
-        """With the outcomes of the next block, `units` long, whose forecasts were made with the one `in_force`.
-
-        None stands for outcomes that the model was chosen on: they say how its scores lie, not whether it misses.
-        """
-        kept = 0.5 ** (units / DRIFT_FADES)
-        missed, watched = self.missed_V * kept, self.watched_V * kept
-        if in_force is not None:
-            share, any_V = in_force._missed(cases)
-            missed, watched = missed + units * np.where(any_V, share, 0), watched + units * any_V
-        faded = self.cases.faded(0.5 ** (units / FADES))
-        return replace(self, block=self.block + 1, cases=faded + cases, missed_V=missed, watched_V=watched)
+    def absorbed(self, cases: Cases, units: float, in_force: Calibration) -> Calibration:
+        """With the outcomes of the next block, `units` long, whose forecasts were made with the one `in_force`."""
+        kept = 0.5 ** (units / FADES)
+        missed = kept * self.missed_V + cases.span_V * in_force._missed(cases)
+        return replace(self, block=self.block + 1, cases=self.cases.faded(kept) + cases, missed_V=missed)
 
     @property
     def empty(self) -> bool:
@@ -125,27 +116,22 @@ class Calibration:
     @cached_property
     def factor(self) -> NDArray[np.float64]:
         """(V) What all scores are multiplied with, because of misses: above 1 where intervals were too narrow."""
-        return np.exp(DRIFT_GAIN * self.missed_V / (self.watched_V + DRIFT_EASE))
+        return np.exp(DRIFT_GAIN * self.missed_V / (self.cases.span_V + DRIFT_EASE))
 
     @cached_property
     def shares(self) -> NDArray[np.float64]:
         """(V, L, G, R, B) The distribution of scores of each group of cases; few cases filled up from (lead, availability), availability, all."""
-        mass, seen = self.cases.mass_VLGRB, self.cases.seen_VLGR
-        whole = _filled(mass.sum((1, 2, 3)), seen.sum((1, 2, 3)), np.broadcast_to(_STANDARD, (len(mass), BINS)))
-        by_R = _filled(mass.sum((1, 2)), seen.sum((1, 2)), whole[:, None])
-        by_LR = _filled(mass.sum(2), seen.sum(2), by_R[:, None])
-        return _filled(mass, seen, by_LR[:, :, None])
+        mass, seen, span = self.cases.mass_VLGRB, self.cases.seen_VLGR, self.cases.span_V
+        seen_VLR = np.minimum(seen.sum(2), span[:, None, None])
+        whole = _filled(mass.sum((1, 2, 3)), span, np.broadcast_to(_STANDARD, (len(mass), BINS)))
+        by_R = _filled(mass.sum((1, 2)), seen_VLR.mean(1), whole[:, None])
+        by_LR = _filled(mass.sum(2), seen_VLR, by_R[:, None])
+        return by_LR[:, :, None] if seen.shape[2] == 1 else _filled(mass, seen, by_LR[:, :, None])
 
     @cached_property
     def scores(self) -> NDArray[np.float64]:
         """(V, L, G, R, Q) The score at which each quantile is to be put."""
-        seen = self.cases.seen_VLGR
-        parents = (seen.sum(2)[:, :, None], seen.sum((1, 2))[:, None, None], seen.sum((1, 2, 3))[:, None, None, None])
-        worth = 1 + seen + sum(np.minimum(n, BORROWED) for n in parents)
-        outer = np.where(_LEFT, 1 - _LEVELS, _LEVELS)
-        rank = np.minimum(outer * (worth[..., None] + 1) / worth[..., None], 1 - (1 - outer) / 4)
-        level = np.where(_LEFT, 1 - rank, rank)
-        found = np.stack([score_at(self.shares, level[..., q]) for q in range(len(QUANTILES))], axis=-1)
+        found = np.stack([score_at(self.shares, np.full(self.shares.shape[:-1], level)) for level in QUANTILES], axis=-1)
         found = np.where(_LEFT, np.minimum(found, 0), np.maximum(found, 0)) * self.factor[:, None, None, None, None]
         found[..., MEDIAN] = 0
         return found
@@ -156,20 +142,19 @@ class Calibration:
         flat = self.scores.reshape(len(self.scores), -1, len(QUANTILES))
         return tuple(moves_to(rows) for rows in flat)
 
-    def _missed(self, cases: Cases) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """(V) by how much too many outcomes lay outside its 80 % and 90 % intervals, on average; and where there were any."""
+    def _missed(self, cases: Cases) -> NDArray[np.float64]:
+        """(V) by how much too many outcomes lay outside its 80 % and 90 % intervals, on average; 0 where there were none."""
         total_V = cases.mass_VLGRB.sum((1, 2, 3, 4))
         excess = np.zeros(len(total_V))
         for q, allowed in _WATCHED:
-            scores = self.scores[..., q]
-            below = share_below(cases.mass_VLGRB, scores)
+            below = share_below(cases.mass_VLGRB, self.scores[..., q])
             outside = below if q < MEDIAN else cases.mass_VLGRB.sum(-1) - below
             excess += (outside.sum((1, 2, 3)) / np.maximum(total_V, 1) - allowed) / 2
-        return excess, total_V > 0
+        return np.where(total_V > 0, excess, 0)
 
 
 def _filled(mass_B: NDArray[np.float64], seen: NDArray[np.float64], parent_B: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Shares of a histogram that begins with `BORROWED` windows' worth of its parent."""
+    """Shares of a histogram that begins with `BORROWED` units' worth of its parent."""
     shares = mass_B / np.maximum(mass_B.sum(-1, keepdims=True), 1e-12)
     found: NDArray[np.float64] = (seen[..., None] * shares + BORROWED * parent_B) / (seen[..., None] + BORROWED)
     return found

@@ -46,6 +46,11 @@ class Pace:
         """What a block is of the unit in which the past fades: a day, or a week where a step is a session or a day."""
         return self.block / (7 * DAY if step_seconds(self.clock) >= DAY else DAY)
 
+    @property
+    def window(self) -> float:
+        """What a window that is learned from is of that unit."""
+        return self.units * max(step_seconds(self.clock), self.block / _PER_BLOCK) / self.block
+
     def block_of(self, moment: int) -> int:
         """The block that an instant (seconds UTC) lies in."""
         return moment // self.block

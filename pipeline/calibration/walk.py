@@ -63,20 +63,11 @@ class Walk:
         self._ground, self._raw = ground, raw
         self._state, self._open = start, start.block + 1
         self._collected: Cases | None = None
-        self._pending: deque[tuple[int, Cases, Calibration | None]] = deque()
-        self._judged = False
-
-    def learn(self, index_W: NDArray[np.int64]) -> None:
-        """Take in windows that the model was chosen on: where outcomes lay in its forecasts, not whether it missed."""
-        self._judged = False
-        for block, part in self._by_block(index_W):
-            self._enter(block)
-            self._collect(block, part, self._raw(part))
+        self._pending: deque[tuple[int, Cases, Calibration]] = deque()
 
     def forecast(self, index_W: NDArray[np.int64]) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]:
         """The published quantiles (W, L, N, V, Q) and probabilities (W, L, N) of events of these windows."""
         raw = self._raw(index_W)
-        self._judged = True
         made, told, done = [], [], 0
         for block, part in self._by_block(index_W):
             self._enter(block)
@@ -103,7 +94,7 @@ class Walk:
         """Close the blocks before this one, and take in what is settled when it begins."""
         nothing = Cases.none(self._ground.targets.shape, len(self._ground.targets.events))
         while self._open < block:
-            self._pending.append((self._open, self._collected or nothing, self._state if self._judged else None))
+            self._pending.append((self._open, self._collected or nothing, self._state))
             self._collected, self._open = None, self._open + 1
             self._absorb(self._ground.pace.begin(self._open))
 

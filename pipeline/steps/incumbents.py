@@ -108,7 +108,7 @@ def _scored(
     climate = models.of(domain).get(CLIMATE)
     try:
         ground = calibrating.ground_of(world, windows, domain, cubes[domain])
-        publishing = calibrating.walk_of(ground, _published(models, windows, domain, targets), since=since)
+        publishing = calibrating.walk_of(ground, _published(models, windows, domain, targets))
         with progress.stage(f"champion on {domain}", len(index_W), "windows") as stage:
             return evaluate_domain(
                 windows,

@@ -52,7 +52,7 @@ def run(request: PublishRequest, settings: Settings, progress: Progress) -> Rece
         as_of=request.as_of,
         outcome="done" if fresh or renewed or healed or page.changed else "unchanged",
         ids={"forecast": issued.digest, "model_id": record["model_id"], "snapshot": record["snapshot"]},
-        counts={"rows": sum(record["rows"].values()), "domains": len(record["rows"]), "revision": issued.revision},
+        counts={"rows": sum(record["rows"].values()), "domains": len(record["rows"]), **_warnings(record), "revision": issued.revision},
         paths={
             "page": page.url,
             "parquet": published.url("parquet"),
@@ -63,6 +63,11 @@ def run(request: PublishRequest, settings: Settings, progress: Progress) -> Rece
         notes=tuple(f"{product} was damaged or gone and is written anew" for product in ([] if fresh else healed)),
         details={"rows": record["rows"], **({"changes": record["changes"]} if "changes" in record else {})},
     )
+
+
+def _warnings(record: dict[str, Any]) -> dict[str, int]:
+    """How many places and times are warned of, where the world declares events."""
+    return {"warnings": sum(record["warnings"].values())} if record["events"] else {}
 
 
 def publish_forecast(world: World, settings: Settings, issued: Issued, progress: Progress) -> tuple[dict[str, Any], list[str]]:
@@ -94,6 +99,7 @@ def put_tables(
         "rows": {},
         "parquet": {},
         "events": {},
+        "warnings": {},
         "sha256": {},
     }
 
@@ -115,6 +121,7 @@ def put_tables(
                 told = event_table(forecast, domain, declared, revision=issued.revision)
                 key = published.parquet_key(issued.issue_time, domain, issued.revision, "events")
                 record["events"][domain] = put(key, told, f"Parquet of the events of {domain}")
+                record["warnings"][domain] = told["warned"].to_numpy().sum().item()
             stage.advance(note=f"{domain}: {table.num_rows:,} rows")
     return record, written
 

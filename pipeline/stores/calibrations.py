@@ -14,9 +14,8 @@ from pipeline.contracts.provenance import digest_bytes
 from pipeline.errors import ConflictError, ContractError
 from pipeline.stores.objects import ObjectStore
 
-_FORMAT = "cubecast calibration 1"
-_CASES = ("mass_VLGRB", "seen_VLGR", "told_EP", "came_EP", "sum_EP")
-_DRIFT = ("missed_V", "watched_V")
+_FORMAT = "cubecast calibration 2"
+_CASES = ("mass_VLGRB", "seen_VLGR", "span_V", "told_EP", "came_EP", "sum_EP")
 
 States = Mapping[str, Mapping[str, Calibration]]
 """Per domain and predictor (`joint` or a baseline) its calibration."""
@@ -32,7 +31,7 @@ def dump_calibrations(states: States, groups: Mapping[str, NDArray[np.int64]]) -
         for model, state in by_model.items():
             described[f"{domain}/{model}"] = {"block": state.block, "events": list(state.events)}
             arrays |= {f"{domain}/{model}/{name}": getattr(state.cases, name).astype(np.float32) for name in _CASES}
-            arrays |= {f"{domain}/{model}/{name}": getattr(state, name) for name in _DRIFT}
+            arrays[f"{domain}/{model}/missed_V"] = state.missed_V
     content = json.dumps({"format": _FORMAT, "states": described}, sort_keys=True)
     return bytes(save({name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)}, metadata={"cubecast": content}))
 
@@ -58,8 +57,8 @@ def load_calibrations(data: bytes) -> tuple[dict[str, dict[str, Calibration]], d
     for name, content in described["states"].items():
         domain, model = name.split("/")
         cases = Cases(**{field: arrays[f"{name}/{field}"].astype(np.float64) for field in _CASES})
-        drift = {field: arrays[f"{name}/{field}"] for field in _DRIFT}
-        state = Calibration(block=content["block"], events=tuple(content["events"]), cases=cases, **drift)
+        missed = arrays[f"{name}/missed_V"]
+        state = Calibration(block=content["block"], events=tuple(content["events"]), cases=cases, missed_V=missed)
         states.setdefault(domain, {})[model] = state
     groups = {name.split("/")[0]: array.astype(np.int64) for name, array in arrays.items() if name.endswith("/groups")}
     return states, groups

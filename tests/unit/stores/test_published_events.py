@@ -81,6 +81,9 @@ def test_duckdb_finds_the_warnings_of_a_place(tmp_path: Path) -> None:
     record = publish(objects)
     assert sorted(record["events"]) == ["traffic", "weather"]
     assert record["events"]["traffic"] in record["sha256"]
+    assert record["warnings"]["traffic"] == sum(
+        int((TRAFFIC.events[k] >= np.float32(at)).sum()) for k, at in (("slow", 0.5), ("rush", 0.4))
+    )
     url = PublishedStore(objects, "demo").url("events")
     found = duckdb.sql(f"FROM read_parquet('{url}/**/*.parquet', hive_partitioning = true) WHERE domain = 'traffic'").pl()
     assert len(found) == 2 * TRAFFIC.events["slow"].size
