@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from datetime import timedelta
+from functools import cache
 from typing import Annotated
 from zoneinfo import available_timezones
 
@@ -18,9 +19,15 @@ Duration = Annotated[timedelta, BeforeValidator(parse_duration), PlainSerializer
 Instant = Annotated[AwareDatetime, BeforeValidator(parse_instant)]
 
 
+@cache
+def _zones() -> frozenset[str]:
+    """All zones of this machine; a look at every file of its database, 30 ms."""
+    return frozenset(available_timezones())
+
+
 def _known_zone(name: str) -> str:
-    if name not in available_timezones():
-        close = difflib.get_close_matches(name, available_timezones(), n=1)
+    if name not in _zones():
+        close = difflib.get_close_matches(name, _zones(), n=1)
         raise ValueError(
             f"'{name}' is no IANA time zone" + (f"; did you mean '{close[0]}'?" if close else "; for example Europe/Copenhagen")
         )

@@ -125,7 +125,7 @@ def _verified(scores: ScoreStore) -> tuple[tuple[ScoreRow, ...], int]:
     if not known:
         return (), 0
     found = scores.period(known[0], known[-1])
-    return tuple(row for row in score_rows(found.statistics) if row.lead == 0), found.observed
+    return score_rows(found.statistics, by_lead=False), found.observed
 
 
 @dataclass(frozen=True, kw_only=True)

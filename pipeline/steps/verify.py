@@ -197,7 +197,7 @@ def score_forecast(world: World, forecast: Forecast, cubes: Mapping[str, DomainC
     statistics = Statistics.added(parts)
     everything = sum((Counts(**c) for c in counts.values()), Counts.zero())
     final = everything.pending == 0 and (everything.missing == 0 or now >= last + GRACE_SECONDS)
-    rows = [r for r in score_rows(statistics) if r.lead == 0]
+    rows = score_rows(statistics, by_lead=False)
     return {
         "issue_time": format_instant(from_seconds(forecast.issue_time)),
         "forecast": forecast_digest(forecast),

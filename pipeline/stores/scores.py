@@ -46,6 +46,28 @@ class _Sum:
 _NONE = _Sum(issues={}, statistics=Statistics.zero())
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Growing:
+    """A sum, and whether it lacked something."""
+
+    sum: _Sum
+    lacked: bool = False
+
+    def joined(self, parts: Iterable[_Sum]) -> _Growing:
+        """With those of some single records that it lacks; one of other variables or leads is read by itself, later."""
+        issues, statistics, lacked = dict(self.sum.issues), self.sum.statistics, self.lacked
+        for part in parts:
+            if not part.issues.keys() - issues.keys():
+                continue
+            lacked = True
+            try:
+                statistics = statistics + part.statistics
+            except ContractError:
+                continue
+            issues |= part.issues
+        return _Growing(sum=_Sum(issues=issues, statistics=statistics), lacked=lacked)
+
+
 class ScoreStore:
     """What verification found; a later look at the same issue time is a new record that holds all of it.
 
@@ -94,10 +116,13 @@ class ScoreStore:
                 continue
             fresh = {t: r for t, n in sizes.items() if index.get(t, (0, False))[0] != n and (r := self.newest(t)) is not None}
             index = {t: index[t] if t not in fresh else (n, _is_final(fresh[t])) for t, n in sizes.items()}
-            closed = [t for t, (_, final) in index.items() if final]
-            self._add_up(f"{month}/sum", closed, sizes, fresh)
-            for day, of_day in _by_day(closed).items():
-                self._add_up(f"{month}/{day}", of_day, sizes, fresh)
+            whole = self._begun(f"{month}/sum", sizes)
+            for day, of_day in _by_day(t for t, (_, final) in index.items() if final).items():
+                own = self._begun(f"{month}/{day}", sizes)
+                parts = [self._part(t, sizes[t], fresh.get(t)) for t in of_day if t not in own.sum.issues or t not in whole.sum.issues]
+                self._keep_sum(f"{month}/{day}", own.joined(parts))
+                whole = whole.joined(parts)
+            self._keep_sum(f"{month}/sum", whole)
             self._view(f"{month}/index", {"issues": [[t, *entry] for t, entry in sorted(index.items())]})
 
     def period(self, first: int, last: int) -> Period:
@@ -126,26 +151,27 @@ class ScoreStore:
         records = {t: record for t in sorted(asked, reverse=True) if (record := self.newest(t)) is not None}
         return [_Sum(issues={t: (asked[t], _observed(r))}, statistics=Statistics.from_json(r["statistics"])) for t, r in records.items()]
 
-    def _add_up(self, name: str, closed: list[int], sizes: Mapping[int, int], fresh: Mapping[int, Record]) -> None:
-        """Add what a sum lacks, or make it anew where one of its records was looked at again."""
+    def _begun(self, name: str, sizes: Mapping[int, int]) -> _Growing:
+        """A sum to be added to, empty where one of its records was looked at again."""
         known = self._sum(name)
-        if not known.fits(sizes):
-            known = _NONE
-        lacking = [t for t in closed if t not in known.issues]
-        if not lacking:
-            return
-        parts, issues = [known.statistics], dict(known.issues)
-        for issue_time in lacking:
-            record = fresh.get(issue_time) or self.newest(issue_time)
-            if record is None:
-                continue
-            try:
-                parts = [Statistics.added([*parts, Statistics.from_json(record["statistics"])])]
-            except ContractError:  # other variables or leads since then: such a record is read by itself
-                continue
-            issues[issue_time] = (sizes[issue_time], _observed(record))
-        content = {"issues": [[t, *entry] for t, entry in sorted(issues.items())], "statistics": parts[0].to_json()}
-        self._view(name, content)
+        return _Growing(sum=known if known.fits(sizes) else _NONE)
+
+    def _part(self, issue_time: int, size: int, record: Record | None) -> _Sum:
+        """A record as a sum; nothing where it was written with other statistics, since such a one is read by itself."""
+        record = record or self.newest(issue_time)
+        try:
+            return (
+                _NONE
+                if record is None
+                else _Sum(issues={issue_time: (size, _observed(record))}, statistics=Statistics.from_json(record["statistics"]))
+            )
+        except ContractError:
+            return _NONE
+
+    def _keep_sum(self, name: str, grown: _Growing) -> None:
+        if grown.lacked:
+            issues = [[t, *entry] for t, entry in sorted(grown.sum.issues.items())]
+            self._view(name, {"issues": issues, "statistics": grown.sum.statistics.to_json()})
 
     def _sum(self, name: str) -> _Sum:
         content = self._read(name)

@@ -34,7 +34,7 @@ class Ground:
 
 def overall(statistics: Statistics) -> Rows:
     """The rows of all leads together."""
-    return {(r.domain, r.variable, r.model): r for r in score_rows(statistics) if r.lead == 0}
+    return {(r.domain, r.variable, r.model): r for r in score_rows(statistics, by_lead=False)}
 
 
 def ground_in(replay: Replay | None, rows: Rows, rules: PromotionRules, domain: str, variable: str) -> Ground | None:

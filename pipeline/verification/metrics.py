@@ -16,8 +16,8 @@ from pipeline.verification.events import EVENTS, WARNING_BINS
 from pipeline.verification.statistics import STATISTICS, Axis, Statistics, Table
 
 
-def score_rows(statistics: Statistics) -> tuple[ScoreRow, ...]:
-    """One row per domain, variable, model and lead, and lead 0 for all leads together, in that order.
+def score_rows(statistics: Statistics, *, by_lead: bool = True) -> tuple[ScoreRow, ...]:
+    """One row per domain, variable, model and lead, and lead 0 for all leads together, in that order; or lead 0 only.
 
     `pinball` is the mean over the quantile levels (twice it is the CRPS); bias is forecast - observation.
     Figures are None where nothing was observed, or where they have no meaning.
@@ -26,12 +26,12 @@ def score_rows(statistics: Statistics) -> tuple[ScoreRow, ...]:
     for domain in sorted(statistics.axes):
         axis = statistics.axes[domain]
         for model in statistics.models(domain):
-            by_lead_VLS = statistics.total(domain, model)
+            by_lead_VLS = statistics.total(domain, model) if by_lead else np.zeros(0)
             together_VS = statistics.total(domain, model, over_leads=True)
             for v, variable in enumerate(axis.variables):
                 about: dict[str, Any] = {"domain": domain, "variable": variable, "model": model}
                 rows.append(ScoreRow(**about, lead=0, lead_time=0, **figures(STATISTICS, together_VS[v])))
-                leads = enumerate(axis.lead_times)
+                leads = enumerate(axis.lead_times if by_lead else ())
                 rows += [ScoreRow(**about, lead=i + 1, lead_time=s, **figures(STATISTICS, by_lead_VLS[v, i])) for i, s in leads]
     return _with_skill(rows)
 

@@ -69,11 +69,12 @@ function fillScores(s) {
   const saved = (base, r, k) => (k === "joint" || !base || !isNum(base.mae) || !(r.mae > 0) ? "" : signed((100 * (r.mae - base.mae)) / r.mae, 1) + " %");
   const cells = (r, k, base) =>
     [fmt(r.mae, v.score_places), fmt(r.rmse, v.score_places), signed(r.bias, v.score_places), fmt(r.pinball, v.score_places), saved(base, r, k)].map((t) => cell(t));
-  const published = (k) => (k === v.model ? " · published" : "");
+  const chosenOne = s.models.includes("published") ? "published" : v.model;
+  const published = (k) => (k === chosenOne && k !== "published" ? " · published" : "");
   $("skill-table").replaceChildren(
     make("thead", {}, headRow(["All leads", ...titles], 1)),
     make("tbody", {}, ...s.models.map((k) =>
-      make("tr", { class: k === v.model ? "pub" : null }, make("th", { scope: "row" }, modelName(k) + published(k)), ...cells(s.all[k], k, s.all.joint)))));
+      make("tr", { class: k === chosenOne ? "pub" : null }, make("th", { scope: "row" }, modelName(k) + published(k)), ...cells(s.all[k], k, s.all.joint)))));
   $("lead-table").replaceChildren(
     make("thead", {}, headRow(["Lead", "Model", ...titles], 2)),
     make("tbody", {}, ...s.lead_times.flatMap((t, l) => s.models.map((k, i) =>

@@ -6,7 +6,7 @@ const LOW = 1, HIGH = data.levels.length - 2; // the 80 % band
 const NAMES = data.model_names;
 const LINES = {
   joint: ["--joint", ""],
-  published: ["--joint", ""],
+  published: ["--ink", "1 0"],
   persistence: ["--b1", "6 4"],
   historical_average: ["--b2", "2 3"],
   ridge: ["--b3", "9 3 2 3"],
