@@ -52,7 +52,9 @@ class SealedLog:
         keys, found = self._keys(), list[dict[str, Any]]()
         for first in range(since // _BLOCK * _BLOCK, len(keys), _BLOCK):
             whole = self._block(first) if self._blocks and first + _BLOCK <= len(keys) else None
-            found += [self._open(key) for key in keys[max(first, since) : first + _BLOCK]] if whole is None else whole[max(since - first, 0) :]
+            found += (
+                [self._open(key) for key in keys[max(first, since) : first + _BLOCK]] if whole is None else whole[max(since - first, 0) :]
+            )
         return found
 
     def record(self, number: int) -> dict[str, Any]:

@@ -153,7 +153,9 @@ def test_a_long_manifest_is_read_from_blocks_and_the_same_without_them(store: La
     assert [landed.received_time for landed in whole] == list(range(100, 230))
     (tmp_path / "landing/world/feed/manifest/00000005.json").write_bytes(b"")  # not looked at while its block is there
     assert store.manifest() == whole
-    (tmp_path / "landing/world/feed/manifest/00000005.json").write_bytes((tmp_path / "seals/landing/world/feed/manifest/00000005.json").read_bytes())
+    (tmp_path / "landing/world/feed/manifest/00000005.json").write_bytes(
+        (tmp_path / "seals/landing/world/feed/manifest/00000005.json").read_bytes()
+    )
     for block in blocks:
         block.unlink()
     assert store.manifest() == whole
