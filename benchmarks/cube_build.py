@@ -61,7 +61,7 @@ warmth = { source = "grids", aggregate = "last" }
 
 
 def write_grids(folder: Path, steps: int) -> None:
-    """Files of 12 hourly grids: noise packed in 10 bits."""
+    """Files of 12 hourly grids, the same noise packed in 10 bits in each of a file."""
     import eccodes
 
     random = np.random.default_rng(1)
@@ -72,15 +72,13 @@ def write_grids(folder: Path, steps: int) -> None:
     for key, value in keys.items():
         eccodes.codes_set(handle, key, value)
     smooth = 280 + 10 * np.sin(np.arange(ROWS * COLUMNS) / 5000)
-    fields = [smooth + random.normal(0, 0.5, ROWS * COLUMNS).round(1) for _ in range(EACH)]
     for first in range(0, steps, EACH):
         pieces = []
-        for n, field in enumerate(fields):
+        eccodes.codes_set_values(handle, smooth + random.normal(0, 0.5, ROWS * COLUMNS))
+        for n in range(EACH):
             stamp = BEGIN + timedelta(hours=first + n + 1)
             eccodes.codes_set(handle, "dataDate", int(f"{stamp:%Y%m%d}"))
             eccodes.codes_set(handle, "dataTime", stamp.hour * 100)
-            if first == 0 or n == 0:
-                eccodes.codes_set_values(handle, field)
             pieces.append(eccodes.codes_get_message(handle))
         (folder / f"{first:06d}.grib2").write_bytes(b"".join(pieces))
 
