@@ -72,14 +72,16 @@ class _Made:
         none = np.zeros(0, np.int64)
         step, cell, known, gone = (np.concatenate([none, *part]) for part in zip(*self._old, strict=True)) if self._old else (none,) * 4
         held = self.since != np.iinfo(np.int64).max
-        late = np.where(held, np.minimum(np.where(held, self.since, 0) - axis_T[:, None], int(NEVER) - 1), int(NEVER))
+        late = np.full(self.since.shape, NEVER, np.int32)
+        for t, label in enumerate(axis_T.tolist()):
+            np.minimum(self.since[t] - label, int(NEVER) - 1, out=late[t], where=held[t], casting="unsafe")
         order = np.lexsort((known, cell, step))
         value = np.concatenate([np.zeros(0, np.float32), *(v for v, _ in self._kept)])
         flag = np.concatenate([np.zeros(0, np.uint16), *(f for _, f in self._kept)])
         return Cells(
             values_TN=self.values,
             flags_TN=self.flags,
-            latency_TN=late.astype(np.int32),
+            latency_TN=late,
             step=step[order].astype(np.int32),
             node=cell[order].astype(np.int32),
             value=value[order],

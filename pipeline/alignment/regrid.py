@@ -49,6 +49,8 @@ class Regridder:
         A target is the mean of the good cells where these are half of its weight, else NaN with the flags of all its cells,
         MISSING where it has none.
         """
+        if self.rows is None and self.points is None:
+            return self._unchanged(bands)
         total, share = _Sums(self), _Sums(self)
         flagged: dict[Flag, _Sums] = {}
         for first, values, flags in bands:
@@ -70,10 +72,18 @@ class Regridder:
         bits = np.where(good, np.uint16(0), np.where(bits == 0, np.uint16(Flag.MISSING), bits)).astype(np.uint16)
         return mean.astype(np.float32), bits
 
+    def _unchanged(self, bands: Iterable[Band]) -> tuple[NDArray[np.float32], NDArray[np.uint16]]:
+        """What `apply` says where the cells are the targets."""
+        shown, bits = np.empty(self.shape, np.float32), np.empty(self.shape, np.uint16)
+        for first, values, flags in bands:
+            rows = slice(first, first + len(values))
+            known = (flags == 0) & ~np.isnan(values)
+            shown[rows] = np.where(known, values, np.float32(np.nan))
+            bits[rows] = np.where(known, np.uint16(0), np.where(flags == 0, np.uint16(Flag.MISSING), flags))
+        return shown.reshape(-1), bits.reshape(-1)
+
     def _window(self, first: int, last: int) -> _Window:
         """What rows `first` .. `last` - 1 of the grid reach."""
-        if self.points is None and self.rows is None:
-            return _Window(targets=slice(first, last), weights=None)
         width = 1 if self.points is None else self.shape[1]
         weights = (self.rows if self.points is None else self.points)[:, first * width : last * width]
         low, high = (int(weights.indices.min()), int(weights.indices.max()) + 1) if weights.nnz else (0, 0)
@@ -82,10 +92,7 @@ class Regridder:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Window:
-    """The targets (rows of them, where rows and columns are weighed apart) that some rows of the grid reach, and their weights.
-
-    `weights` is None where the targets are the cells.
-    """
+    """The targets (rows of them, where rows and columns are weighed apart) that some rows of the grid reach, and their weights."""
 
     targets: slice
     weights: Any
@@ -96,22 +103,16 @@ class _Sums:
 
     def __init__(self, regridder: Regridder) -> None:
         self._of, weights = regridder, regridder.rows if regridder.points is None else regridder.points
-        width = regridder.shape[1]
-        size = (regridder.shape[0], width) if weights is None else (weights.shape[0], width)
-        self._found = np.zeros(size if regridder.points is None else size[0])
+        self._found = np.zeros((weights.shape[0], regridder.shape[1]) if regridder.points is None else weights.shape[0])
 
     def add(self, window: _Window, cells_YX: NDArray[Any]) -> None:
         """Take in the rows of a window."""
-        if window.weights is None:
-            self._found[window.targets] = cells_YX
-        else:
-            cells = cells_YX if self._of.points is None else cells_YX.reshape(-1)
-            self._found[window.targets] += window.weights @ cells
+        self._found[window.targets] += window.weights @ (cells_YX if self._of.points is None else cells_YX.reshape(-1))
 
     @property
     def targets(self) -> NDArray[np.float64]:
         """(P,) the sums."""
-        whole = self._found if self._of.columns is None else self._found @ self._of.columns
+        whole = self._found if self._of.points is not None else self._found @ self._of.columns
         return np.asarray(whole).reshape(-1)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cache
+from threading import Lock
 from typing import Any
 
 from pipeline.errors import ConfigError
@@ -20,8 +21,16 @@ class Conversion:
     offset: float = 0.0
 
 
-@cache
+_LOADING = Lock()
+
+
 def _registry() -> Any:
+    with _LOADING:  # `cache` alone lets every thread make its own
+        return _made_registry()
+
+
+@cache
+def _made_registry() -> Any:
     import pint
 
     return pint.UnitRegistry(autoconvert_offset_to_baseunit=True, cache_folder=None)

@@ -84,7 +84,8 @@ def assemble(
         fields: Whole grids by variable, on the plan's nodes.
     """
     axis_T = plan.axis_T[region.start : region.stop]
-    index = {name: k for k, name in enumerate(plan.nodes.ids if group.runs is None else run_places(plan.nodes).ids)}
+    names = () if not tables else plan.nodes.ids if group.runs is None else run_places(plan.nodes).ids
+    index = {name: k for k, name in enumerate(names)}
     rows = {name: _Rows(table, index) for name, table in tables.items()}
     made = partial(_of_axis, plan, region) if group.runs is None else partial(_of_runs, group.runs, plan, region)
     cells = tuple(
@@ -96,8 +97,15 @@ def assemble(
         for source in rows.values():
             label_R = axis_T[np.minimum(np.searchsorted(axis_T, source.valid_time), len(axis_T) - 1)]
             np.minimum.at(heard, source.node, np.maximum(source.available_time, label_R))
-    latest = [np.where(c.latency_TN == NEVER, 0, axis_T[:, None] + c.latency_TN).max(initial=0) for c in cells]
-    return Slab(region=region, cells=cells, node_known_time=heard, known_time=int(max(latest, default=0)))
+    latest = max((_latest(axis_T, c.latency_TN) for c in cells), default=0)
+    return Slab(region=region, cells=cells, node_known_time=heard, known_time=latest)
+
+
+def _latest(axis_T: NDArray[np.int64], latency_TN: NDArray[np.int32]) -> int:
+    """When the last of these cells became known, 0 where none holds anything."""
+    longest_T = np.max(latency_TN, axis=1, where=latency_TN != NEVER, initial=np.iinfo(np.int32).min)
+    held = longest_T > np.iinfo(np.int32).min
+    return int((axis_T + longest_T)[held].max(initial=0))
 
 
 def _of_axis(plan: DomainPlan, region: Region, variable: GroupVariable, rows: _Rows, name: str) -> Cells:

@@ -25,7 +25,7 @@ from pipeline.errors import ContractError
 from pipeline.settings import Settings, child_environment
 from pipeline.sources.adapter import NO_TIME, Readings, Slabs
 from pipeline.sources.files import FileAdapter, check_locations, grid_deliveries
-from pipeline.sources.grib_messages import MEND, answered, eccodes_module
+from pipeline.sources.grib_messages import MEND, answered, as_file, eccodes_module
 from pipeline.sources.grib_slabs import grib_slab_times, grib_slabs
 from pipeline.sources.grids import GridOptions, check_unit, gridded_readings
 from pipeline.sources.node_tables import parse_places
@@ -131,9 +131,11 @@ def decoded_apart(data: bytes, file: str, columns: list[str], options: GridOptio
     command = [sys.executable, "-m", "pipeline.sources.grib_messages", request]
     asked = f"decode {file} ({len(data)} bytes)"
     try:
-        done = subprocess.run(  # noqa: S603
-            command, input=data, capture_output=True, env=child_environment(), timeout=_START + _PER_MIB * len(data) / 2**20, check=False
-        )
+        with as_file(data) as given:
+            limit = _START + _PER_MIB * len(data) / 2**20
+            done = subprocess.run(  # noqa: S603
+                command, stdin=given, capture_output=True, env=child_environment(), timeout=limit, check=False
+            )
     except subprocess.TimeoutExpired as error:
         raise ContractError(asked=asked, found=f"no end within {error.timeout:.0f} s", mend=MEND) from error
     return answered(done, asked)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -230,6 +231,19 @@ def answer(made: Callable[[], dict[str, NDArray[Any]]]) -> int:
     np.savez(out, **arrays)  # type: ignore[arg-type]
     sys.stdout.buffer.write(out.getbuffer())
     return 0
+
+
+@contextmanager
+def as_file(data: bytes) -> Iterator[int]:
+    """A file in memory that holds these bytes, for a process to read at once: through a pipe they go by pages."""
+    file = os.memfd_create("delivered")
+    try:
+        with open(file, "wb", closefd=False) as sink:
+            sink.write(data)
+        os.lseek(file, 0, os.SEEK_SET)
+        yield file
+    finally:
+        os.close(file)
 
 
 def answered(done: subprocess.CompletedProcess[bytes], asked: str) -> dict[str, NDArray[Any]]:

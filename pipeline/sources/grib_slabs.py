@@ -20,7 +20,7 @@ from pipeline.contracts.worlds import Source
 from pipeline.errors import ContractError
 from pipeline.settings import child_environment
 from pipeline.sources.adapter import NO_TIME, SLAB_NODE, Readings, Slabs
-from pipeline.sources.grib_messages import MEND, Message, answer, answered, axes, messages
+from pipeline.sources.grib_messages import MEND, Message, answer, answered, as_file, axes, messages
 from pipeline.sources.grids import GridOptions, check_unit, stamped, within_area
 
 _START, _PER_MIB = 20.0, 2.0
@@ -70,9 +70,10 @@ def _asked(source: Source, options: GridOptions, data: bytes, file: str, rows: N
         command = [sys.executable, "-m", "pipeline.sources.grib_slabs", json.dumps(request)]
         limit = _START + _PER_MIB * (len(data) / 2**20 + 100 * len(rows))
         try:
-            done = subprocess.run(  # noqa: S603
-                command, input=data, capture_output=True, env=child_environment(), timeout=limit, check=False, pass_fds=(shared,)
-            )
+            with as_file(data) as given:
+                done = subprocess.run(  # noqa: S603
+                    command, stdin=given, capture_output=True, env=child_environment(), timeout=limit, check=False, pass_fds=(shared,)
+                )
         except subprocess.TimeoutExpired as error:
             raise ContractError(asked=f"decode {file}", found=f"no end within {limit:.0f} s", mend=MEND) from error
         found = answered(done, f"decode {file} ({len(data)} bytes)")

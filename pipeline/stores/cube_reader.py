@@ -18,6 +18,7 @@ from pipeline.cube.digests import ChunkDigest, revisions_digest
 from pipeline.errors import StoreError
 from pipeline.stores.cube_books import read_nodes, read_revisions
 from pipeline.stores.cube_format import axis_of
+from pipeline.stores.together import read_together
 
 _READERS, _AT_ONCE = 2, 4 * 2**20
 """Threads that read, and bytes of one array that each holds before they are where they belong."""
@@ -153,8 +154,8 @@ def _fill(group: Any, span: _Span, chunks: _Chunks, targets: Mapping[str, NDArra
     def read(first: int) -> None:
         begin, end = (first * size, min((first + count) * size, span.stored.stop - span.stored.start))
         low, high = max(begin, span.within.start), min(end, span.within.stop)
-        for name, target in targets.items():
-            whole = opened[name][span.stored.start + begin : span.stored.start + end]
+        found = read_together(list(opened.values()), slice(span.stored.start + begin, span.stored.start + end))
+        for whole, target in zip(found, targets.values(), strict=True):
             stored = chunks.seen(first, whole.reshape(len(whole), -1))
             target[low - span.within.start : high - span.within.start] = stored[low - begin : high - begin, nodes]
 

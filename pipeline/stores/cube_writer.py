@@ -10,9 +10,10 @@ from typing import Any
 from numpy.typing import NDArray
 
 from pipeline.errors import ContractError
-from pipeline.stores.cube_books import RegionBook, keep_books, write_present
+from pipeline.stores.cube_books import RegionBook, keep_books
 from pipeline.stores.cube_format import ArrayTemplate, GroupTemplate, check_aligned, revision_arrays, small_arrays, value_arrays
 from pipeline.stores.repositories import BRANCH, commit, open_repository, storage_errors
+from pipeline.stores.together import write_together
 from pipeline.stores.turns import taking_turns
 
 
@@ -44,11 +45,12 @@ class RegionWriter:
         _check_complete(template, arrays, stop - start)
         with storage_errors(f"write steps {start}:{stop} of {self.url}/{domain}"):
             fork = copy.deepcopy(self.fork) if self.isolated else self.fork
-            opened = {} if self.isolated else self._opened
-            for name, values in arrays.items():
-                path = f"{domain}/{name}"
-                array = opened.get(path) or opened.setdefault(path, zarr.open_array(fork.store, mode="r+", path=path))
-                write_present(array, slice(start, stop), values.reshape(stop - start, *template.space))
+            opened: dict[str, Any] = {} if self.isolated else self._opened
+            paths = [f"{domain}/{name}" for name in arrays]
+            for path in (p for p in paths if p not in opened):
+                opened[path] = zarr.open_array(fork.store, mode="r+", path=path)
+            shaped = [values.reshape(stop - start, *template.space) for values in arrays.values()]
+            write_together([opened[path] for path in paths], slice(start, stop), shaped)
         return fork if self.isolated else None
 
 

@@ -30,11 +30,18 @@ def read_blob(objects: ObjectStore, key: str, sha256: str) -> bytes:
     return data
 
 
-class SealedLog:
-    """A numbered, append-only log of JSON records; a record appears whole, under the next number, once, and is checked when read."""
+_BLOCK = 64
+"""Records of a block."""
 
-    def __init__(self, objects: ObjectStore, prefix: str) -> None:
-        self._objects, self._prefix = objects, prefix
+
+class SealedLog:
+    """A numbered, append-only log of JSON records; a record appears whole, under the next number, once, and is checked when read.
+
+    With `blocks` there is a view beside it, `<prefix>.blocks/`, of so many records each, so that a long log is read from few objects.
+    """
+
+    def __init__(self, objects: ObjectStore, prefix: str, *, blocks: bool = False) -> None:
+        self._objects, self._prefix, self._blocks = objects, prefix, blocks
 
     def read(self, since: int = 0) -> list[dict[str, Any]]:
         """The records from number `since` on, in order.
@@ -42,7 +49,13 @@ class SealedLog:
         Raises:
             StoreError: A record is damaged, or one is missing in between.
         """
-        return [self._open(key) for key in self._keys()[since:]]
+        keys, found = self._keys(), list[dict[str, Any]]()
+        for first in range(since // _BLOCK * _BLOCK, len(keys), _BLOCK):
+            whole = self._block(first) if self._blocks and first + _BLOCK <= len(keys) else None
+            found += (
+                [self._open(key) for key in keys[max(first, since) : first + _BLOCK]] if whole is None else whole[max(since - first, 0) :]
+            )
+        return found
 
     def record(self, number: int) -> dict[str, Any]:
         """One record by its number, without a look at the others.
@@ -75,6 +88,8 @@ class SealedLog:
             self._objects.put_if_absent(key, self._objects.get(f"{SEALS}/{key}"))
             raise
         self._objects.put_if_absent(key, data)
+        if self._blocks:
+            self._renew_blocks(expected + 1)
 
     def extend(self, record: dict[str, Any]) -> tuple[int, bool]:
         """Append a record unless the newest equals it; its number, and whether it was appended.
@@ -91,8 +106,34 @@ class SealedLog:
     def _key(self, number: int) -> str:
         return f"{self._prefix}/{number:08d}.json"
 
+    def _renew_blocks(self, count: int) -> None:
+        """Write the last full block of so many records, where it is not there."""
+        first = count // _BLOCK * _BLOCK - _BLOCK
+        key = self._block_key(first)
+        if first >= 0 and not self._objects.exists(key):
+            records = [self.record(number) for number in range(first, first + _BLOCK)]
+            self._objects.replace(key, canonical_json({"records": records, "sha256": digest_json(records)}))
+
+    def _block_key(self, first: int) -> str:
+        return f"{self._prefix}.blocks/b{first // _BLOCK:06d}.json"
+
+    def _block(self, first: int) -> list[dict[str, Any]] | None:
+        """The records of a block; None where it was not written."""
+        key = self._block_key(first)
+        try:
+            content = json.loads(self._objects.get(key))
+            records: list[dict[str, Any]] = content["records"]
+            whole = digest_json(records) == content["sha256"]
+        except NotYetAvailable:
+            return None
+        except (ValueError, KeyError, TypeError) as error:
+            raise _damaged(self._objects.url(key), f"no readable view ({type(error).__name__})", _DELETE) from error
+        if not whole:
+            raise _damaged(self._objects.url(key), "content that does not fit its sha256", _DELETE)
+        return records
+
     def _keys(self) -> list[str]:
-        keys = self._objects.list(self._prefix)
+        keys = [f"{self._prefix}/{name}" for name in self._objects.children(self._prefix)]
         for number, key in enumerate(keys):
             if not key.endswith(f"/{number:08d}.json"):
                 raise _damaged(self._objects.url(key), f"record {number} is missing before it")
@@ -112,5 +153,8 @@ class SealedLog:
         return record
 
 
-def _damaged(place: str, found: str) -> StoreError:
-    return StoreError(asked=f"read {place}", found=found, mend="restore that file from a backup; nothing was changed")
+_DELETE = "delete that file and its seal: it is a view, and the records beside it are read instead"
+
+
+def _damaged(place: str, found: str, mend: str = "restore that file from a backup; nothing was changed") -> StoreError:
+    return StoreError(asked=f"read {place}", found=found, mend=mend)

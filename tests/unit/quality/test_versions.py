@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.quality.versions import merged, unrepeated, value_bits
+from pipeline.quality.versions import apart, merged, unrepeated, value_bits
 
 
 def bits(*values: float) -> list[np.ndarray]:
@@ -78,3 +78,15 @@ def test_corrections_that_claim_the_same_instant_are_told_apart_and_old_rows_sta
 def test_a_repeat_of_a_superseded_version_with_its_own_time_is_no_return_to_it() -> None:
     keep, _ = merge_of([(0, 5, 1.0, -1, 0, True, True), (0, 60, 2.0, -1, 0, True, True), (0, 5, 1.0, 0, 100, True, False)])
     assert keep == [True, True, False]
+
+
+def test_readings_of_nodes_that_one_delivery_has_alone_are_all_kept_as_they_are() -> None:
+    node, delivery = np.array([0, 1, 0, 2], np.int32), np.array([0, 1, 0, 1])
+    valid, value = np.array([5, 5, 5, 6]), [np.arange(4, dtype=np.int32)]
+    none = np.zeros(4, np.bool_)
+    assert apart(node, delivery)
+    assert not apart(np.array([0, 1, 0, 1], np.int32), np.array([0, 1, 1, 1]))
+    assert apart(node[:0], delivery[:0])
+    found = merged(node, valid, np.array([9, 9, 8, 9]), value, delivery=delivery, known_again=np.full(4, 20), declared=none, old=none)
+    assert found.keep.all()
+    assert found.available_time.tolist() == [9, 9, 8, 9]

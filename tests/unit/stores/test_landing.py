@@ -142,3 +142,39 @@ def test_a_delivery_landed_after_it_settled_is_not_asked_for_again(store: Landin
     day = Delivery(name="a", parts=(Part(name="a.csv", location="x", read=read),), settles=150)
     assert [len(store.land([day], moment)) for moment in (100, 140, 150, 160, 170)] == [1, 1, 1, 0, 0]
     assert len(asked) == 3
+
+
+def test_a_long_manifest_is_read_from_blocks_and_the_same_without_them(store: LandingStore, tmp_path: Path) -> None:
+    for number in range(130):
+        store.land([offer("a", str(number).encode())], 100 + number)
+    blocks = sorted((tmp_path / "landing/world/feed/manifest.blocks").iterdir())
+    whole = store.manifest()
+    assert [block.name for block in blocks] == ["b000000.json", "b000001.json"]
+    assert [landed.received_time for landed in whole] == list(range(100, 230))
+    (tmp_path / "landing/world/feed/manifest/00000005.json").write_bytes(b"")  # not looked at while its block is there
+    assert store.manifest() == whole
+    (tmp_path / "landing/world/feed/manifest/00000005.json").write_bytes(
+        (tmp_path / "seals/landing/world/feed/manifest/00000005.json").read_bytes()
+    )
+    for block in blocks:
+        block.unlink()
+    assert store.manifest() == whole
+    store.land([offer("a", b"next")], 300)
+    assert sorted((tmp_path / "landing/world/feed/manifest.blocks").iterdir()) == blocks[1:]
+
+
+def test_a_damaged_block_is_refused_and_says_that_it_may_go(store: LandingStore, tmp_path: Path) -> None:
+    for number in range(64):
+        store.land([offer("a", str(number).encode())], 100 + number)
+    block = tmp_path / "landing/world/feed/manifest.blocks/b000000.json"
+    block.write_bytes(block.read_bytes().replace(b'"received_time":101', b'"received_time":109'))
+    with pytest.raises(StoreError, match="delete that file"):
+        store.manifest()
+
+
+def test_a_refused_write_of_one_of_many_files_is_raised_and_nothing_is_committed(store: LandingStore, tmp_path: Path) -> None:
+    (tmp_path / "landing/world/feed").mkdir(parents=True)
+    (tmp_path / "landing/world/feed/files").write_bytes(b"in the way")
+    with pytest.raises(StoreError):
+        store.land([offer(str(n), str(n).encode()) for n in range(20)], 100)
+    assert store.manifest() == []
