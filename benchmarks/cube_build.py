@@ -66,7 +66,12 @@ def write_grids(folder: Path, steps: int) -> None:
 
     random = np.random.default_rng(1)
     handle = eccodes.codes_grib_new_from_samples("regular_ll_sfc_grib2")
-    keys = {"Ni": COLUMNS, "Nj": ROWS, "latitudeOfFirstGridPointInDegrees": 50.0, "longitudeOfFirstGridPointInDegrees": 0.0}
+    keys: dict[str, float | str] = {
+        "Ni": COLUMNS,
+        "Nj": ROWS,
+        "latitudeOfFirstGridPointInDegrees": 50.0,
+        "longitudeOfFirstGridPointInDegrees": 0.0,
+    }
     keys |= {"latitudeOfLastGridPointInDegrees": 50.0 - 0.01 * (ROWS - 1), "longitudeOfLastGridPointInDegrees": 0.01 * (COLUMNS - 1)}
     keys |= {"iDirectionIncrementInDegrees": 0.01, "jDirectionIncrementInDegrees": 0.01, "shortName": "t", "bitsPerValue": 10}
     for key, value in keys.items():

@@ -17,8 +17,10 @@ import sys
 import tempfile
 import time
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
+from unittest.mock import patch
 
 import numpy as np
 import typer
@@ -78,18 +80,14 @@ class Store:
 
     def make_history(self) -> None:
         """Day by day into landing and observations, at once into the cube; nothing of this is measured, so nothing waits for the disk."""
-        waiting, os.fsync = os.fsync, lambda _: None
-        whole, observe.BATCH_BYTES = observe.BATCH_BYTES, 1
-        try:
+        with patch.object(os, "fsync"), patch.object(observe, "BATCH_BYTES", 1):
             landing = LandingStore(ObjectStore(self.settings.store), "growing", "feed")
             for number in range(self._days):
                 begin = END + timedelta(days=number - self._days)
                 data = day_file(begin)
-                part = Part(name="today.csv", location="data://today.csv", read=lambda data=data: data)
+                part = Part(name="today.csv", location="data://today.csv", read=partial(bytes, data))
                 landing.land([Delivery(name="today.csv", parts=(part,))], to_seconds(begin + timedelta(days=1)))
             observe.run(ObserveRequest(world=str(self.world), as_of=END), self.settings, QUIET)
-        finally:
-            os.fsync, observe.BATCH_BYTES = waiting, whole
         build_cube.run(BuildCubeRequest(world=str(self.world), as_of=END), self.settings, QUIET)
 
     def append(self, number: int) -> dict[str, float]:

@@ -148,7 +148,11 @@ def main(
         ours = Ours(Path(folder), data, files)
 
         def began(step: Callable[[], None]) -> Callable[[], None]:
-            return lambda: (ours.begin(), step())[1]
+            def both() -> None:
+                ours.begin()
+                step()
+
+            return both
 
         warm = ({"warm": ours.land}, {"warm": ours.observe}, {"warm": ours.build})
         for step in warm:

@@ -19,7 +19,7 @@ from pipeline.cube_commands import cube_app
 from pipeline.endings import INTERRUPTED, TERMINATED, Terminated, report, report_end, report_unplanned, terminate
 from pipeline.errors import ConfigError, CubecastError, StoreError
 from pipeline.forecast_commands import forecasts_app
-from pipeline.metric_commands import metrics_app, state_of
+from pipeline.metric_commands import metrics_app
 from pipeline.model_commands import models_app
 from pipeline.plot_commands import plot_app
 from pipeline.replay_commands import lanes_app, replay_app
@@ -76,9 +76,9 @@ def run(world: WorldName, as_of: AsOf = None, as_json: Json = False, parent: Par
 @app.command("status", rich_help_panel="Look", epilog=example("cubecast status --world aarhus --json"))
 def status(world: WorldName, as_json: JsonObject = False) -> None:
     """The latest issue time, what each step did, and where the forecast lies."""
-    from pipeline.status import show
+    from pipeline.status import show, state_of
 
-    state = state_of(api.load_world(world))
+    state = state_of(api.load_world(world), read_settings().store)
     if as_json:
         print(json.dumps(state, ensure_ascii=False))
     else:

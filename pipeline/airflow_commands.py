@@ -11,7 +11,6 @@ import typer
 
 from pipeline import api, clock
 from pipeline.command_options import AsOf, WorldName, example, read_instant
-from pipeline.metric_commands import state_of
 from pipeline.settings import read_settings
 
 airflow_app = typer.Typer(help="A real Airflow of your own, that ends with the command.", no_args_is_help=True)
@@ -29,9 +28,9 @@ def airflow_forecast(world: WorldName = "synthetic", as_of: AsOf = None) -> None
     check_world(loaded)
     code = forecast(loaded, issue_time=issue_time, now=clock.clock_of(loaded), settings=read_settings())
     if code == 0:
-        from pipeline.status import show
+        from pipeline.status import show, state_of
 
-        show(state_of(loaded), sys.stdout)
+        show(state_of(loaded, read_settings().store), sys.stdout)
     raise typer.Exit(code)
 
 

@@ -8,29 +8,17 @@ from typing import Annotated, Any
 
 import typer
 
-from pipeline import api, clock
+from pipeline import api
 from pipeline.command_options import WorldName, example
-from pipeline.contracts.times import to_seconds
 from pipeline.settings import read_settings
-from pipeline.status import collect
-from pipeline.stores.holes import HoleStore
-from pipeline.stores.objects import ObjectStore
-from pipeline.stores.receipts import Receipts
+from pipeline.status import state_of
 
 metrics_app = typer.Typer(help="Gauges for Prometheus: steps, rows, freshness, skill, training throughput.", no_args_is_help=True)
 
 
-def state_of(world: api.World) -> dict[str, Any]:
-    """What `cubecast status` says of a world."""
-    store = read_settings().store
-    objects = ObjectStore(store)
-    holes = HoleStore(objects, world).report(to_seconds(clock.clock_of(world)))
-    return collect(world, store, Receipts(objects).newest(world.name), holes)
-
-
 def _states(worlds: tuple[str, ...]) -> Iterator[dict[str, Any]]:
     for name in worlds:
-        yield state_of(api.load_world(name))
+        yield state_of(api.load_world(name), read_settings().store)
 
 
 @metrics_app.command("show", epilog=example("cubecast metrics show --world synthetic"))

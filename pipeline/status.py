@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TextIO
 
 from pipeline.api import STEPS, Receipt, World
-from pipeline.contracts.times import format_instant
+from pipeline.contracts.times import format_instant, to_seconds
 
 Records = Mapping[tuple[str, str | None], Mapping[str, Any]]
 State = Mapping[str, Any]
@@ -34,6 +34,18 @@ def headline_counts(counts: Mapping[str, int], most: int = 4) -> dict[str, int]:
         totals[whole] = totals.get(whole, 0) + value
     accounted = {name: totals.pop(name) for name in _ACCOUNT if name in totals}
     return dict(list((accounted | totals).items())[:most])
+
+
+def state_of(world: World, store: str) -> dict[str, Any]:
+    """The state of a world as its store tells it now."""
+    from pipeline import clock
+    from pipeline.stores.holes import HoleStore
+    from pipeline.stores.objects import ObjectStore
+    from pipeline.stores.receipts import Receipts
+
+    objects = ObjectStore(store)
+    holes = HoleStore(objects, world).report(to_seconds(clock.clock_of(world)))
+    return collect(world, store, Receipts(objects).newest(world.name), holes)
 
 
 def collect(world: World, store: str, records: Records, holes: Holes) -> dict[str, Any]:

@@ -95,10 +95,10 @@ def _fence(request: api.Request, settings: Settings) -> Fence | None:
 
 def _push(world: str, settings: Settings) -> None:
     """Tell the OpenTelemetry collector how the world stands now; one that cannot be reached does not undo the step."""
-    from pipeline.metric_commands import state_of
     from pipeline.metrics import push, samples
+    from pipeline.status import state_of
 
-    push(samples(state_of(api.load_world(world))), settings.otlp or "")
+    push(samples(state_of(api.load_world(world), settings.store)), settings.otlp or "")
 
 
 def ask(kind: Callable[..., api.Request], **fields: Any) -> api.Request:

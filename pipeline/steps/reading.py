@@ -154,14 +154,16 @@ def load_models(candidate: Candidate) -> Models:
     return Models(predictors={JOINT: joint, **rivals}, domains=domains)
 
 
-def windows_of(world: World, candidate: Candidate, inputs: Inputs, *, as_of: int, live: bool, since: int | None = None) -> WindowSet:
+def windows_of(
+    world: World, candidate: Candidate, inputs: Inputs, *, as_of: int, live: bool, since: int | None = None, trained_nodes: bool = False
+) -> WindowSet:
     """The windows of a world, scaled as the candidate was trained, of its domains only; a live set, or one `since`, also of its nodes only."""
     from pipeline.windows.reader import build_windows
     from pipeline.windows.scaling import load_scalers
 
     scalers = load_scalers(candidate.read("scalers.safetensors"))
     known = {name: cube for name, cube in inputs.cubes.items() if name in scalers}
-    nodes = None if since is None and not live else _nodes_of(candidate)
+    nodes = _nodes_of(candidate) if live or trained_nodes or since is not None else None
     return build_windows(
         world, known, as_of=as_of, scalers=scalers, live=live, nodes=nodes, runs=inputs.runs, texts=inputs.texts, since=since
     )

@@ -41,8 +41,8 @@ def against_all(statistics: Statistics, model: str, rivals: Sequence[str]) -> tu
         for rival in rivals
         if {model, rival} <= set(statistics.models(d)) and (found := mae_difference(statistics, d, variable, model, rival)) is not None
     ]
-    found = adjusted([row.difference.p for row in plain])
-    return tuple(replace(row, p_holm=by_holm, p_bh=by_bh) for row, (by_holm, by_bh) in zip(plain, found, strict=True))
+    adjustments = adjusted([row.difference.p for row in plain])
+    return tuple(replace(row, p_holm=by_holm, p_bh=by_bh) for row, (by_holm, by_bh) in zip(plain, adjustments, strict=True))
 
 
 def adjusted(p_values: Sequence[float | None]) -> list[tuple[float | None, float | None]]:

@@ -67,8 +67,9 @@ def field_planes(
             forecast = (truth_WLVN - middle - climate_WLVN) * good_WLVN
             areas += [forecast * observed * weight_N, np.square(forecast) * weight_N, np.square(observed) * weight_N]
     changes = {}
-    for v in np.flatnonzero(relative_V) if origin_WVN is not None else ():
-        origin_WLN = np.broadcast_to(origin_WVN[:, None, v], good_WLVN[:, :, v].shape)
+    starts = () if origin_WVN is None else [(v, origin_WVN[:, None, v]) for v in np.flatnonzero(relative_V)]
+    for v, origin_WN in starts:
+        origin_WLN = np.broadcast_to(origin_WN, good_WLVN[:, :, v].shape)
         came = truth_WLVN[:, :, v] - origin_WLN
         changes[int(v)] = _changes(came - middle[:, :, v], came, good_WLVN[:, :, v], origin_WLN)
     return FieldPlanes(
