@@ -132,7 +132,7 @@ def _learned(targets: Targets, random: np.random.Generator, spread: float, block
     return state
 
 
-@settings(max_examples=10, deadline=None, derandomize=True)
+@settings(max_examples=5, deadline=None, derandomize=True)
 @given(spread=st.floats(0.4, 2.5), nodes=st.sampled_from([1, 8, 40]))
 def test_intervals_come_to_hold_what_they_say_whichever_width_the_model_gives(spread: float, nodes: int) -> None:
     targets, random = _targets(nodes), np.random.default_rng(nodes)
