@@ -307,3 +307,12 @@ def demo_page(*, verified: bool = True, nodes: dict[str, int] | None = None) -> 
         products={"Parquet": "parquet/", "Zarr, traffic": "zarr/domain=traffic/20140930T160000Z-r0-1234.zarr"},
         version="0.1.0",
     )
+
+
+def weather_on_a_grid(page: PageInputs, rows: int) -> PageInputs:
+    """The same page, its weather the cells of a grid."""
+    cube = page.cubes["weather"]
+    columns = len(cube.nodes) // rows
+    latitude, longitude = np.meshgrid(56 + 0.1 * np.arange(rows)[::-1], 10 + 0.1 * np.arange(columns), indexing="ij")
+    nodes = replace(cube.nodes, shape=(rows, columns), latitude=latitude.ravel(), longitude=longitude.ravel())
+    return replace(page, cubes={**page.cubes, "weather": replace(cube, nodes=nodes)})

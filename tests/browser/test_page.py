@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pipeline.publishing.page import render_page
-from tests.browser.demo import demo_page
+from tests.browser.demo import demo_page, weather_on_a_grid
 
 CHROMIUM = Path("/usr/bin/chromium")
 TOWN = {"traffic": 60, "weather": 1, "parking": 8, "market": 50}
@@ -40,7 +40,9 @@ def browser() -> Iterator[Any]:
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("page")
     found = {}
-    for name, inputs in {"city": demo_page(), "verified": demo_page(nodes=TOWN), "fresh": demo_page(nodes=TOWN, verified=False)}.items():
+    pages = {"city": demo_page(), "verified": demo_page(nodes=TOWN), "fresh": demo_page(nodes=TOWN, verified=False)}
+    pages["grid"] = weather_on_a_grid(demo_page(nodes={**TOWN, "weather": 48}), rows=6)
+    for name, inputs in pages.items():
         (folder / f"{name}.html").write_bytes(render_page(inputs))
         found[name] = (folder / f"{name}.html").as_uri()
     return found
@@ -228,6 +230,15 @@ def test_the_largest_changes_tell_what_was_looked_at_and_lead_to_their_place(ope
     assert all(a != b for a, b in zip(before, [page.inner_html(p) for p in ("#looked-map", "#looked-time", "#looked-others")], strict=True))
     assert "Attention over the past" in page.inner_text("#looked-time")
     assert "City weather" in page.inner_text("#looked-others")
+
+
+def test_attention_on_the_cells_of_a_grid_is_shown_by_dots(opened: Any) -> None:
+    page = opened("grid")
+    assert "size: attention" in page.inner_text("#looked-map")
+    page.get_by_role("tab", name="City weather").click()
+    assert page.locator("#map .node").count() == 48
+    assert page.locator("#looked-map circle.asked").count() == 8
+    assert "dots: attention" in page.inner_text("#looked-map")
 
 
 def test_holes_and_the_history_of_promotions_are_shown(opened: Any) -> None:

@@ -6,12 +6,11 @@ import re
 import struct
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from pipeline.errors import NotYetAvailable
 from pipeline.publishing.plots import PLOTS, plot_bytes
-from tests.browser.demo import demo_page
+from tests.browser.demo import demo_page, weather_on_a_grid
 
 PAGE = demo_page(nodes={"traffic": 12, "weather": 6, "parking": 8, "market": 5})
 CHOSEN = {"domain": "traffic", "variable": "vehicle_count", "node": 5, "lead": 1}
@@ -45,12 +44,7 @@ def test_a_plot_is_the_same_again_and_of_a_size_to_read() -> None:
 
 @pytest.mark.parametrize(("domain", "variable"), [("market", "close"), ("parking", "occupied"), ("weather", "temperature")])
 def test_places_are_drawn_as_tiles_points_or_cells(domain: str, variable: str) -> None:
-    page = PAGE
-    if domain == "weather":
-        nodes = replace(
-            PAGE.cubes[domain].nodes, shape=(2, 3), latitude=np.repeat([56.0, 56.1], 3), longitude=np.tile([10.0, 10.1, 10.2], 2)
-        )
-        page = replace(PAGE, cubes={**PAGE.cubes, domain: replace(PAGE.cubes[domain], nodes=nodes)})
+    page = weather_on_a_grid(PAGE, rows=2) if domain == "weather" else PAGE
     said = _texts(plot_bytes("maps", page, "svg", domain=domain, variable=variable, node=0, lead=0))
     assert ("without a map position" in said) == (domain == "market")
 

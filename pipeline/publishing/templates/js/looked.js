@@ -36,9 +36,10 @@ function drawHiddenPlaces(d, c) {
     const x = c.space.length ? effect(n) : null;
     const shade = c.space.length ? (isNum(x) ? colour(diverging(), 0.5 + x / (2 * most)) : css("--nodata")) : colour(RAMP, (asked.get(n) || 0) / top);
     fill(mark, shade);
-    if (plan.kind !== "map" || !asked.has(n)) return;
+    if (!asked.has(n)) return;
     const share = Math.sqrt(asked.get(n) / top);
-    if (mark.tagName === "circle") mark.setAttribute("r", 4 + 7 * share);
+    if (plan.kind !== "map") root.append(dotIn(mark, share));
+    else if (mark.tagName === "circle") mark.setAttribute("r", 4 + 7 * share);
     else mark.setAttribute("stroke-width", 4 + 7 * share);
   });
   const ring = ringOf(plan);
@@ -53,7 +54,13 @@ function drawHiddenPlaces(d, c) {
   leave(root);
   root.setAttribute("aria-label", `What each region adds to the change at ${d.nodes[c.n]}: ${c.space.map((x) => signed(x, vari().places + 1)).join(", ")}.`);
   const words = c.space.length ? "Colour: by how much the number moves when that region is hidden" : "Colour: attention";
-  host.append(note(`${words}${asked.size && c.space.length ? "; size: attention" : ""}. Ring: the place itself.`), legendOf(c.space.length ? most : null));
+  host.append(note(`${words}${asked.size && c.space.length ? `; ${plan.kind === "map" ? "size" : "dots"}: attention` : ""}. Ring: the place itself.`), legendOf(c.space.length ? most : null));
+}
+/* attention on a cell, which has no size of its own to show it by */
+function dotIn(mark, share) {
+  const box = mark.getBBox(), r = Math.max(1.5, (Math.min(box.width, box.height, 30) / 4) * share);
+  const where = { cx: box.x + box.width / 2, cy: box.y + box.height / 2, r };
+  return svg("circle", { class: "asked", ...where, fill: css("--ink"), stroke: css("--card"), "pointer-events": "none" });
 }
 function legendOf(most) {
   if (most === null) return "";
