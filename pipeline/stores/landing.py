@@ -71,7 +71,7 @@ class LandingStore:
     def __init__(self, objects: ObjectStore, world: str, source: str) -> None:
         self._objects, self._source = objects, source
         self.prefix = f"landing/{world}/{source}"
-        self._log = SealedLog(objects, f"{self.prefix}/manifest")
+        self._log = SealedLog(objects, f"{self.prefix}/manifest", folded=True)
 
     def manifest(self) -> list[Landed]:
         """All deliveries in the order in which they came."""

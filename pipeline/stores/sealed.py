@@ -30,11 +30,17 @@ def read_blob(objects: ObjectStore, key: str, sha256: str) -> bytes:
     return data
 
 
-class SealedLog:
-    """A numbered, append-only log of JSON records; a record appears whole, under the next number, once, and is checked when read."""
+_FOLD = 64
 
-    def __init__(self, objects: ObjectStore, prefix: str) -> None:
-        self._objects, self._prefix = objects, prefix
+
+class SealedLog:
+    """A numbered, append-only log of JSON records; a record appears whole, under the next number, once, and is checked when read.
+
+    A log that is read as a whole again and again is `folded`: a view beside it holds its records in one object, renewed every 64.
+    """
+
+    def __init__(self, objects: ObjectStore, prefix: str, *, folded: bool = False) -> None:
+        self._objects, self._prefix, self._folded = objects, prefix, folded
 
     def read(self, since: int = 0) -> list[dict[str, Any]]:
         """The records from number `since` on, in order.
@@ -42,7 +48,9 @@ class SealedLog:
         Raises:
             StoreError: A record is damaged, or one is missing in between.
         """
-        return [self._open(key) for key in self._keys()[since:]]
+        keys = self._keys()
+        known = self._fold(len(keys)) if self._folded else []
+        return [*known[since:], *(self._open(key) for key in keys[max(since, len(known)) :])]
 
     def record(self, number: int) -> dict[str, Any]:
         """One record by its number, without a look at the others.
@@ -75,6 +83,9 @@ class SealedLog:
             self._objects.put_if_absent(key, self._objects.get(f"{SEALS}/{key}"))
             raise
         self._objects.put_if_absent(key, data)
+        if self._folded and (expected + 1) % _FOLD == 0:
+            records = self.read()
+            self._objects.replace(self._folds, canonical_json({"records": records, "sha256": digest_json(records)}))
 
     def extend(self, record: dict[str, Any]) -> tuple[int, bool]:
         """Append a record unless the newest equals it; its number, and whether it was appended.
@@ -87,6 +98,22 @@ class SealedLog:
             return len(keys) - 1, False
         self.append(record, expected=len(keys))
         return len(keys), True
+
+    @property
+    def _folds(self) -> str:
+        return f"{self._prefix}-folded/records.json"
+
+    def _fold(self, most: int) -> list[dict[str, Any]]:
+        """The records in the view, none where it is absent, damaged or ahead of the log: each is then read for itself."""
+        if most < _FOLD or not self._objects.exists(self._folds):
+            return []
+        try:
+            content = json.loads(self._objects.get(self._folds))
+            records: list[dict[str, Any]] = content["records"]
+            whole = digest_json(records) == content["sha256"] and len(records) <= most
+        except (ValueError, KeyError, TypeError):
+            return []
+        return records if whole else []
 
     def _key(self, number: int) -> str:
         return f"{self._prefix}/{number:08d}.json"

@@ -142,3 +142,29 @@ def test_a_delivery_landed_after_it_settled_is_not_asked_for_again(store: Landin
     day = Delivery(name="a", parts=(Part(name="a.csv", location="x", read=read),), settles=150)
     assert [len(store.land([day], moment)) for moment in (100, 140, 150, 160, 170)] == [1, 1, 1, 0, 0]
     assert len(asked) == 3
+
+
+def test_a_long_manifest_is_read_from_one_object_and_from_its_records_where_that_is_damaged(
+    store: LandingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(130):
+        store.land([offer("a", b"%d" % number)], 100 + number)
+    whole, read = store.manifest(), []
+    get = ObjectStore.get
+
+    def counted(self: ObjectStore, key: str) -> bytes:
+        read.append(key)
+        return get(self, key)
+
+    monkeypatch.setattr(ObjectStore, "get", counted)
+    assert store.manifest() == whole
+    assert len(read) == 3
+    [view] = [key for key in read if "folded" in key]
+    for damage in (b"{", store._objects.get(view).replace(b'"name":"a"', b'"name":"b"', 1)):
+        store._objects.overwrite(view, damage)
+        read.clear()
+        assert store.manifest() == whole
+        assert len(read) == 131
+    store._objects.delete(view)
+    assert store.manifest() == whole
+    assert [landed.received_time for landed in whole] == list(range(100, 230))
