@@ -11,7 +11,7 @@ import numpy as np
 from pipeline.contracts.deliveries import Delivery
 from pipeline.contracts.times import format_instant, from_seconds
 from pipeline.contracts.worlds import World
-from pipeline.errors import NotYetAvailable
+from pipeline.errors import AbsentError, NotYetAvailable
 from pipeline.settings import Settings
 from pipeline.sources.adapter import Adapter, Readings
 from pipeline.sources.registry import adapter_named, check_sources, source_names
@@ -44,11 +44,16 @@ def probe(world: World, name: str, settings: Settings, as_of: datetime) -> Probe
     source = world.sources[name]
     adapter = adapter_named(source.adapter)
     offered = [d for d in adapter.deliveries(source, settings, as_of) if d.role == "readings"]
+    absent: AbsentError | None = None
     for delivery in reversed(offered[-_TRIES:]):
-        found = _fetched(adapter, world, name, delivery)
+        try:
+            found = _fetched(adapter, world, name, delivery)
+        except AbsentError as error:
+            absent = absent or error
+            continue
         if found.readings.raw_rows:
             return found
-    raise NotYetAvailable(
+    raise absent or NotYetAvailable(
         asked=f"readings of source '{name}' of world {world.name} as of {format_instant(as_of)}",
         found=f"none in its newest {min(len(offered), _TRIES)} deliveries",
         mend="come back later, or correct start, nodes or latency in the world file",

@@ -26,6 +26,9 @@ from pipeline.steps.accepting import accepted, check_whole
 from pipeline.stores.landing import Landed, LandingStore
 from pipeline.stores.observation_tables import dictionary_column
 
+DUPLICATE = "duplicate"
+"""The reason under which repeated readings are kept beside the rejected rows."""
+
 STAMP = pa.timestamp("s", tz="UTC")
 
 
@@ -186,7 +189,7 @@ def duplicate_rows(
     for name, column in columns.items():
         texts.append(pc.binary_join_element_wise(name, column.cast(pa.string()), "=", null_handling="replace"))
     raw = pc.binary_join_element_wise(*texts, " ", null_handling="replace")
-    reason = pa.array(["duplicate"] * len(row), pa.string())
+    reason = pa.array([DUPLICATE] * len(row), pa.string())
     return pa.table(
         {"delivery": delivery, "file": file, "row": pa.array(row, pa.int64()), "reason": reason, "raw": raw}, schema=REJECTION_SCHEMA
     )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -20,7 +22,7 @@ from pipeline.settings import Settings
 from pipeline.sources.registry import adapter_named, check_sources, source_names
 from pipeline.steps.accepting import check_places
 from pipeline.steps.checks import check_units
-from pipeline.steps.intake import Taken, Work, take_in
+from pipeline.steps.intake import DUPLICATE, Taken, Work, take_in
 from pipeline.steps.joining import joined
 from pipeline.steps.repeating import again_after_conflicts
 from pipeline.stores.landing import Landed, LandingStore
@@ -33,6 +35,7 @@ BATCH_BYTES = 128 * 2**20
 _GZIP_GROWS = 7
 MOST_NOTES = 20
 """About one source, in a receipt."""
+MOST_REASONS = 3
 NO_ROWS = RowCounts(raw=0, observations=0, duplicates=0, rejected=0)
 
 
@@ -94,12 +97,26 @@ def _observe_source(objects: ObjectStore, world: World, name: str, progress: Pro
         recorded=world.recorded is not None,
     )
     batches = list(_batches(pending)) or [[]]
-    found: list[str] = []
+    found = _Found()
     with progress.stage(f"observe {name}", len(pending), "deliveries") as stage, closing(_taken_in(work, batches)) as begun:
         for number, (batch, coming) in enumerate(begun):
             _observe_batch(store, batch, coming, places if number == 0 else None, totals.commits + number, stage, found)
-    notes += found[:MOST_NOTES] + ([f"source {name}: {len(found) - MOST_NOTES} more findings"] if len(found) > MOST_NOTES else [])
+    notes += found.said(name)
     return store, len(batches)
+
+
+@dataclass(kw_only=True)
+class _Found:
+    """What was noticed while deliveries were taken in, and why rows were rejected."""
+
+    notes: list[str] = field(default_factory=list)
+    rejected: Counter[str] = field(default_factory=Counter)
+
+    def said(self, source: str) -> list[str]:
+        """As notes of a receipt."""
+        more = [f"source {source}: {len(self.notes) - MOST_NOTES} more findings"] if len(self.notes) > MOST_NOTES else []
+        why = [f"source {source}: {count:,} rows rejected: {reason}" for reason, count in self.rejected.most_common(MOST_REASONS)]
+        return self.notes[:MOST_NOTES] + more + why
 
 
 def _cells_are_nodes(world: World, source: str) -> bool:
@@ -157,7 +174,7 @@ def _observe_batch(
     places: NodeSet | None,
     expected: int,
     stage: Stage,
-    notes: list[str],
+    noticed: _Found,
 ) -> None:
     """Commit a batch of deliveries, with the node table where that is new."""
     taken: list[Taken] = []
@@ -166,13 +183,16 @@ def _observe_batch(
     for landed, found in zip(batch, (future.result() for future in coming), strict=True):
         if found is None:
             refused.append(landed.number)
-            notes.append(f"{landed.name} (delivery {landed.number}) is unreadable; a newer one took its place")
+            noticed.notes.append(f"{landed.name} (delivery {landed.number}) is unreadable; a newer one took its place")
         else:
             taken.append(found)
-            notes += [f"{landed.source}, {landed.name}: {line}" for line in found.notes]
+            noticed.notes += [f"{landed.source}, {landed.name}: {line}" for line in found.notes]
             rows += found.counts.raw
         stage.advance(1, f"{rows:,} rows")
     counts = sum((t.counts for t in taken), NO_ROWS)
+    for one in taken:
+        reasons = one.rejected["reason"].value_counts().to_pylist()
+        noticed.rejected.update({r["values"]: r["counts"] for r in reasons if r["values"] != DUPLICATE})
     rejected = pa.concat_tables([REJECTION_SCHEMA.empty_table(), *(t.rejected for t in taken)])
     table = store.schema.empty_table()
     if taken:

@@ -12,8 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.api import BuildCubeRequest
 from pipeline.contracts.times import from_seconds
 from pipeline.errors import ConfigError, StoreError
+from pipeline.parallel import Crew
+from pipeline.steps import build_cube
 from pipeline.stores.cubes import CubeStore
 from tests.feeds import START, Place, build, make_place, observe, random_rows
 
@@ -27,12 +30,13 @@ def process(*words: str) -> subprocess.Popen:
 
 
 @contextmanager
-def cluster(workers: int, memory: str = "1GiB") -> Iterator[str]:
-    """A scheduler's address, with so many workers."""
-    started = [process("distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--no-show")]
+def cluster(workers: int, memory: str = "1GiB", *, started: list[subprocess.Popen] | None = None, nanny: bool = True) -> Iterator[str]:
+    """A scheduler's address, with so many workers; `started` takes their processes, the scheduler's first."""
+    started = [] if started is None else started
+    started.append(process("distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--no-show"))
     try:
         address = next(m[0] for line in started[0].stderr if (m := re.search(r"tcp://127\.0\.0\.1:\d+", line)))
-        options = ("--nthreads", "1", "--memory-limit", memory, "--no-dashboard")
+        options = ("--nthreads", "1", "--memory-limit", memory, "--no-dashboard", *(() if nanny else ("--no-nanny",)))
         for _ in range(workers):
             started.append(process("distributed.cli.dask_worker", address, *options))
         for worker in started[1:]:
@@ -73,3 +77,57 @@ def test_a_scheduler_without_workers_is_told_at_once(tmp_path: Path) -> None:
     observe(place, "road", random_rows(np.random.default_rng(1), hours=2))
     with cluster(0) as address, pytest.raises(StoreError, match="start workers"):
         build(on(place, address), END)
+
+
+class KillsAtTheFirstRegion:
+    """Progress that ends a process for good as soon as one region is made."""
+
+    def __init__(self, victim: subprocess.Popen) -> None:
+        self.victim, self.regions, self.killed_at = victim, False, -1.0
+
+    @contextmanager
+    def stage(self, name: str, total: float | None, unit: str = "") -> Iterator["KillsAtTheFirstRegion"]:
+        self.regions, self.done = name == "regions", 0.0
+        yield self
+
+    def advance(self, amount: float = 1, note: str = "") -> None:
+        self.done += amount
+        if self.regions and self.done and self.victim.poll() is None:
+            self.victim.kill()
+            self.victim.wait(10)
+            self.killed_at = self.done
+
+
+def test_a_worker_killed_in_the_middle_of_a_build_changes_no_byte_and_the_shrunken_cluster_is_told(tmp_path: Path) -> None:
+    places = [make_place(tmp_path / name) for name in ("threads", "tcp")]
+    for place in places:
+        observe(place, "road", random_rows(np.random.default_rng(1), hours=40))
+    first = build(places[0], END)
+    started: list[subprocess.Popen] = []
+    with cluster(2, started=started, nanny=False) as address:
+        progress = KillsAtTheFirstRegion(started[1])
+        request = BuildCubeRequest(world=places[1].file, as_of=from_seconds(END))
+        second = build_cube.run(request, on(places[1], address).settings, progress)
+    assert 0 < progress.killed_at < second.counts["regions"]
+    assert second.notes == ("the cluster shrank from 2 to 1 workers",)
+    assert {k: v for k, v in first.ids.items() if k != "snapshot"} == {k: v for k, v in second.ids.items() if k != "snapshot"}
+    assert arrays(places[0]) == arrays(places[1])
+
+
+def test_regions_that_are_made_and_arrive_in_any_order_make_the_same_cube(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mapped, order = Crew.map, np.random.default_rng(5)
+    places = [make_place(tmp_path / str(k)) for k in range(3)]
+    receipts = []
+    for number, place in enumerate(places):
+        rows = random_rows(np.random.default_rng(1), hours=40)
+        for batch in (rows[::2], rows[1::2]):
+            if number:
+                monkeypatch.setattr(
+                    Crew, "map", lambda self, f, tasks, p: mapped(self, f, [tasks[i] for i in order.permutation(len(tasks))], p)
+                )
+            observe(place, "road", batch)
+            receipts.append(build(place, END))
+    monkeypatch.undo()
+    digests = [{k: v for k, v in r.ids.items() if k != "snapshot"} for r in receipts[1::2]]
+    assert digests[0] == digests[1] == digests[2]
+    assert arrays(places[0]) == arrays(places[1]) == arrays(places[2])

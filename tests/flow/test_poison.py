@@ -55,6 +55,8 @@ def _poison_readings(monkeypatch, as_of):
             count["documents"] += int(late.sum())
         if readings.init_time is not None:
             count["forecasts"] += int(late.sum())
+        if source.slabs:
+            count["cells of grids"] += int(late.sum())
         return dataclasses.replace(readings, values=values, text=text)
 
     monkeypatch.setattr(SyntheticAdapter, "parse", poisoned)
@@ -63,6 +65,10 @@ def _poison_readings(monkeypatch, as_of):
 
 def test_randomising_everything_available_after_as_of_changes_no_byte(tmp_path, monkeypatch):
     world_file = tiny_world(tmp_path)
+    rows = '[sources.weather]\nadapter = "synthetic"\n'
+    text = world_file.read_text()
+    assert rows in text
+    world_file.write_text(text.replace(rows, rows + "slabs = true\n"))
     world = load_world(str(world_file))
     as_of = world.recorded.as_of
     clean = settings_for(tmp_path / "clean")
@@ -70,7 +76,7 @@ def test_randomising_everything_available_after_as_of_changes_no_byte(tmp_path, 
     poisoned_rows = _poison_readings(monkeypatch, to_seconds(as_of))
     poisoned = settings_for(tmp_path / "poisoned")
     run_chain(world_file, poisoned)
-    assert min(poisoned_rows[kind] for kind in ("rows", "forecasts", "documents")) > 10
+    assert min(poisoned_rows[kind] for kind in ("rows", "forecasts", "documents", "cells of grids")) > 10
     for a, b in zip(_products(world_file, clean, as_of), _products(world_file, poisoned, as_of), strict=True):
         if isinstance(a, dict) and a and isinstance(next(iter(a.values())), np.ndarray):
             assert a.keys() == b.keys()

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What is sent; `declared` lies about the length of the body, after which the connection ends."""
+    """What is sent; `declared` lies about the length of the body, after which the connection ends. Status 0: it ends at once."""
 
     status: int = 200
     body: bytes = b""
@@ -59,6 +59,9 @@ def provider(answer: Callable[[Asked, int], Answer] | list[Answer]) -> Iterator[
             asked = Asked(path=split.path, query=query, headers={k.lower(): v for k, v in self.headers.items()})
             made.asked.append(asked)
             given = made.answer(asked, len(made.asked) - 1)
+            self.close_connection = True
+            if given.status == 0:
+                return
             self.send_response(given.status)
             for key, value in given.headers.items():
                 self.send_header(key, value)
@@ -66,7 +69,6 @@ def provider(answer: Callable[[Asked, int], Answer] | list[Answer]) -> Iterator[
                 self.send_header("Content-Length", str(len(given.body) if given.declared is None else given.declared))
             self.end_headers()
             self.wfile.write(given.body)
-            self.close_connection = True
 
         def log_message(self, *_: object) -> None:
             pass

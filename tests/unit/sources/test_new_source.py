@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.__main__ import main
 from pipeline.alignment.graph import edges
 from pipeline.api import BuildCubeRequest, LandRequest, ObserveRequest
 from pipeline.contracts.world_files import load_world, worlds_folder
@@ -82,3 +83,77 @@ def test_the_adapter_of_the_recipe_reads_its_format(tmp_path: Path) -> None:
     assert found.values["a"][0] == 3.5
     assert np.isnan(found.values["a"][1])
     assert found.rejected.row == (3,)
+
+
+US = """
+name = "minneapolis"
+title = "The I-94 and the air above it"
+timezone = "America/Chicago"
+start = "2016-12-01T00:00Z"
+[recorded]
+end = "2017-11-01T00:00Z"
+as_of = "2017-10-26T18:00Z"
+
+[sources.air]
+adapter = "csv"
+locations = ["data://us/weather/temperature.csv.gz"]
+latency = "10min"
+options = { layout = "wide", separator = ";", time = "datetime", time_format = "%d.%m.%Y %H:%M" }
+nodes = { location = "data://us/city_attributes.csv", id = "City", latitude = "Latitude", longitude = "Longitude", separator = ";" }
+[sources.air.variables]
+temperature = { column = "temperature", unit = "K", to = "degC", valid_min = -60.0, valid_max = 60.0 }
+
+[sources.road]
+adapter = "csv"
+locations = ["data://us/metro_interstate_traffic.csv.gz"]
+timezone = "America/Chicago"
+latency = "10min"
+options = { time = "date_time", node = "i94", interval = "1h", ambiguous = "second" }
+nodes = { rows = [["i94", 44.964, -93.181]] }
+[sources.road.variables]
+volume = { column = "traffic_volume", unit = "count", valid_min = 0.0, valid_max = 12000.0 }
+
+[domains.air]
+title = "Air"
+clock = { step = "1h" }
+context = 24
+horizon = 12
+[domains.air.variables]
+temperature = { source = "air" }
+
+[domains.road]
+title = "The I-94"
+clock = { step = "1h" }
+context = 24
+horizon = 12
+[domains.road.variables]
+volume = { source = "road", lower = 0.0 }
+"""
+"""What someone writes who has the two files of folder us before them, and the recipe."""
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize(("name", "source_name"), [("los_loop", "speed"), ("minneapolis", "road")])
+def test_the_commands_of_the_recipe_bring_a_world_written_by_it_to_observations_that_add_up(
+    tmp_path: Path, name: str, source_name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = read_settings().data
+    if data is None:
+        pytest.skip("no shared data")
+    monkeypatch.setenv("CUBECAST_STORE", str(tmp_path / "store"))
+    monkeypatch.setenv("CUBECAST_DATA", str(data))
+    path = tmp_path / f"{name}.toml"
+    path.write_text(block("toml") if name == "los_loop" else US)
+    [block_of_commands] = re.findall(r"```\n(cubecast worlds check.*?)```", RECIPE, re.DOTALL)
+    said = {}
+    for command in re.split(r"\n|&&", block_of_commands.strip()):
+        words = re.split(r"\s{2,}", command.strip())[0].replace("./los_loop.toml", str(path)).replace(" speed ", f" {source_name} ").split()
+        assert words[0] == "cubecast"
+        assert main(words[1:]) == 0, words
+        said[words[1]] = capsys.readouterr().out
+    assert set(said) == {"worlds", "sources", "land", "observe", "status"}
+    assert "is right" in said["worlds"]
+    [line] = [line for line in said["status"].splitlines() if line.startswith(f"{source_name} ") and "✓" in line]
+    numbers = [int(word.replace(",", "")) for word in line.split()[1:5]]
+    assert numbers[0] == sum(numbers[1:])
+    assert numbers[0] == {"speed": 417_312, "road": 48_204}[source_name]

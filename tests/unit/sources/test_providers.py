@@ -1,9 +1,8 @@
-"""Kraken, Binance and PeMS against servers that answer in their documented format; and every live provider against every fault."""
+"""Kraken, Binance and PeMS against servers that answer in their documented format."""
 
 from __future__ import annotations
 
 import gzip
-import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,12 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.__main__ import main
 from pipeline.contracts.worlds import Source
 from pipeline.errors import ConfigError, ContractError, NotYetAvailable
 from pipeline.sources.adapter import Readings
 from pipeline.sources.registry import ADAPTERS, adapter_named
-from tests.unit.sources.live_feeds import NOW, archive, at_provider, elexon, hourly, index, landed, reply, report, webtris
+from tests.unit.sources.live_feeds import NOW, at_provider, landed, reply
 from tests.unit.sources.made import at, source
 from tests.unit.sources.server import Answer, Asked, Provider, provider
 
@@ -228,95 +226,6 @@ def test_a_lane_that_the_district_does_not_have_and_another_zone_are_refused() -
         adapter_named("pems").parse(made, {"x.txt": station_rows()[0].encode()})
     with pytest.raises(ConfigError, match="America/Los_Angeles"):
         adapter_named("pems").check(source("pems", {}, FLOW))
-
-
-# ---- All -----------------------------------------------------------------------------------------------------------
-
-Answers = Callable[[Asked], Answer]
-LIVE: dict[str, tuple[Callable[[Provider], Source], Answers]] = {
-    "open_meteo": (archive, lambda asked: reply(hourly(asked))),
-    "webtris": (webtris, report),
-    "elexon": (elexon, lambda asked: reply({"data": index(asked)})),
-    "kraken": (kraken, lambda asked: reply(ohlc(asked))),
-    "binance": (binance, lambda asked: reply(klines(asked))),
-    "pems": (pems, station_file),
-}
-FAULTS = {
-    "429": Answer(status=429),
-    "503": Answer(status=503),
-    "asked to wait for long": Answer(status=429, headers={"Retry-After": "7200"}),
-    "cut": Answer(body=b'{"data": [', declared=5000),
-}
-
-
-@pytest.mark.parametrize("fault", FAULTS)
-@pytest.mark.parametrize("name", LIVE)
-def test_a_fault_of_a_provider_passes_and_what_came_before_it_is_kept(tmp_path: Path, name: str, fault: str) -> None:
-    make, answers = LIVE[name]
-    broken = [True]
-
-    def answer(asked: Asked, number: int) -> Answer:
-        return FAULTS[fault] if broken[0] and number > 0 else answers(asked)
-
-    moment = datetime(2026, 1, 9, tzinfo=UTC)
-    with provider(answer) as p:
-        with pytest.raises(NotYetAvailable) as caught:
-            landed(make(p), tmp_path, moment)
-        assert p.host in caught.value.asked
-        assert caught.value.mend
-        broken[0], before = False, len(p.asked)
-        landed(make(p), tmp_path, moment)
-        assert len(p.asked) > before
-
-
-@pytest.mark.parametrize("name", LIVE)
-def test_an_answer_that_is_an_error_page_is_refused_with_its_file(tmp_path: Path, name: str) -> None:
-    with provider([Answer(body=b"<html><body>maintenance, back soon</body></html>")]) as p, pytest.raises(ContractError) as caught:
-        landed(LIVE[name][0](p), tmp_path)
-    assert "2026" in caught.value.asked
-    assert caught.value.mend
-
-
-WORLD = """
-name = "live"
-title = "Live"
-start = "2026-01-01T00:00Z"
-[sources.feed]
-{source}
-[domains.feed]
-title = "Feed"
-clock = {{ step = "1h" }}
-context = 1
-horizon = 1
-[domains.feed.variables]
-{variable} = {{ source = "feed" }}
-"""
-
-
-def table(made: Source) -> str:
-    """A source as TOML."""
-    content = {k: v for k, v in made.model_dump(mode="json", exclude_none=True).items() if v not in ({}, [], "")}
-    lines = [f"{k} = {json.dumps(v)}" for k, v in content.items() if not isinstance(v, dict)]
-    inline = {k: v for k, v in content.items() if isinstance(v, dict) and k != "variables"}
-    lines += [f"[sources.feed.{k}]\n" + "\n".join(f"{a} = {json.dumps(b)}" for a, b in v.items()) for k, v in inline.items()]
-    for name, rules in content["variables"].items():
-        lines.append(f"[sources.feed.variables.{name}]\n" + "\n".join(f"{a} = {json.dumps(b)}" for a, b in rules.items()))
-    return "\n".join(lines)
-
-
-@pytest.mark.parametrize("name", LIVE)
-def test_the_probe_says_what_each_provider_sent(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    make, answers = LIVE[name]
-    path = tmp_path / "live.toml"
-    with provider(lambda asked, _: answers(asked)) as p:
-        made = make(p)
-        path.write_text(WORLD.format(source=table(made), variable=next(iter(made.variables))))
-        assert main(["sources", "probe", "feed", "--world", str(path), "--as-of", "2026-01-03T06:00Z"]) == 0
-        said = capsys.readouterr().out
-        assert f"from\n  http://{p.host}" in said
-        assert "readings" in said
-    assert main(["sources", "probe", "feed", "--world", str(path), "--as-of", "2026-01-03T06:00Z"]) == 75
-    assert "ConnectError" in capsys.readouterr().err
 
 
 def test_every_adapter_has_a_version_of_its_parser() -> None:
