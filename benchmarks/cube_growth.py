@@ -31,7 +31,7 @@ from pipeline.contracts.deliveries import Delivery, Part
 from pipeline.contracts.times import to_seconds
 from pipeline.settings import Settings
 from pipeline.steps import build_cube, land, observe
-from pipeline.stores.landing import LandingStore
+from pipeline.stores.landing import LandingStore, _Writes
 from pipeline.stores.objects import ObjectStore
 from pipeline.telemetry import QUIET
 
@@ -68,6 +68,10 @@ def day_file(begin: datetime) -> bytes:
     return out.getvalue().encode()
 
 
+def _part(data: bytes) -> Part:
+    return Part(name="today.csv", location="data://today.csv", read=lambda: data)
+
+
 class Store:
     """A store with a history of so many days before END."""
 
@@ -81,12 +85,14 @@ class Store:
     def make_history(self) -> None:
         """Day by day into landing and observations, at once into the cube; nothing of this is measured, so nothing waits for the disk."""
         with patch.object(os, "fsync"), patch.object(observe, "BATCH_BYTES", 1):
-            landing = LandingStore(ObjectStore(self.settings.store), "growing", "feed")
+            objects = ObjectStore(self.settings.store)
+            landing, writes = LandingStore(objects, "growing", "feed"), _Writes(objects)
             for number in range(self._days):
                 begin = END + timedelta(days=number - self._days)
-                data = day_file(begin)
-                part = Part(name="today.csv", location="data://today.csv", read=partial(bytes, data))
-                landing.land([Delivery(name="today.csv", parts=(part,))], to_seconds(begin + timedelta(days=1)))
+                delivery = Delivery(name="today.csv", parts=(_part(day_file(begin)),))
+                landed = landing._landed(delivery, None, number, to_seconds(begin + timedelta(days=1)), writes)
+                landing._commit([landed], number, writes)
+            writes.close()
             observe.run(ObserveRequest(world=str(self.world), as_of=END), self.settings, QUIET)
         build_cube.run(BuildCubeRequest(world=str(self.world), as_of=END), self.settings, QUIET)
 

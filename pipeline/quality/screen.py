@@ -89,7 +89,8 @@ def _screen_one(
     flags = common.copy()
 
     def mark(where: NDArray[np.bool_], flag: Flag) -> None:
-        flags[where] |= np.uint16(flag)
+        if where.any():
+            np.bitwise_or(flags, np.uint16(flag), out=flags, where=where)
 
     outside = rules.out_of_range(values, low, variable.valid_max)
     mark(rules.missing(delivered), Flag.MISSING)

@@ -8,9 +8,7 @@ Only regular latitude-longitude grids are read.
 
 from __future__ import annotations
 
-import json
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
@@ -22,13 +20,14 @@ from pipeline.contracts.deliveries import Delivery
 from pipeline.contracts.nodes import NodeSet
 from pipeline.contracts.worlds import Source
 from pipeline.errors import ContractError
-from pipeline.settings import Settings, child_environment
+from pipeline.settings import Settings
 from pipeline.sources.adapter import NO_TIME, Readings, Slabs
 from pipeline.sources.files import FileAdapter, check_locations, grid_deliveries
-from pipeline.sources.grib_messages import MEND, answered, as_file, eccodes_module
+from pipeline.sources.grib_messages import MEND, answered, eccodes_module
 from pipeline.sources.grib_slabs import grib_slab_times, grib_slabs
 from pipeline.sources.grids import GridOptions, check_unit, gridded_readings
 from pipeline.sources.node_tables import parse_places
+from pipeline.sources.nursery import decode_apart
 from pipeline.sources.options import read_options
 from pipeline.sources.rows import column_of
 from pipeline.sources.unpacking import unpacked
@@ -127,15 +126,10 @@ def grid_cells(found: Mapping[str, NDArray[Any]]) -> NodeSet:
 
 def decoded_apart(data: bytes, file: str, columns: list[str], options: GridOptions) -> dict[str, NDArray[Any]]:
     """What `grib_messages.decoded` says, from a process of its own; raises as it does."""
-    request = json.dumps({"file": file, "columns": columns, "area": options.area})
-    command = [sys.executable, "-m", "pipeline.sources.grib_messages", request]
+    request = {"file": file, "columns": columns, "area": options.area}
     asked = f"decode {file} ({len(data)} bytes)"
     try:
-        with as_file(data) as given:
-            limit = _START + _PER_MIB * len(data) / 2**20
-            done = subprocess.run(  # noqa: S603
-                command, stdin=given, capture_output=True, env=child_environment(), timeout=limit, check=False
-            )
+        done = decode_apart(request, data, _START + _PER_MIB * len(data) / 2**20)
     except subprocess.TimeoutExpired as error:
         raise ContractError(asked=asked, found=f"no end within {error.timeout:.0f} s", mend=MEND) from error
     return answered(done, asked)

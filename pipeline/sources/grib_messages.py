@@ -1,21 +1,17 @@
-"""The messages of a GRIB file as arrays. Run as a program it decodes its standard input, so that its caller survives a damaged file:
-eccodes ends its process on some.
-"""
+"""The messages of a GRIB file as arrays, and how they come from the process that decodes: eccodes ends its process on some damaged files."""
 
 from __future__ import annotations
 
 import io
 import json
-import os
 import resource
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import ModuleType
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -218,32 +214,17 @@ def decoded(data: bytes, file: str, columns: list[str], options: GridOptions) ->
     }
 
 
-def answer(made: Callable[[], dict[str, NDArray[Any]]]) -> int:
-    """Run as the decoding process: arrays as npz on standard output, or a fault as JSON; returns the exit status."""
+def answer(made: Callable[[], dict[str, NDArray[Any]]], sink: BinaryIO) -> int:
+    """Run as the decoding process: arrays as npz, or a fault as JSON; returns the exit status."""
     resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
     try:
         arrays = made()
     except (ContractError, ConfigError) as error:
         fault = {"kind": type(error).__name__, "asked": error.asked, "found": error.found, "mend": error.mend}
-        sys.stdout.buffer.write(json.dumps(fault).encode())
+        sink.write(json.dumps(fault).encode())
         return error.exit_code
-    out = io.BytesIO()
-    np.savez(out, **arrays)  # type: ignore[arg-type]
-    sys.stdout.buffer.write(out.getbuffer())
+    np.savez(sink, **arrays)  # type: ignore[arg-type]
     return 0
-
-
-@contextmanager
-def as_file(data: bytes) -> Iterator[int]:
-    """A file in memory that holds these bytes, for a process to read at once: through a pipe they go by pages."""
-    file = os.memfd_create("delivered")
-    try:
-        with open(file, "wb", closefd=False) as sink:
-            sink.write(data)
-        os.lseek(file, 0, os.SEEK_SET)
-        yield file
-    finally:
-        os.close(file)
 
 
 def answered(done: subprocess.CompletedProcess[bytes], asked: str) -> dict[str, NDArray[Any]]:
@@ -264,12 +245,22 @@ def answered(done: subprocess.CompletedProcess[bytes], asked: str) -> dict[str, 
     raise kind(**fault)
 
 
-def main() -> int:
-    """Decode standard input as the JSON request in the first argument says."""
-    request = json.loads(sys.argv[1])
-    options = GridOptions(area=request["area"])
-    return answer(lambda: decoded(sys.stdin.buffer.read(), request["file"], request["columns"], options))
+def decoded_columns(data: bytes, request: dict[str, Any]) -> dict[str, NDArray[Any]]:
+    """`decoded`, as a request in words asks."""
+    return decoded(data, request["file"], request["columns"], GridOptions(area=request["area"]))
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def warm() -> None:
+    """Load what decoding loads once, where it is there."""
+    from pipeline.sources import grib_slabs  # noqa: F401
+
+    try:
+        codes = eccodes_module()
+    except ConfigError:
+        return  # said to whoever asks
+    handle = codes.codes_grib_new_from_samples("regular_ll_sfc_grib2")
+    for message in (codes.codes_get_message(handle), codes.codes_get_message(codes.codes_grib_new_from_samples("regular_ll_sfc_grib1"))):
+        for each in messages(message, "a sample"):
+            axes(each)
+            each.all_values(1)
+    codes.codes_release(handle)

@@ -1,16 +1,11 @@
-"""GRIB files as whole grids: which there are, and their values through memory that the decoding process shares with its caller.
-
-As a program it is that process: eccodes ends its process on some damaged files.
-"""
+"""GRIB files as whole grids: which there are, and their values through memory that the decoding process shares with its caller."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import mmap
 import os
 import subprocess
-import sys
 from typing import Any
 
 import numpy as np
@@ -18,10 +13,10 @@ from numpy.typing import NDArray
 
 from pipeline.contracts.worlds import Source
 from pipeline.errors import ContractError
-from pipeline.settings import child_environment
 from pipeline.sources.adapter import NO_TIME, SLAB_NODE, Readings, Slabs
-from pipeline.sources.grib_messages import MEND, Message, answer, answered, as_file, axes, messages
+from pipeline.sources.grib_messages import MEND, Message, answered, axes, messages
 from pipeline.sources.grids import GridOptions, check_unit, stamped, within_area
+from pipeline.sources.nursery import decode_apart
 
 _START, _PER_MIB = 20.0, 2.0
 """Seconds that decoding may take: to start, and per MiB of the values."""
@@ -66,14 +61,10 @@ def _asked(source: Source, options: GridOptions, data: bytes, file: str, rows: N
     columns = [variable.column or name for name, variable in source.variables.items()]
     shared = os.memfd_create("slabs")
     try:
-        request = {"file": file, "columns": columns, "area": options.area, "rows": rows.tolist(), "shared": shared}
-        command = [sys.executable, "-m", "pipeline.sources.grib_slabs", json.dumps(request)]
+        request = {"file": file, "columns": columns, "area": options.area, "rows": rows.tolist()}
         limit = _START + _PER_MIB * (len(data) / 2**20 + 100 * len(rows))
         try:
-            with as_file(data) as given:
-                done = subprocess.run(  # noqa: S603
-                    command, stdin=given, capture_output=True, env=child_environment(), timeout=limit, check=False, pass_fds=(shared,)
-                )
+            done = decode_apart(request, data, limit, shared=shared)
         except subprocess.TimeoutExpired as error:
             raise ContractError(asked=f"decode {file}", found=f"no end within {limit:.0f} s", mend=MEND) from error
         found = answered(done, f"decode {file} ({len(data)} bytes)")
@@ -108,7 +99,7 @@ class _Grid:
         return table.reshape(-1) if table.size == self.cells else table[np.ix_(self.rows, self.columns)].reshape(-1)
 
 
-def _decoded(data: bytes, request: dict[str, Any]) -> dict[str, NDArray[Any]]:
+def decoded_slabs(data: bytes, request: dict[str, Any], *, shared: int) -> dict[str, NDArray[Any]]:
     """Times and contents of all slabs; the values of those asked for go into the shared memory."""
     file, columns, options = request["file"], request["columns"], GridOptions(area=request["area"])
     found: dict[tuple[int, int], dict[str, bytes]] = {}
@@ -130,7 +121,7 @@ def _decoded(data: bytes, request: dict[str, Any]) -> dict[str, NDArray[Any]]:
         require_columns(list(names), columns, file)
         raise ContractError(asked=f"read {file}", found="no message with a variable of the world", mend=MEND)
     keys = sorted(found)
-    _share(data, request, grid, keys)
+    _share(data, request, grid, keys, shared)
     contents = [hashlib.blake2b(b"".join(found[k].get(c, b"none....") for c in columns), digest_size=8).digest() for k in keys]
     return {
         "valid": np.array([k[0] for k in keys], np.int64),
@@ -143,31 +134,22 @@ def _decoded(data: bytes, request: dict[str, Any]) -> dict[str, NDArray[Any]]:
     }
 
 
-def _share(data: bytes, request: dict[str, Any], grid: _Grid, keys: list[tuple[int, int]]) -> None:
+def _share(data: bytes, request: dict[str, Any], grid: _Grid, keys: list[tuple[int, int]], shared: int) -> None:
     """Write the values of the slabs asked for, column by column."""
     columns, rows = request["columns"], request["rows"]
     if not rows:
         return
     size = len(columns) * len(rows) * grid.cells * 8
-    os.ftruncate(request["shared"], size)
-    with mmap.mmap(request["shared"], size) as memory:
+    os.ftruncate(shared, size)
+    with mmap.mmap(shared, size) as memory:
         table = np.frombuffer(memory, np.float64).reshape(len(columns), len(rows), grid.cells)
-        table[:] = np.nan
-        place, written = {keys[row - 1]: k for k, row in enumerate(rows)}, set()
+        place, written = {keys[row - 1]: k for k, row in enumerate(rows)}, np.zeros(table.shape[:2], np.bool_)
         for message in messages(data, request["file"]):
             column = next((c for c in message.names if c in columns), None)
             slab = place.get((message.valid, message.published))
-            if column is not None and slab is not None and (column, slab) not in written:
-                written.add((column, slab))
-                table[columns.index(column), slab] = grid.values(message)
+            place_of = None if column is None or slab is None else (columns.index(column), slab)
+            if place_of is not None and not written[place_of]:
+                written[place_of] = True
+                table[place_of] = grid.values(message)
+        table[~written] = np.nan
         del table
-
-
-def main() -> int:
-    """Decode standard input as the JSON request in the first argument says; small arrays as npz on standard output, a fault as JSON."""
-    request = json.loads(sys.argv[1])
-    return answer(lambda: _decoded(sys.stdin.buffer.read(), request))
-
-
-if __name__ == "__main__":
-    sys.exit(main())
