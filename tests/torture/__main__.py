@@ -59,7 +59,7 @@ def _kills(run: Run, where: str) -> Iterator[Row]:
 
 def _faults(run: Run) -> Iterator[Row]:
     with scene(run.folder, days=4 if run.scale == 1 else 2) as made:
-        for fault, tally in s3_faults.fail_requests(made, trials=run.count(15), seed=run.seed).items():
+        for fault, tally in s3_faults.fail_requests(made, trials=run.count(10), seed=run.seed).items():
             yield {
                 "fault": fault,
                 "trials": tally.trials,
