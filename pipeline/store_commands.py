@@ -18,13 +18,13 @@ store_app = typer.Typer(help="Everything that is kept of a world.", no_args_is_h
 def verify(world: WorldName, as_json: JsonObject = False) -> None:
     """Read every object, every chunk of every snapshot and every reference; exit code 74 where one is damaged or gone."""
     from pipeline.steps.store_verify import verify_store
-    from pipeline.stores.cube_check import damaged
+    from pipeline.stores.cube_check import STORE_MEND, damaged
 
     loaded, settings = api.load_world(world), read_settings()
     with progress_on(sys.stderr, as_json=as_json) as progress:
         found = verify_store(loaded, settings, progress)
     if found.faults:
-        raise damaged(settings.store, found.faults)
+        raise damaged(settings.store, found.faults, what="store", mend=STORE_MEND)
     lines = [f"{part}: whole: {', '.join(_words(facts))}" for part, facts in found.parts.items()]
     content = {"world": loaded.name, "store": settings.store, "outcome": "whole", "parts": found.parts, "notes": list(found.notes)}
     say(content, [*lines, *found.notes, f"everything of {loaded.name} in {settings.store} is whole"], as_json=as_json)

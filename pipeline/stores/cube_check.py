@@ -44,13 +44,17 @@ def check_domains(session: Any, groups: Mapping[str, Any], progress: Progress) -
     return found, [fault for check in checks.values() for fault in check.faults]
 
 
-def damaged(url: str, faults: Sequence[str]) -> StoreError:
+CUBE_MEND = "restore the store from a backup, or remove the cube and run build-cube to make it anew from the observations"
+STORE_MEND = "restore what is named from a backup, as docs/runbooks/restore-from-backup.md says"
+
+
+def damaged(url: str, faults: Sequence[str], *, what: str = "cube", mend: str = CUBE_MEND) -> StoreError:
     """What a verification raises that found these faults."""
     more = f"; and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
     return StoreError(
-        asked=f"verify cube {url}",
+        asked=f"verify {what} {url}",
         found=f"{len(faults)} damaged: {'; '.join(faults[:_SHOWN])}{more}",
-        mend="restore the store from a backup, or remove the cube and run build-cube to make it anew from the observations",
+        mend=mend,
     )
 
 

@@ -29,7 +29,8 @@ from pipeline.errors import ContractError, NotYetAvailable
 
 def run(request, settings, progress):
     orders = pathlib.Path(settings.store, "orders")
-    order = orders / request.step
+    of_source = orders / f"{request.step}.{getattr(request, 'source', None)}"
+    order = of_source if of_source.exists() else orders / request.step
     with (orders / "asked").open("a") as asked:
         asked.write(f"{request.step} {request.as_of:%Y-%m-%dT%H:%M:%SZ}\\n")
     said = order.read_text() if order.exists() else ""
@@ -218,11 +219,15 @@ def backfill(store, first, last):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def asked_of_airflow(store, query):
+    """What Airflow's own database says."""
+    with contextlib.closing(sqlite3.connect(f"file:{store / 'airflow' / 'airflow.db'}?mode=ro", uri=True, timeout=30)) as database:
+        return [found for (found,) in database.execute(query)]
+
+
 def backfilled(store):
     """The states of the replay's backfilled runs."""
-    with contextlib.closing(sqlite3.connect(f"file:{store / 'airflow' / 'airflow.db'}?mode=ro", uri=True, timeout=30)) as database:
-        wanted = "select state from dag_run where dag_id = 'synthetic__replay' and run_type = 'backfill'"
-        return [state for (state,) in database.execute(wanted)]
+    return asked_of_airflow(store, "select state from dag_run where dag_id = 'synthetic__replay' and run_type = 'backfill'")
 
 
 SCHEDULE = """
@@ -235,13 +240,14 @@ poll = "15s"
 """
 
 
-def test_a_world_with_a_schedule_runs_by_itself_partition_by_partition_and_waits_for_late_inputs(project, request):
+def test_a_world_with_a_schedule_runs_by_itself_waits_for_late_inputs_and_goes_on_without_a_source_that_failed(project, request):
     store, text = project / "store", (project / "worlds" / "synthetic.toml").read_text()
     recorded = text[text.index("[recorded]") : text.index("# ---- Sources")]
     (project / "worlds" / "synthetic.toml").write_text(text.replace(recorded, SCHEDULE.lstrip() + "\n"))
     for step in ("inputs", "replay"):
         shutil.copy(project / "pipeline" / "steps" / "predict.py", project / "pipeline" / "steps" / f"{step}.py")
     order(project, "inputs", "once")
+    order(project, "land.roads", "wrong")
     process = launch(project, store, "ui", "--world", "synthetic")
     request.addfinalizer(lambda: finish(process, 1) if process.poll() is None else None)
     log = store / "orders" / "asked"
@@ -263,6 +269,8 @@ def test_a_world_with_a_schedule_runs_by_itself_partition_by_partition_and_waits
     assert first.endswith(":00Z"), "the first look is at the partition's own instant"
     assert asked("predict")[0] > first, "the inputs were late once: the forecast is of when they had come"
     assert asked("publish")[0] == asked("predict")[0]
+    ingests = "select distinct state from dag_run where dag_id = 'synthetic__ingest' and state in ('success', 'failed')"
+    assert asked_of_airflow(store, ingests) == ["failed"], "one source has failed: the run is not green, though the cube was told"
     assert all(moment.endswith(":00Z") for moment in asked("train"))
 
 
