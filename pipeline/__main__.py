@@ -12,6 +12,7 @@ import typer
 from typer.exceptions import TyperException
 
 from pipeline import api, clock
+from pipeline.alert_commands import alerts_app, watch_app
 from pipeline.command_options import AsOf, Json, JsonObject, Parent, WorldName, example, read_instant
 from pipeline.cube_commands import cube_app
 from pipeline.endings import INTERRUPTED, TERMINATED, Terminated, report, report_end, report_unplanned, terminate
@@ -44,6 +45,8 @@ app.add_typer(sources_app, name="sources", rich_help_panel="Look")
 app.add_typer(models_app, name="models", rich_help_panel="Look")
 app.add_typer(models_app, name="model", hidden=True)
 app.add_typer(replay_app)
+app.add_typer(watch_app)
+app.add_typer(alerts_app, name="alerts", rich_help_panel="Look")
 app.add_typer(lanes_app, name="lanes", rich_help_panel="Look")
 app.add_typer(cube_app, name="cube", rich_help_panel="Look")
 app.add_typer(store_app, name="store", rich_help_panel="Look")

@@ -12,6 +12,7 @@ from pipeline import api
 from pipeline.command_options import WorldName, example
 from pipeline.settings import read_settings
 from pipeline.status import collect
+from pipeline.stores.monitoring import MonitoringStore
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.receipts import Receipts
 
@@ -21,7 +22,8 @@ metrics_app = typer.Typer(help="Gauges for Prometheus: steps, rows, freshness, s
 def state_of(world: api.World) -> dict[str, Any]:
     """What `cubecast status` says of a world."""
     store = read_settings().store
-    return collect(world, store, Receipts(ObjectStore(store)).newest(world.name))
+    objects = ObjectStore(store)
+    return collect(world, store, Receipts(objects).newest(world.name), MonitoringStore(objects, world.name).standing())
 
 
 def _states(worlds: tuple[str, ...]) -> Iterator[dict[str, Any]]:

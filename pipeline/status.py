@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
 from typing import Any, TextIO
 
 from pipeline.api import STEPS, Receipt, World
-from pipeline.contracts.times import format_instant
+from pipeline.contracts.alerts import Alert
+from pipeline.contracts.times import format_instant, from_seconds
+from pipeline.monitoring.running import due_within
 
 Records = Mapping[tuple[str, str | None], Mapping[str, Any]]
 State = Mapping[str, Any]
@@ -33,8 +36,8 @@ def headline_counts(counts: Mapping[str, int], most: int = 4) -> dict[str, int]:
     return dict(list((accounted | totals).items())[:most])
 
 
-def collect(world: World, store: str, records: Records) -> dict[str, Any]:
-    """The state of a world as its newest receipts tell it."""
+def collect(world: World, store: str, records: Records, alerts: Iterable[Alert] = ()) -> dict[str, Any]:
+    """The state of a world as its newest receipts tell it, and the alerts that stand."""
     steps = [_step(record) for _, record in sorted(records.items(), key=_in_flow)]
     newest = {step["step"]: step for step in sorted(steps, key=_recency)}
     ids = {name: value for step in newest.values() for name, value in step["ids"].items()}
@@ -49,9 +52,15 @@ def collect(world: World, store: str, records: Records) -> dict[str, Any]:
         "steps": steps,
         "sources": _sources(world, steps),
         "scores": newest.get("evaluate", {}).get("details", {}).get("headline", []),
+        "alerts": [alert.to_json() for alert in alerts],
+        "due_within": {name: int(span.total_seconds()) for name, span in _due_within(world).items()},
         "verified": newest.get("verify", {}).get("details", {}).get("latest", {}),
         "paths": {name: path if "://" in path or path.startswith("/") else posixpath.join(store, path) for name, path in paths.items()},
     }
+
+
+def _due_within(world: World) -> dict[str, timedelta]:
+    return due_within(world.schedule, world.monitoring) if world.schedule else {}
 
 
 def _recency(step: Mapping[str, Any]) -> str:
@@ -108,6 +117,8 @@ def show(state: State, stream: TextIO) -> None:
         console.print(_table(("source", "raw", "= observations", "+ duplicates", "+ rejected", ""), rows), "")
     if state["scores"]:
         console.print(_table(("held-out scores", "MAE", "baselines", "leads won"), map(_score, state["scores"])), "")
+    if state["alerts"]:
+        console.print(_table(("alert", "about", "since", "what was found", "see"), map(_alert, state["alerts"])), "")
     for name, path in state["paths"].items():
         console.print(f"{name:12} {path}", soft_wrap=True, markup=False)
 
@@ -118,7 +129,9 @@ def _table(titles: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Any:
     table = Table(box=None, pad_edge=False, header_style="dim")
     numeric = {"s", "raw", "= observations", "+ duplicates", "+ rejected", "MAE"}
     for title in titles:
-        table.add_column(title, justify="right" if title in numeric else "left", no_wrap=title not in ("what came out", "baselines"))
+        table.add_column(
+            title, justify="right" if title in numeric else "left", no_wrap=title not in ("what came out", "baselines", "what was found")
+        )
     for row in rows:
         table.add_row(*row)
     return table
@@ -152,6 +165,12 @@ def _balance(counts: Mapping[str, int]) -> str:
 def _score(row: Mapping[str, Any]) -> tuple[str, ...]:
     baselines = ", ".join(f"{name} {_figure(mae)}" for name, mae in row["baselines"].items())
     return (f"{row['domain']} {row['variable']}", _figure(row["mae"]), baselines, f"{row['leads_won']}/{row['leads']}")
+
+
+def _alert(row: Mapping[str, Any]) -> tuple[str, ...]:
+    level = f"[red]{row['rule']}[/red]" if row["level"] == "block" else row["rule"]
+    about = " ".join(row[part] for part in ("domain", "variable", "subject") if row[part])
+    return (level, about, format_instant(from_seconds(row["since"])), row["text"], row["mend"].removeprefix("docs/runbooks/"))
 
 
 def _figure(value: float | None) -> str:

@@ -1,4 +1,4 @@
-"""What stands beside the grid: champion and candidates, freshness, skill over time, training, storage and cost."""
+"""What stands beside the grid: alerts, champion and candidates, freshness, skill over time, training, storage and cost."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from typing import Any
 from pipeline.contracts.times import format_instant
 from pipeline.contracts.worlds import World
 from pipeline.errors import NotYetAvailable
+from pipeline.stores.monitoring import MonitoringStore
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.receipts import Receipts, Summary
 from pipeline.stores.registry import Registry
 
-AREAS = ("landing", "observations", "cubes", "registry", "forecasts", "scores", "receipts", "replays")
+AREAS = ("landing", "observations", "cubes", "registry", "forecasts", "scores", "receipts", "monitoring", "replays")
 NEWEST = 30
 
 
@@ -29,6 +30,7 @@ def panels(objects: ObjectStore, world: World, *, now: datetime) -> dict[str, An
         "inputs": details.get("predict", {}).get("inputs", {}),
         "published": details.get("predict", {}).get("published", {}),
         "scores": details.get("evaluate", {}).get("headline", []),
+        "alerts": [alert.to_json() for alert in MonitoringStore(objects, world.name).standing()],
         "verified": details.get("verify", {}).get("latest", {}),
         "models": _models(Registry(objects, world.name), now),
         "notes": [
