@@ -129,7 +129,7 @@ def test_a_frozen_sensor_a_shifted_unit_and_a_late_source_are_alerts_with_their_
     noon = START + 50 * DAY + DAY // 2
     spoil(made.cubes["road"], noon - 20 * 3600, noon, lambda x: x[:, 7].__setitem__((slice(None), 0), 13.3))
     spoil(made.cubes["sky"], noon - 30 * 3600, noon, lambda x: x[:, 3].__setitem__((slice(None), 0), x[:, 3, 0] * 9 / 5 + 32))
-    spoil(made.cubes["road"], noon - 5 * 3600, noon, lambda x: x[..., 1].__setitem__(slice(None), np.nan))
+    spoil(made.cubes["road"], noon - 5 * 3600, noon + 3600, lambda x: x[..., 1].__setitem__(slice(None), np.nan))
     first = made.look(noon)
     named = {"frozen_sensor/road/speed/n007", "shifted_unit/sky/temperature/n003", "late_source/road/count/road"}
     assert set(made.standing()) == named
