@@ -92,10 +92,12 @@ def _domain(world: World, name: str, cube: DomainCube, profile: Profile, moment:
 
 
 def _described(world: World, name: str, cube: DomainCube, moment: int) -> dict[str, Any]:
+    """How fresh each variable is, and by name the age of each node that is not as fresh (None: no good value at all)."""
     domain = world.domains[name]
     rows = freshness(cube, as_of=moment, steps=domain.context)
-    ages: Mapping[str, Any] = node_ages(cube, as_of=moment) if len(cube.nodes) <= _MOST_AGES else {}
-    return {row.variable: row.to_json() | {"node_age_seconds": ages.get(row.variable, {})} for row in rows}
+    ages: Mapping[str, Mapping[str, int | None]] = node_ages(cube, as_of=moment) if len(cube.nodes) <= _MOST_AGES else {}
+    older = {row.variable: {n: age for n, age in ages.get(row.variable, {}).items() if age != row.age_seconds} for row in rows}
+    return {row.variable: row.to_json() | {"older_nodes": older[row.variable]} for row in rows}
 
 
 def _newest(world: World, settings: Settings, name: str, as_of: datetime, profile: Profile | None) -> DomainCube | None:

@@ -14,10 +14,10 @@ from pipeline.contracts.alerts import Finding
 from pipeline.contracts.scores import Promotion, Scorecard
 from pipeline.contracts.times import to_seconds
 from pipeline.contracts.worlds import World
-from pipeline.errors import NotYetAvailable
+from pipeline.errors import ContractError, NotYetAvailable
 from pipeline.monitoring.outcomes import DAY, Daily, Promised, Target, residual_findings, skill_findings
 from pipeline.stores.objects import ObjectStore
-from pipeline.stores.registry import Registry
+from pipeline.stores.registry import Evidence, Registry
 from pipeline.stores.scores import ScoreStore
 from pipeline.telemetry import Progress
 from pipeline.verification.cells import CELLS
@@ -42,21 +42,23 @@ def look_at_outcomes(
             continue
         promise = promised.get(key)
         found += list(skill_findings(row, promise, world.monitoring)) if promise is not None else []
-        rows.append(_row(row, promise))
+        rows.append(_row(row, promise, slice(-2 * world.monitoring.days, None)))
     return found, rows
 
 
-def _row(row: Daily, promise: Promised | None) -> dict[str, Any]:
-    n_D = np.maximum(row.n_D, 1)
+def _row(row: Daily, promise: Promised | None, newest: slice) -> dict[str, Any]:
+    """A target's newest days; earlier reports hold the days before."""
+    known_D = row.n_D[newest]
+    n_D = np.maximum(known_D, 1)
     return {
         "domain": row.domain,
         "variable": row.variable,
         "unit": row.unit,
-        "days": [int(day) for day in row.day_D],
-        "n": [int(n) for n in row.n_D],
-        "mae": _listed(row.absolute_D / n_D, row.n_D),
-        "bias": _listed(row.error_D / n_D, row.n_D),
-        "coverage": {name: _listed(inside_D / n_D, row.n_D) for name, inside_D in row.inside_D.items()},
+        "days": [int(day) for day in row.day_D[newest]],
+        "n": [int(n) for n in known_D],
+        "mae": _listed(row.absolute_D[newest] / n_D, known_D),
+        "bias": _listed(row.error_D[newest] / n_D, known_D),
+        "coverage": {name: _listed(inside_D[newest] / n_D, known_D) for name, inside_D in row.inside_D.items()},
         "promised": None if promise is None else {"mae": promise.mae, "bias": promise.bias, "coverage": dict(promise.inside)},
     }
 
@@ -124,10 +126,17 @@ def promised_of(registry: Registry, champion: Promotion) -> dict[Target, Promise
             evidence = registry.evidence(verdict.model_id or champion.model_id)
         except NotYetAvailable:
             continue
-        data = evidence.read("statistics.json")
-        statistics = Statistics.from_json(json.loads(data)) if data is not None else Statistics.zero()
-        found |= _promised(evidence.scorecard, statistics, verdict.domain, verdict.variable, verdict.published)
+        found |= _promised(evidence.scorecard, _statistics(evidence), verdict.domain, verdict.variable, verdict.published)
     return found
+
+
+def _statistics(evidence: Evidence) -> Statistics:
+    """What an evaluation scored day by day; nothing where an earlier version left it in another format: its figures are in the scorecard."""
+    data = evidence.read("statistics.json")
+    try:
+        return Statistics.from_json(json.loads(data)) if data is not None else Statistics.zero()
+    except ContractError:
+        return Statistics.zero()
 
 
 def _promised(card: Scorecard, statistics: Statistics, domain: str, variable: str, model: str) -> dict[Target, Promised]:

@@ -13,8 +13,10 @@ import httpx
 import pytest
 
 from pipeline.api import load_world
+from pipeline.contracts.alerts import Alert, Finding
 from pipeline.contracts.times import format_instant
 from pipeline.settings import project_folder
+from pipeline.stores.monitoring import MonitoringStore
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.receipts import Receipts
 
@@ -36,6 +38,8 @@ def fill(store):
         for step in ("predict", "publish"):
             receipt = {"step": step, "world": "synthetic", "as_of": format_instant(as_of), "outcome": "done", "details": details}
             receipts.save(receipt, as_of=as_of, source=None, recorded_time=as_of, seconds=2.0, attempt=f"run {hour}:1")
+    frozen = Finding(rule="frozen_sensor", level="warn", domain="traffic", variable="speed", subject="s07", number=9, limit=6, text="t")
+    MonitoringStore(ObjectStore(str(store)), "synthetic").log("failures", (Alert(finding=frozen, since=0, raised=0),), moment="now")
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +100,13 @@ def test_the_grid_shows_each_forecast_and_says_which_lacked_inputs(page):
     page.locator("#grid .row", has_text="predict").locator(".degraded").click()
     assert "inputs missing" in page.locator("#detail").inner_text()
     assert page.locator("#detail a").get_attribute("href") == "/dags/synthetic__forecast/runs/run%205/tasks/predict"
+
+
+def test_alerts_that_stand_are_shown_with_what_they_are_about_and_what_to_read(page):
+    told = page.locator("#alerts").inner_text()
+    assert "frozen_sensor" in told
+    assert "traffic speed s07" in told
+    assert "input-looks-wrong.md" in told
 
 
 def test_the_grid_can_be_walked_by_keyboard(page):
