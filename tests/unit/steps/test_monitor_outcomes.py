@@ -17,12 +17,14 @@ from pipeline.stores.registry import Registry
 from pipeline.stores.scores import ScoreStore
 from pipeline.telemetry import QUIET
 from pipeline.verification.metrics import score_rows
+from tests.unit.steps import evidence_world
 from tests.unit.steps.evidence_world import CUTOFF, ISSUE, LATER, make_town
 
 
 def test_days_and_promises_are_those_of_the_scores_and_the_scorecard_and_a_forecast_is_no_judgement(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(evidence_world, "WORLD", evidence_world.WORLD + '[domains.road.groups]\nwest = ["a", "b"]\n')
     town = make_town(tmp_path, monkeypatch)
     evaluate.run(EvaluateRequest(world=town.file, as_of=CUTOFF), town.settings, QUIET)
     promote.run(PromoteRequest(world=town.file, as_of=CUTOFF), town.settings, QUIET)
@@ -53,6 +55,7 @@ def test_days_and_promises_are_those_of_the_scores_and_the_scorecard_and_a_forec
     (row,) = [r for r in card.rows if (r.variable, r.model, r.lead) == ("speed", verdict.published, 0)]
     assert promised["road", "speed", ""].mae == row.mae
     assert promised["road", "speed", ""].inside["90"] == row.coverage_90
+    assert {region for _, _, region in promised} == {"", "west", "rest"}
     assert promised["road", "speed", ""].mae_D.mean() == pytest.approx(row.mae, rel=0.2)
 
     receipt = monitor.run(MonitorRequest(world=town.file, as_of=later), town.settings, QUIET)
