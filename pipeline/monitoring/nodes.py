@@ -13,7 +13,7 @@ from pipeline.contracts.alerts import Finding, MonitoringRules
 from pipeline.contracts.flags import Flag
 from pipeline.contracts.times import format_instant, from_seconds
 from pipeline.contracts.units import Mistake
-from pipeline.monitoring.profile import SUSPECTS, Profile, levels_of, off_center, suspect_shares
+from pipeline.monitoring.profile import SUSPECTS, Profile, judges_shifts, levels_of, off_center, suspect_shares
 from pipeline.monitoring.recent import Recent
 from pipeline.monitoring.runs import newest_runs
 
@@ -28,7 +28,7 @@ _CHANCE = log(1e-4)
 _LEAST_SHIFT = 1.5
 """Deviations of a node's values below which its level may lie off however steady it usually is."""
 
-_FLAGGED = 0.25
+_FLAGGED = 0.5
 _ALIKE = 1 / 7
 _SHIFTS = ("shifted_unit", "shifted_level")
 _BLOCKING = ("frozen_sensor", "shifted_unit", "silent_node")
@@ -65,16 +65,18 @@ def _on(
 
 
 def _suspects(recent: Recent, profile: Profile) -> Iterator[Finding]:
-    """What the quality rules already flag, where it is much and more than it ever was in training."""
-    shares = suspect_shares(recent.flags_TN[-profile.block :]) if len(recent.flags_TN) else np.zeros((len(profile.nodes), len(SUSPECTS)))
+    """What the quality rules already flag, in a quarter of the newest block: much of it, and more than it ever was in training."""
+    newest = recent.flags_TN[-max(profile.block // 4, 1) :]
+    if not len(newest):
+        return
+    shares = suspect_shares(newest)
     words = {Flag.STUCK: ("frozen_sensor", "flagged as stuck"), Flag.UNIT_SUSPECT: ("shifted_unit", "flagged as in another unit")}
     for f, flag in enumerate(SUSPECTS):
         limit_N = np.maximum(_FLAGGED, profile.flagged_NVF[:, recent.v, f])
         for n in np.flatnonzero(shares[:, f] > limit_N):
             rule, said = words[flag]
-            share = float(shares[n, f])
-            text = f"{share:.0%} of the newest {len(recent.flags_TN[-profile.block :])} steps are {said}"
-            yield _on(recent, profile, int(n), rule, text, number=share, limit=limit_N[n])
+            text = f"{shares[n, f]:.0%} of the newest {len(newest)} steps are {said}"
+            yield _on(recent, profile, int(n), rule, text, number=shares[n, f], limit=limit_N[n])
 
 
 def _silent(recent: Recent, profile: Profile, rules: MonitoringRules, step: int, as_of: int) -> Iterator[Finding]:
@@ -117,7 +119,7 @@ def _frozen(recent: Recent, profile: Profile, rules: MonitoringRules) -> Iterato
 def _shifted(recent: Recent, profile: Profile, rules: MonitoringRules) -> Iterator[Finding]:
     """Nodes whose day lies far off their days of training, beyond what all nodes do; named by the unit that would explain it."""
     v, values = recent.v, recent.values_TN
-    if not len(values) or profile.blocks < 2:
+    if not len(values) or not judges_shifts(profile):
         return
     levels = levels_of(values, profile.block, relative=recent.relative)
     if not len(levels):

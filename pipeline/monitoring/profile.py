@@ -27,7 +27,7 @@ SAMPLE = 4096
 EARLIER = 6
 """Blocks whose median a price is held against: its level has no meaning, its jump has."""
 
-_LEAST_STEPS, _LEAST_STRETCHES, _WEEK = 20, 4, 7
+_LEAST_STEPS, _LEAST_BLOCKS, _LEAST_STRETCHES, _WEEK = 20, 7, 4, 7
 _COMMON = 0.05
 _FLOOR = 0.1
 """Least spread of a node's days, in deviations of its values."""
@@ -129,8 +129,13 @@ def profile_of(domain: Domain, cube: DomainCube) -> Profile:
 
 
 def judges_drift(profile: Profile) -> bool:
-    """Whether there was enough to know what is usual."""
+    """Whether there were stretches enough to know how far one may lie off."""
     return profile.stretches >= _LEAST_STRETCHES
+
+
+def judges_shifts(profile: Profile) -> bool:
+    """Whether there were days enough to know how much those of a node differ."""
+    return profile.blocks >= _LEAST_BLOCKS
 
 
 def in_blocks(array_TX: NDArray[np.generic], block: int) -> NDArray[np.generic]:

@@ -16,12 +16,12 @@ from pipeline.contracts.worlds import World
 from pipeline.errors import NotYetAvailable
 from pipeline.monitoring.freshness import freshness, late_sources, node_ages
 from pipeline.monitoring.nodes import gathered, node_findings
-from pipeline.monitoring.profile import FORMAT, Profile, block_steps, judges_drift, profile_of
+from pipeline.monitoring.profile import FORMAT, Profile, block_steps, judges_drift, judges_shifts, profile_of
 from pipeline.monitoring.recent import needed_steps, recent_of
 from pipeline.monitoring.variables import drifted, incomplete
 from pipeline.settings import Settings
 from pipeline.steps import reading
-from pipeline.stores.monitoring import MonitoringStore
+from pipeline.stores.profiles import ProfileStore
 from pipeline.telemetry import Progress
 from pipeline.windows.folds import fold_boundaries
 
@@ -41,7 +41,7 @@ class Looked:
 def look_at_inputs(
     world: World,
     settings: Settings,
-    store: MonitoringStore,
+    store: ProfileStore,
     *,
     as_of: datetime,
     cut_off: datetime,
@@ -63,10 +63,7 @@ def look_at_inputs(
                 inputs[name] = _described(world, name, cube, moment)
             if cube is not None and profile is not None and profile.blocks:
                 found += _domain(world, name, cube, profile, moment, standing)
-                if not judges_drift(profile):
-                    notes.append(
-                        f"domain {name}: drift of inputs is not judged: the training time has {profile.stretches} stretch(es) of {profile.stretch} steps, 4 are needed"
-                    )
+                notes += _unjudged(name, profile)
             else:
                 notes.append(
                     f"domain {name}: only lateness is judged: {'no training time of a whole block' if cube is not None else 'no cube'}"
@@ -77,6 +74,20 @@ def look_at_inputs(
     # What has not come at all is late, and not also incomplete or silent.
     found = [f for f in found if f.rule not in ("incomplete", "silent_node") or (f.domain, f.variable) not in gone]
     return Looked(findings=late + found, inputs=inputs, notes=tuple(notes))
+
+
+def _unjudged(name: str, profile: Profile) -> list[str]:
+    """What a training time is too short for."""
+    found = []
+    if not judges_shifts(profile):
+        found.append(
+            f"domain {name}: levels of sensors are not judged: the training time has {profile.blocks} block(s) of {profile.block} steps"
+        )
+    if not judges_drift(profile):
+        found.append(
+            f"domain {name}: drift is not judged: the training time has {profile.stretches} stretch(es) of {profile.stretch} steps"
+        )
+    return found
 
 
 def _domain(world: World, name: str, cube: DomainCube, profile: Profile, moment: int, standing: frozenset[str]) -> list[Finding]:
@@ -114,12 +125,12 @@ def _newest(world: World, settings: Settings, name: str, as_of: datetime, profil
     return reading.open_cubes(world, settings, as_of, domains=[name], start={name: start}, absent_is_fine=True).get(name)
 
 
-def _profile(world: World, settings: Settings, store: MonitoringStore, name: str, cut_off: datetime) -> Profile | None:
+def _profile(world: World, settings: Settings, store: ProfileStore, name: str, cut_off: datetime) -> Profile | None:
     """The profile of a domain's training time, kept for the next look; None where there is no cube."""
     until = fold_boundaries(world, name, to_seconds(cut_off))[0]
     on = digest_json([FORMAT, world.digest, world.domains[name].model_dump(mode="json"), name, until])[:16]
     key = f"{name}-{compact_instant(from_seconds(until))}-{on}"
-    known = store.profile(key)
+    known = store.find(key)
     if known is not None:
         return known
     try:
@@ -127,5 +138,5 @@ def _profile(world: World, settings: Settings, store: MonitoringStore, name: str
     except (NotYetAvailable, KeyError):
         return None
     made = profile_of(world.domains[name], cube)
-    store.keep_profile(key, made)
+    store.keep(key, made)
     return made

@@ -20,6 +20,7 @@ from pipeline.steps.looking_at_inputs import look_at_inputs
 from pipeline.steps.looking_at_outcomes import look_at_outcomes
 from pipeline.stores.monitoring import MonitoringStore
 from pipeline.stores.objects import ObjectStore
+from pipeline.stores.profiles import ProfileStore
 from pipeline.stores.receipts import Receipts
 from pipeline.stores.registry import Registry
 from pipeline.telemetry import Progress
@@ -42,10 +43,12 @@ def run(request: MonitorRequest, settings: Settings, progress: Progress) -> Rece
     earlier = store.before(to_seconds(request.as_of))
     before = tuple(Alert.from_json(content) for content in earlier["alerts"]) if earlier else ()
     standing = frozenset(alert.key for alert in before)
-    looked = look_at_inputs(world, settings, store, as_of=request.as_of, cut_off=cut_off, standing=standing, progress=progress)
+    looked = look_at_inputs(
+        world, settings, ProfileStore(objects, world.name), as_of=request.as_of, cut_off=cut_off, standing=standing, progress=progress
+    )
     outcomes, rows = look_at_outcomes(world, objects, registry, champion, as_of=request.as_of, progress=progress)
     ran = list(_ran(objects, world, request.as_of))
-    days, stored = seconds_by_day(ran), {area: objects.bytes_below(f"{area}/{world.name}") for area in _AREAS}
+    days, stored = seconds_by_day(ran), _stored(objects, world)
     running = [*slow_steps(ran, world.monitoring), *costly(days, sum(stored.values()), world.monitoring)]
     found = [f for f in (*looked.findings, *outcomes, *running) if not world.monitoring.mutes(f.key)]
     kept = [alert for alert in before if not world.monitoring.mutes(alert.key)]
@@ -90,6 +93,13 @@ def _receipt(request: MonitorRequest, world: World, store: MonitoringStore, chan
 
 def _told(alert: Alert) -> dict[str, Any]:
     return {"alert": alert.key, "level": alert.finding.level, "text": alert.finding.text, "mend": alert.mend}
+
+
+def _stored(objects: ObjectStore, world: World) -> dict[str, int]:
+    """Bytes at rest per area; on a remote store only where there is a budget, as every object is listed."""
+    if "://" in objects.root and world.monitoring.stored_bytes is None:
+        return {}
+    return {area: objects.bytes_below(f"{area}/{world.name}") for area in _AREAS}
 
 
 def _champion(registry: Registry, as_of: datetime) -> Promotion | None:

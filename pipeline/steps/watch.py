@@ -42,11 +42,9 @@ def look_for_absence(world: World, settings: Settings, now: datetime) -> tuple[A
     return (*change.standing, *failures)
 
 
-def record_failure(store: MonitoringStore, now: datetime, *, task: str, text: str, level: str = "block") -> None:
+def record_failure(store: MonitoringStore, now: datetime, *, task: str, text: str) -> None:
     """A task of a scheduler has failed for good; it stands until its step has ended well."""
-    finding = Finding(
-        rule="task_failed", level="block" if level == "block" else "warn", subject=task, number=1, limit=0, text=text, since=to_seconds(now)
-    )
+    finding = Finding(rule="task_failed", level="block", subject=task, number=1, limit=0, text=text, since=to_seconds(now))
     _log(store, "failures", [*(alert.finding for alert in store.logged("failures")), finding], now)
 
 

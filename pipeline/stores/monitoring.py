@@ -1,4 +1,4 @@
-"""Monitoring at rest: reports by instant, the alerts that stand, profiles of training times, and what was told to whom."""
+"""Monitoring at rest: reports by instant, the alerts that stand, and what was told to whom. Light: no arrays."""
 
 from __future__ import annotations
 
@@ -6,12 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from pipeline.contracts.alerts import Alert
 from pipeline.contracts.provenance import canonical_json
-from pipeline.errors import NotYetAvailable, StoreError
-from pipeline.monitoring.profile import Profile, from_parts
+from pipeline.errors import StoreError
 from pipeline.stores.issues import IssueLogs
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.sealed import SealedLog
@@ -84,29 +81,6 @@ class MonitoringStore:
         told = self._view("told")
         if told.get(channel) != dict(alerts):
             self._objects.replace(f"{self._base}/told.json", canonical_json({**told, channel: dict(alerts)}))
-
-    def profile(self, name: str) -> Profile | None:
-        """A profile that was kept, None where it was not, or where it is damaged: it can be made again."""
-        from safetensors import SafetensorError
-        from safetensors.numpy import load
-
-        try:
-            named = load(self._objects.get(self._profile_key(name)))
-            words = json.loads(named.pop("words").tobytes())
-            return from_parts(named, words)
-        except (NotYetAvailable, SafetensorError, KeyError, TypeError, ValueError):
-            return None
-
-    def keep_profile(self, name: str, profile: Profile) -> None:
-        """Keep a profile under a name that says all that it depends on."""
-        from safetensors.numpy import save
-
-        arrays = {key: np.ascontiguousarray(array) for key, array in profile.arrays().items()}
-        words = np.frombuffer(canonical_json(profile.words()), np.uint8)
-        self._objects.replace(self._profile_key(name), bytes(save({**arrays, "words": words})))
-
-    def _profile_key(self, name: str) -> str:
-        return f"{self._base}/profiles/{name}.safetensors"
 
     def _view(self, name: str) -> dict[str, Any]:
         key = f"{self._base}/{name}.json"
