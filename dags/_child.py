@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable
 from typing import IO, Any
 
-from pipeline.api import Request, child_environment, command, die_with_parent
+from pipeline.api import MonitorRequest, Request, child_environment, command, die_with_parent
 
 
 class Child:
@@ -35,7 +35,9 @@ class Child:
                 stdout=out,
                 stderr=subprocess.PIPE,
                 text=True,
-                env=child_environment({"CUBECAST_ATTEMPT": attempt_of(context)} if context else None),
+                env=child_environment(
+                    {"CUBECAST_ATTEMPT": attempt_of(context)} if context else None, tells=request.step == MonitorRequest.step
+                ),
                 start_new_session=True,
             )
             if self._memory is not None:
@@ -72,6 +74,8 @@ def log_line(line: str) -> str:
     """One line of a step's stderr as people read it."""
     try:
         state = json.loads(line)
+        if state["event"] == "alert":
+            return f"{state['level']} {state['alert']}: {state['text']} (see {state['mend']})"
         if state["event"] == "error":
             return f"{state['error']}: {state['asked']}: {state['found']}. Mend: {state['mend']}"
         count = (

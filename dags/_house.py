@@ -9,6 +9,7 @@ from typing import Any, Literal
 from airflow.sdk import Asset, CronPartitionTimetable, Param, PartitionedAssetTimetable
 from airflow.sdk.exceptions import AirflowFailException
 
+from dags._alerts import failed
 from pipeline.api import World
 
 TIMES = {
@@ -49,7 +50,7 @@ def house(world: World, name: str, **more: Any) -> dict[str, Any]:
         "params": TIMES | more.pop("params", {}),
         "max_active_runs": 1,
         "catchup": False,
-        "default_args": {"owner": "cubecast", "execution_timeout": limit, **retry},
+        "default_args": {"owner": "cubecast", "execution_timeout": limit, "on_failure_callback": failed, **retry},
         **more,
     }
 

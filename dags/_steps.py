@@ -14,7 +14,7 @@ from pipeline.api import Receipt, Request, World, read_launch
 
 IN_RECEIPT = {"step", "world", "as_of", "outcome", "ids", "counts", "paths"}
 COME_BACK = (74, 75)
-STOP = (2, 65, 70, 78)
+STOP = (2, 65, 70, 78, 80)
 
 
 class Runner(Protocol):

@@ -1,12 +1,17 @@
-"""Monitoring: score published forecasts with what happened."""
+"""Monitoring: score published forecasts with what happened, then hold inputs, forecasts and steps against what was promised.
+
+The task `monitor` looks even where `verify` failed, and fails itself where an alert blocks; the run counts as a success only where
+both did.
+"""
 
 from __future__ import annotations
 
-from airflow.sdk import dag
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.sdk import TriggerRule, chain, dag
 
 from dags._house import house, woken_by
 from dags._steps import Step
-from pipeline.api import VerifyRequest, World, load_world, scheduled_worlds
+from pipeline.api import MonitorRequest, VerifyRequest, World, load_world, scheduled_worlds
 
 
 def monitoring(world: World) -> None:
@@ -14,7 +19,9 @@ def monitoring(world: World) -> None:
 
     @dag(**house(world, "monitoring"), schedule=woken_by(world, "cube" if world.schedule else "forecast"), doc_md=__doc__)
     def build() -> None:
-        Step(request=VerifyRequest, world=world, clock="now")
+        verify = Step(request=VerifyRequest, world=world, clock="now")
+        monitor = Step(request=MonitorRequest, world=world, clock="now", trigger_rule=TriggerRule.ALL_DONE)
+        chain(verify, [monitor, EmptyOperator(task_id="verified")])
 
     build()
 

@@ -13,6 +13,7 @@ from typer.exceptions import TyperException
 
 from pipeline import api, clock
 from pipeline.airflow_commands import airflow_app
+from pipeline.alert_commands import alerts_app, watch_app
 from pipeline.backtest_commands import backtest_app, backtests_app
 from pipeline.command_options import AsOf, Json, JsonObject, Parent, WorldName, example, read_instant
 from pipeline.cube_commands import cube_app
@@ -46,6 +47,8 @@ app.add_typer(sources_app, name="sources", rich_help_panel="Look")
 app.add_typer(models_app, name="models", rich_help_panel="Look")
 app.add_typer(models_app, name="model", hidden=True)
 app.add_typer(replay_app)
+app.add_typer(watch_app)
+app.add_typer(alerts_app, name="alerts", rich_help_panel="Look")
 app.add_typer(lanes_app, name="lanes", rich_help_panel="Look")
 app.add_typer(backtest_app)
 app.add_typer(backtests_app, name="backtests", rich_help_panel="Look")

@@ -25,6 +25,7 @@ __all__ = [
     "InputsRequest",
     "LandRequest",
     "Launch",
+    "MonitorRequest",
     "ObserveRequest",
     "PredictRequest",
     "PromoteRequest",
@@ -150,6 +151,12 @@ class InputsRequest(Request):
     """Whether what a forecast at `as_of` needs is there; changes nothing, and exits with 75 where a source is late."""
 
     step: ClassVar[str] = "inputs"
+
+
+class MonitorRequest(Request):
+    """Hold inputs, forecasts and steps as of `as_of` against their contracts and the champion's evidence; exits with 80 where an alert blocks."""
+
+    step: ClassVar[str] = "monitor"
 
 
 class ReplayRequest(Request):

@@ -65,3 +65,9 @@ class StoreError(CubecastError):
     """Storage is broken, full or out of reach: wake someone."""
 
     exit_code = 74
+
+
+class AlarmError(CubecastError):
+    """Everything was done, and what was found should not go on unseen: look before relying on it."""
+
+    exit_code = 80

@@ -12,6 +12,7 @@ from pipeline.contracts.times import parse_instant, to_seconds
 from pipeline.errors import ConfigError
 
 State = Mapping[str, Any]
+_ABOUT = ("rule", "level", "domain", "variable")
 
 GAUGES = {
     "cubecast_step_duration_seconds": "How long the newest run of a step took.",
@@ -26,6 +27,8 @@ GAUGES = {
     "cubecast_skill_ratio": "1 - MAE of the model / MAE of a baseline, on held-out time; above 0 is better than the baseline.",
     "cubecast_coverage_ratio": "Share of held-out values inside the joint model's 80 % or 90 % interval.",
     "cubecast_training_windows_per_second": "Windows of all training folds times epochs, by the seconds of the training step.",
+    "cubecast_alerts": "Open alerts of a rule and level, of a domain and variable where it is about one.",
+    "cubecast_due_within_seconds": "The longest that nothing may come of a cadence of the world's schedule; worlds without one have none.",
 }
 """Every metric there is, and its help."""
 
@@ -63,6 +66,11 @@ def samples(state: State) -> Iterator[Sample]:
         yield _sample("cubecast_issue_time_seconds", world, _seconds(state["latest_issue_time"]), {})
     for row in state["scores"]:
         yield from _of_score(world, row)
+    for cadence, seconds in state["due_within"].items():
+        yield _sample("cubecast_due_within_seconds", world, seconds, {"cadence": cadence})
+    about = Counter(tuple(alert[key] for key in _ABOUT) for alert in state["alerts"])
+    for values, count in sorted(about.items()):
+        yield _sample("cubecast_alerts", world, count, dict(zip(_ABOUT, values, strict=True)))
 
 
 def _of_step(world: str, step: Mapping[str, Any]) -> Iterator[Sample]:

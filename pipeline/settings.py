@@ -34,6 +34,10 @@ class Settings:
         tokens: What `cubecast serve` accepts; never shown.
         lineage: Where the Airflow that `cubecast airflow` starts sends OpenLineage events, as the JSON of a transport; never shown.
         attempt: Which attempt of a scheduler's run this process is, `<run>:<number>`; None outside of one.
+        alert_log: File to which alerts are appended, one JSON object a line, or None.
+        alert_url: Where alerts are posted, or None; may hold a secret, and is never shown.
+        alert_hosts: The only hosts that may be; empty: the address alone decides.
+        alert_header: A header of those requests, `Name: value`; never shown.
     """
 
     store: str
@@ -48,12 +52,16 @@ class Settings:
     tokens: tuple[str, ...] = field(default=(), repr=False)
     lineage: str | None = field(default=None, repr=False)
     attempt: str | None = None
+    alert_log: Path | None = None
+    alert_url: str | None = field(default=None, repr=False)
+    alert_hosts: tuple[str, ...] = ()
+    alert_header: str | None = field(default=None, repr=False)
 
 
 def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """The settings that the environment gives: CUBECAST_STORE, CUBECAST_DATA, CUBECAST_DASK, CUBECAST_MEMORY, CUBECAST_WORLDS,
     CUBECAST_AIRFLOW_HOME, OTEL_EXPORTER_OTLP_ENDPOINT, CUBECAST_TENSORBOARD, CUBECAST_TOKENS, CUBECAST_ATTEMPT,
-    AIRFLOW__OPENLINEAGE__TRANSPORT.
+    CUBECAST_ALERT_(LOG, URL, HOSTS, HEADER), AIRFLOW__OPENLINEAGE__TRANSPORT.
 
     Raises:
         ConfigError: CUBECAST_MEMORY is no size.
@@ -69,13 +77,21 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         dask=env.get("CUBECAST_DASK") or None,
         memory=_bytes(env["CUBECAST_MEMORY"]) if env.get("CUBECAST_MEMORY") else None,
         airflow_home=Path(env.get("CUBECAST_AIRFLOW_HOME") or (f"{store}/airflow" if local else ".airflow")).resolve(),
-        worlds=tuple(name for name in env.get("CUBECAST_WORLDS", "").replace(" ", "").split(",") if name),
+        worlds=_names(env.get("CUBECAST_WORLDS", "")),
         otlp=env.get("OTEL_EXPORTER_OTLP_ENDPOINT") or None,
         tensorboard=Path(env["CUBECAST_TENSORBOARD"]).resolve() if env.get("CUBECAST_TENSORBOARD") else None,
-        tokens=tuple(token for token in env.get("CUBECAST_TOKENS", "").replace(" ", "").split(",") if token),
+        tokens=_names(env.get("CUBECAST_TOKENS", "")),
         lineage=env.get("AIRFLOW__OPENLINEAGE__TRANSPORT") or None,
         attempt=env.get("CUBECAST_ATTEMPT") or None,
+        alert_log=Path(env["CUBECAST_ALERT_LOG"]).resolve() if env.get("CUBECAST_ALERT_LOG") else None,
+        alert_url=env.get("CUBECAST_ALERT_URL") or None,
+        alert_hosts=_names(env.get("CUBECAST_ALERT_HOSTS", "")),
+        alert_header=env.get("CUBECAST_ALERT_HEADER") or None,
     )
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name for name in text.replace(" ", "").split(",") if name)
 
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) *([KMGT]?i?)B?")
@@ -135,14 +151,21 @@ _HANDED_DOWN = (
     "no_proxy",
 )
 _KEPT_BACK = ("CUBECAST_TOKENS",)
+_ALERT_SECRETS = ("CUBECAST_ALERT_URL", "CUBECAST_ALERT_HEADER")
 _HANDED_DOWN_FAMILIES = ("CUBECAST_", "AWS_", "FSSPEC_", "LC_", "LANG", "OMP_", "MKL_", "OPENBLAS_", "HTTP_PROXY", "HTTPS_PROXY", "OTEL_")
 
 
-def child_environment(more: Mapping[str, str] | None = None, *, environment: Mapping[str, str] | None = None) -> dict[str, str]:
-    """What a child process gets of our environment: what steps need to run and to reach the store, and nothing else."""
+def child_environment(
+    more: Mapping[str, str] | None = None, *, environment: Mapping[str, str] | None = None, tells: bool = False
+) -> dict[str, str]:
+    """What a child process gets of our environment: what steps need to run and to reach the store, and nothing else.
+
+    One that tells people of alerts also gets where they are posted.
+    """
     env = os.environ if environment is None else environment
     kept = {name: value for name, value in env.items() if name in _HANDED_DOWN or name.startswith(_HANDED_DOWN_FAMILIES)}
-    kept = {name: value for name, value in kept.items() if name not in _KEPT_BACK}
+    back = _KEPT_BACK if tells else (*_KEPT_BACK, *_ALERT_SECRETS)
+    kept = {name: value for name, value in kept.items() if name not in back}
     return {**kept, "PYTHONPATH": str(_PROJECT), "PYTHONUNBUFFERED": "1", "TZ": "UTC", **(more or {})}
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import posixpath
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import timedelta
 from typing import Any, TextIO
 
 from pipeline.api import STEPS, Receipt, World
-from pipeline.contracts.times import format_instant, to_seconds
+from pipeline.contracts.alerts import Alert
+from pipeline.contracts.times import format_instant, from_seconds, to_seconds
+from pipeline.monitoring.running import due_within
 
 Records = Mapping[tuple[str, str | None], Mapping[str, Any]]
 State = Mapping[str, Any]
@@ -40,16 +43,17 @@ def state_of(world: World, store: str) -> dict[str, Any]:
     """The state of a world as its store tells it now."""
     from pipeline import clock
     from pipeline.stores.holes import HoleStore
+    from pipeline.stores.monitoring import MonitoringStore
     from pipeline.stores.objects import ObjectStore
     from pipeline.stores.receipts import Receipts
 
     objects = ObjectStore(store)
     holes = HoleStore(objects, world).report(to_seconds(clock.clock_of(world)))
-    return collect(world, store, Receipts(objects).newest(world.name), holes)
+    return collect(world, store, Receipts(objects).newest(world.name), holes, MonitoringStore(objects, world.name).standing())
 
 
-def collect(world: World, store: str, records: Records, holes: Holes) -> dict[str, Any]:
-    """The state of a world as its newest receipts tell it, with what its sources owe (`HoleStore.report`)."""
+def collect(world: World, store: str, records: Records, holes: Holes, alerts: Iterable[Alert] = ()) -> dict[str, Any]:
+    """The state of a world as its newest receipts tell it, with what its sources owe (`HoleStore.report`) and the alerts that stand."""
     steps = [_step(record) for _, record in sorted(records.items(), key=_in_flow)]
     newest = {step["step"]: step for step in sorted(steps, key=_recency)}
     ids = {name: value for step in newest.values() for name, value in step["ids"].items()}
@@ -65,9 +69,15 @@ def collect(world: World, store: str, records: Records, holes: Holes) -> dict[st
         "sources": _sources(world, steps),
         "holes": dict(holes),
         "scores": newest.get("evaluate", {}).get("details", {}).get("headline", []),
+        "alerts": [alert.to_json() for alert in alerts],
+        "due_within": {name: int(span.total_seconds()) for name, span in _due_within(world).items()},
         "verified": newest.get("verify", {}).get("details", {}).get("latest", {}),
         "paths": {name: path if "://" in path or path.startswith("/") else posixpath.join(store, path) for name, path in paths.items()},
     }
+
+
+def _due_within(world: World) -> dict[str, timedelta]:
+    return due_within(world.schedule, world.monitoring) if world.schedule else {}
 
 
 def _recency(step: Mapping[str, Any]) -> str:
@@ -126,6 +136,8 @@ def show(state: State, stream: TextIO) -> None:
         console.print(_table(_HOLES, list(_holes(state["holes"]))), "")
     if state["scores"]:
         console.print(_table(("held-out scores", "MAE", "baselines", "leads won"), map(_score, state["scores"])), "")
+    if state["alerts"]:
+        console.print(_table(("alert", "about", "since", "what was found", "see"), map(_alert, state["alerts"])), "")
     for name, path in state["paths"].items():
         console.print(f"{name:12} {path}", soft_wrap=True, markup=False)
 
@@ -136,7 +148,9 @@ def _table(titles: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Any:
     table = Table(box=None, pad_edge=False, header_style="dim")
     numeric = {"s", "open", "cells", "tries", "raw", "= observations", "+ duplicates", "+ rejected", "MAE"}
     for title in titles:
-        table.add_column(title, justify="right" if title in numeric else "left", no_wrap=title not in ("what came out", "baselines"))
+        table.add_column(
+            title, justify="right" if title in numeric else "left", no_wrap=title not in ("what came out", "baselines", "what was found")
+        )
     for row in rows:
         table.add_row(*row)
     return table
@@ -186,6 +200,12 @@ def _holes(holes: Holes) -> Iterator[tuple[str, ...]]:
     gone = Counter(hole["source"] for hole in holes["expired"]) + Counter(holes["days_given_up"])
     for source, count in gone.items():
         yield (source, "given up", f"{count}", "", "", "", "", "")
+
+
+def _alert(row: Mapping[str, Any]) -> tuple[str, ...]:
+    level = f"[red]{row['rule']}[/red]" if row["level"] == "block" else row["rule"]
+    about = " ".join(row[part] for part in ("domain", "variable", "subject") if row[part])
+    return (level, about, format_instant(from_seconds(row["since"])), row["text"], row["mend"].removeprefix("docs/runbooks/"))
 
 
 def _figure(value: float | None) -> str:

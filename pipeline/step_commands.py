@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import sys
 import time
 from collections.abc import Callable
@@ -14,7 +15,8 @@ from pydantic import ValidationError
 from pipeline import api, clock
 from pipeline.command_options import AsOf, Json, ModelId, Options, Parent, Seed, Source, WorldName, example, read_instant, settings_of
 from pipeline.contracts.times import format_instant
-from pipeline.errors import ConfigError
+from pipeline.delivery import described
+from pipeline.errors import AlarmError, ConfigError
 from pipeline.process_tree import die_with_parent
 from pipeline.settings import Settings, read_settings
 from pipeline.stores.fences import Fence, fenced, read_attempt
@@ -30,6 +32,7 @@ _BY_THE_CLOCK = (
     api.ObserveRequest,
     api.BuildCubeRequest,
     api.VerifyRequest,
+    api.MonitorRequest,
     api.ReplayRequest,
     api.RetainRequest,
     api.BacktestRequest,
@@ -82,7 +85,29 @@ def perform(request: api.Request, *, as_json: bool, parent: int | None = None) -
         from pipeline.status import receipt_line
 
         print(receipt_line(receipt, seconds), flush=True)
+    if request.step == api.MonitorRequest.step:
+        _alarm(api.load_world(request.world), receipt, settings, as_json=as_json)
     return receipt
+
+
+def _alarm(world: api.World, receipt: api.Receipt, settings: Settings, *, as_json: bool) -> None:
+    """Tell of alerts, and end as an alarm where one blocks."""
+    from pipeline.alert_commands import alert_line, store_of, tell
+    from pipeline.steps.watch import heal_failures
+
+    store = store_of(world, settings)
+    heal_failures(store, Receipts(ObjectStore(settings.store)).newest(world.name), clock.now())
+    for alert in store.standing():
+        line = json.dumps({"event": "alert", "state": "stands", "world": world.name, **described(alert)}) if as_json else alert_line(alert)
+        print(line, file=sys.stderr, flush=True)
+    tell(world, settings)
+    if receipt.counts["blocking"]:
+        named = [row["alert"] for row in receipt.details["alerts"] if row["level"] == "block"]
+        raise AlarmError(
+            asked=f"monitor {receipt.world} as of {format_instant(receipt.as_of)}",
+            found=f"{receipt.counts['blocking']} blocking alert(s): {', '.join(named[:5])}",
+            mend=f"cubecast alerts list --world {receipt.world}, and the runbook that each names; nothing was changed but the report",
+        )
 
 
 def _fence(request: api.Request, settings: Settings) -> Fence | None:
@@ -236,6 +261,13 @@ def inputs(world: WorldName, as_of: AsOf = None, as_json: Json = False, parent: 
     """Whether what a forecast needs is there; exit code 75 names the sources that are late."""
     as_of_time = read_instant(as_of, "--as-of", clock.issue_time_of(api.load_world(world)))
     perform(ask(api.InputsRequest, world=world, as_of=as_of_time), as_json=as_json, parent=parent)
+
+
+@steps_app.command("monitor", rich_help_panel="Run", epilog=example("cubecast monitor --world aarhus"))
+def monitor(world: WorldName, as_of: AsOf = None, as_json: Json = False, parent: Parent = None) -> None:
+    """Freshness, drift, residuals, skill and cost against contracts and the champion's evidence; exit code 80 where an alert blocks."""
+    as_of_time = read_instant(as_of, "--as-of", clock.clock_of(api.load_world(world)))
+    perform(ask(api.MonitorRequest, world=world, as_of=as_of_time), as_json=as_json, parent=parent)
 
 
 @steps_app.command("retain", rich_help_panel="Run", epilog=example("cubecast retain --world aarhus --dry-run"))

@@ -1,4 +1,4 @@
-"""What stands beside the grid: champion and candidates, freshness, skill over time, training, storage and cost."""
+"""What stands beside the grid: alerts, champion and candidates, freshness, skill over time, training, storage and cost."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from pipeline.contracts.worlds import World
 from pipeline.errors import NotYetAvailable
 from pipeline.stores.checkpoints import Checkpoints
 from pipeline.stores.holes import HoleStore
+from pipeline.stores.monitoring import MonitoringStore
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.receipts import Receipts, Summary
 from pipeline.stores.registry import Registry
 from pipeline.stores.scores import ScoreStore
 from pipeline.verification.metrics import score_rows
 
-AREAS = ("landing", "observations", "cubes", "registry", "forecasts", "scores", "receipts", "replays")
+AREAS = ("landing", "observations", "cubes", "registry", "forecasts", "scores", "receipts", "monitoring", "replays")
 NEWEST = 30
 DAY = 86400
 SKILL_DAYS = 60
@@ -35,6 +36,7 @@ def panels(objects: ObjectStore, world: World, *, now: datetime) -> dict[str, An
         "inputs": details.get("predict", {}).get("inputs", {}),
         "published": details.get("predict", {}).get("published", {}),
         "scores": details.get("evaluate", {}).get("headline", []),
+        "alerts": [alert.to_json() for alert in MonitoringStore(objects, world.name).standing()],
         "verified": details.get("verify", {}).get("latest", {}),
         "models": _models(Registry(objects, world.name), now),
         "running": running(objects, world.name),

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field, model_validator
 
+from pipeline.contracts.alerts import MonitoringRules
 from pipeline.contracts.judging import AVAILABILITY, Event, PromotionRules, Regime
 from pipeline.contracts.modalities import FutureInputs, TargetGrid, TextColumn, TextStream
 from pipeline.contracts.provenance import digest_json
@@ -271,6 +272,7 @@ class World(Table):
     recorded: Recorded | None = None
     schedule: Annotated[Schedule | None, Field(exclude=True)] = None
     retention: Annotated[Retention, Field(exclude=True)] = Retention()
+    monitoring: Annotated[MonitoringRules, Field(exclude=True)] = MonitoringRules()
     folds: Folds = Folds()
     recipe: str = "small"
     recipe_options: dict[str, Any] = Field(default_factory=dict)

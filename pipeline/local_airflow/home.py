@@ -131,7 +131,8 @@ def _environment(settings: Settings, worlds: tuple[str, ...], port: int) -> dict
             "CUBECAST_WORLDS": ",".join(worlds),
             **({"CUBECAST_DATA": str(settings.data)} if settings.data else {}),
             **{f"AIRFLOW__{name}": value for name, value in options.items()},
-        }
+        },
+        tells=True,
     )
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from pipeline.alignment.time_grid import axis, step_seconds
+from pipeline.contracts.alerts import Finding
 from pipeline.contracts.cubes import DomainCube
 from pipeline.contracts.times import format_instant, from_seconds, to_seconds
 from pipeline.contracts.worlds import World
@@ -81,13 +82,13 @@ def inputs(found: Mapping[str, tuple[Freshness, ...]]) -> dict[str, dict[str, An
     return summary
 
 
-def late(world: World, cubes: Mapping[str, DomainCube], *, as_of: int) -> list[str]:
-    """What a forecast at `as_of` (seconds UTC) had better wait for, one line per variable whose newest good value is too old.
+def late_sources(world: World, cubes: Mapping[str, DomainCube], *, as_of: int) -> Iterator[Finding]:
+    """Variables whose newest good value is too old at `as_of` (seconds UTC).
 
     A value is due `latency` after its step; it is late where the newest one that is there lies more than the source's
-    `late_after` before the newest that is due. A domain without a cube is late as a whole.
+    `late_after` before the newest that is due. Where all of the domain's context is missing it blocks. A domain without a cube is late
+    as a whole.
     """
-    found = []
     for name, domain in world.domains.items():
         cube = cubes.get(name)
         start = to_seconds(world.domain_start(name))
@@ -99,7 +100,36 @@ def late(world: World, cubes: Mapping[str, DomainCube], *, as_of: int) -> list[s
             there = newest.get(variable)
             if len(due) and (there is None or there < due[-1] - grace):
                 seen = format_instant(from_seconds(there)) if there is not None else "nothing"
-                found.append(
-                    f"{name} {variable} (source {declared.source}): newest good value {seen}, due {format_instant(from_seconds(int(due[-1])))}"
+                gone = there is None or there < due[-min(domain.context, len(due))]
+                yield Finding(
+                    rule="late_source",
+                    level="block" if gone else "warn",
+                    domain=name,
+                    variable=variable,
+                    subject=declared.source,
+                    number=float(as_of - (there if there is not None else start)),
+                    limit=float(as_of - int(due[-1]) + grace),
+                    unit="s",
+                    text=f"newest good value {seen}, due {format_instant(from_seconds(int(due[-1])))}",
+                    since=there,
                 )
-    return found
+
+
+def late(world: World, cubes: Mapping[str, DomainCube], *, as_of: int) -> list[str]:
+    """What a forecast at `as_of` (seconds UTC) had better wait for, one line per variable."""
+    return [f"{f.domain} {f.variable} (source {f.subject}): {f.text}" for f in late_sources(world, cubes, as_of=as_of)]
+
+
+def node_ages(cube: DomainCube, *, as_of: int) -> dict[str, dict[str, int | None]]:
+    """Per variable and node the seconds since its newest good value, None where it has none by `as_of`."""
+    due = int(np.searchsorted(cube.valid_time, as_of, side="right"))
+    good_TNV = (np.isfinite(cube.values_TNV) & (cube.flags_TNV == 0))[:due]
+    if not due:
+        return {variable: dict.fromkeys(cube.nodes.ids) for variable in cube.variables}
+    last_NV = due - 1 - np.argmax(good_TNV[::-1], axis=0)
+    age_NV = as_of - cube.valid_time[last_NV]
+    there_NV = good_TNV.any(axis=0)
+    return {
+        variable: {node: int(age_NV[n, v]) if there_NV[n, v] else None for n, node in enumerate(cube.nodes.ids)}
+        for v, variable in enumerate(cube.variables)
+    }

@@ -252,8 +252,6 @@ def decoded_columns(data: bytes, request: dict[str, Any]) -> dict[str, NDArray[A
 
 def warm() -> None:
     """Load what decoding loads once, where it is there."""
-    from pipeline.sources import grib_slabs  # noqa: F401
-
     try:
         codes = eccodes_module()
     except ConfigError:

@@ -1,7 +1,7 @@
 "use strict";
-const STEPS = ["land", "observe", "build_cube", "train", "evaluate", "promote", "inputs", "predict", "publish", "verify", "replay", "retain"];
+const STEPS = ["land", "observe", "build_cube", "train", "evaluate", "promote", "inputs", "predict", "publish", "verify", "monitor", "replay", "retain"];
 const DAG = {land: "ingest", observe: "ingest", build_cube: "cube", train: "training", evaluate: "training", promote: "training",
-  inputs: "forecast", predict: "forecast", publish: "forecast", verify: "monitoring", replay: "replay", retain: "retention"};
+  inputs: "forecast", predict: "forecast", publish: "forecast", verify: "monitoring", monitor: "monitoring", replay: "replay", retain: "retention"};
 const OUTCOMES = {unchanged: "nothing to do", done: "done", degraded: "inputs missing", waiting: "waiting or to be retried",
   running: "running", failed: "failed"};
 const PAGED = ["predict", "publish"];
@@ -92,6 +92,9 @@ function drawPanels(found) {
   const world = encodeURIComponent(found.world);
   $("actions").replaceChildren(...[["Trigger", `/dags/${world}__ingest`], ["Backfill", `/dags/${world}__replay/backfills`], ["Approve", "/required_actions"]]
     .map(([text, href]) => element("a", {href, target: "_top", textContent: text})));
+  $("alerts").replaceChildren(found.alerts.length ? table(["level", "rule", "about", "since", "what was found", "see"], found.alerts.map((a) =>
+    [a.level, a.rule, [a.domain, a.variable, a.subject].filter(Boolean).join(" ") || "–", utc(a.since), a.text, a.mend.replace(/^.*\//, "")]))
+    : element("p", {className: "quiet", textContent: "None stands."}));
   $("skill").replaceChildren(table(["target", "MAE", "best baseline", "its MAE", "skill", "80 % holds"], found.scores.map((row) => {
     const [name, mae] = Object.entries(row.baselines).filter(([, v]) => v).sort((a, b) => a[1] - b[1])[0] || ["–", null];
     return [`${row.domain} ${row.variable}`, figure(row.mae), name, figure(mae), mae ? `${(100 * (1 - row.mae / mae)).toFixed(1)} %` : "–",

@@ -13,9 +13,11 @@ import httpx
 import pytest
 
 from pipeline.api import load_world
+from pipeline.contracts.alerts import Alert, Finding
 from pipeline.contracts.times import format_instant
 from pipeline.settings import project_folder
 from pipeline.stores.holes import HoleStore, Owed
+from pipeline.stores.monitoring import MonitoringStore
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.published import PublishedStore
 from pipeline.stores.receipts import Receipts
@@ -52,6 +54,8 @@ def fill(store):
     published.commit(int(last.timestamp()), {"issue_time": int(last.timestamp())})
     published.view("page/index.html", b"<html>of the newest</html>")
     written(store / "work" / "synthetic" / "growing.safetensors", 3)
+    frozen = Finding(rule="frozen_sensor", level="warn", domain="traffic", variable="speed", subject="s07", number=9, limit=6, text="t")
+    MonitoringStore(ObjectStore(str(store)), "synthetic").log("failures", (Alert(finding=frozen, since=0, raised=0),), moment="now")
 
 
 def heed_ctrl_c():
@@ -136,6 +140,13 @@ def test_a_cell_leads_to_its_forecasts_page(place, page):
     assert httpx.get(f"{place[0]}{link}", headers=signed_in, timeout=20).text == "<html>of the newest</html>"
     earlier = link.replace(link.rpartition("=")[2], str(int(link.rpartition("=")[2]) - 3600))
     assert httpx.get(f"{place[0]}{earlier}", headers=signed_in, timeout=20).status_code == 404
+
+
+def test_alerts_that_stand_are_shown_with_what_they_are_about_and_what_to_read(page):
+    told = page.locator("#alerts").inner_text()
+    assert "frozen_sensor" in told
+    assert "traffic speed s07" in told
+    assert "input-looks-wrong.md" in told
 
 
 def test_the_grid_can_be_walked_by_keyboard(page):

@@ -18,7 +18,7 @@ bag = DagBag("dags")
 seconds = time.process_time() - began
 heavy = [m for m in ("torch", "dask", "zarr", "icechunk", "pandas", "numpy", "xarray", "pyarrow", "scipy") if m in sys.modules]
 def describe(dag):
-    tasks = {t.task_id: {"pool": t.pool, "upstream": sorted(t.upstream_task_ids), "outlets": [a.name for a in t.outlets]} for t in dag.tasks}
+    tasks = {t.task_id: {"pool": t.pool, "rule": str(getattr(t.trigger_rule, "value", t.trigger_rule)), "upstream": sorted(t.upstream_task_ids), "outlets": [a.name for a in t.outlets]} for t in dag.tasks}
     condition = getattr(dag.timetable, "asset_condition", None)
     woken = sorted(asset.name for asset in getattr(condition, "objects", [condition])) if condition else []
     return {"tasks": tasks, "max_active_runs": dag.max_active_runs, "woken_by": woken, "params": sorted(dag.params), "doc": dag.doc_md, "tags": sorted(dag.tags)}
@@ -77,6 +77,13 @@ def test_ingest_has_a_task_group_per_source_and_announces_after_all_of_them(pars
 def test_training_and_cube_commits_wait_for_their_one_slot(parsed):
     assert parsed["dags"]["us__training"]["tasks"]["train"]["pool"] == "gpu"
     assert parsed["dags"]["us__cube"]["tasks"]["build_cube"]["pool"] == "cube"
+
+
+def test_the_monitoring_looks_even_where_verify_failed_and_the_run_is_a_success_only_where_both_were(parsed):
+    tasks = parsed["dags"]["us__monitoring"]["tasks"]
+    assert {name: task["upstream"] for name, task in tasks.items()} == {"verify": [], "monitor": ["verify"], "verified": ["verify"]}
+    assert tasks["monitor"]["rule"] == "all_done"
+    assert tasks["verified"]["rule"] == "all_success"
 
 
 def test_a_replay_wakes_nothing_live_and_runs_four_days_at_once(parsed):

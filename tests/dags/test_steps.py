@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipeline.api import BuildCubeRequest, EvaluateRequest, LandRequest, PredictRequest, Receipt, TrainRequest, load_world
+from pipeline.api import BuildCubeRequest, EvaluateRequest, LandRequest, MonitorRequest, PredictRequest, Receipt, TrainRequest, load_world
 from pipeline.contracts.judging import PromotionRules
 from pipeline.contracts.times import format_instant
 from pipeline.contracts.worlds import Schedule
@@ -19,7 +19,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException, TaskAwaitingInput, TaskDeferred
 
-    from dags import _approval, _child, _house, _steps, _waiting
+    from dags import _alerts, _approval, _child, _house, _steps, _waiting
 
 ENDED = load_world("synthetic")
 LIVE = ENDED.model_copy(update={"recorded": None, "schedule": Schedule(ingest="*/15 * * * *", issue="0 6 * * *", train="0 2 * * *")})
@@ -374,3 +374,42 @@ def test_an_answer_holds_from_when_it_was_given_and_in_a_recorded_world_from_the
     request = task.ask(context(), T)
     assert (request.answer, request.model_id, request.reason) == ("reject", "new", "seen (ada, in Airflow)")
     assert format_instant(request.as_of) == as_of
+
+
+def test_an_alert_that_blocks_fails_the_task_at_once_and_reads_well_in_the_log(monkeypatch):
+    with pytest.raises(AirflowFailException):
+        perform(monkeypatch, MonitorRequest, 80)
+    line = '{"event": "alert", "level": "block", "alert": "late_source/a/b/c", "text": "too old", "mend": "docs/runbooks/late-source.md"}'
+    assert _child.log_line(line) == "block late_source/a/b/c: too old (see docs/runbooks/late-source.md)"
+
+
+def test_only_the_child_that_tells_people_gets_where_alerts_are_posted(monkeypatch):
+    monkeypatch.setenv("CUBECAST_ALERT_URL", "https://example.org/s3cret")
+    says = "import os; print(os.environ.get('CUBECAST_ALERT_URL', 'nothing'))"
+    told = []
+    monkeypatch.setattr(_child, "command", lambda request: [sys.executable, "-c", says])
+    monkeypatch.setattr(_child, "die_with_parent", lambda parent: None)
+    for request in (MonitorRequest, LandRequest):
+        fields = {"received_time": T["now"]} if request is LandRequest else {}
+        told.append(_child.Child(lambda line: None).run(request(world="synthetic", as_of=T["now"], **fields), None)[1])
+    assert told == ["https://example.org/s3cret", "nothing"]
+
+
+def test_every_task_of_every_dag_raises_an_alert_when_it_has_failed_for_good():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from dags import cube, forecast, ingest, monitoring, replay, retention, training
+    house = _house.house(ENDED, "x")
+    assert house["default_args"]["on_failure_callback"] is _alerts.failed
+    assert all("house" in vars(file) for file in (cube, forecast, ingest, monitoring, replay, retention, training))
+
+
+@pytest.mark.parametrize(("code", "raised"), [(65, True), (None, True), (80, False)])
+def test_a_failed_task_becomes_an_alert_unless_it_failed_because_of_one(monkeypatch, tmp_path, code, raised):
+    monkeypatch.setenv("CUBECAST_STORE", str(tmp_path / "store"))
+    monkeypatch.setenv("CUBECAST_ALERT_LOG", str(tmp_path / "alerts.jsonl"))
+    ti = SimpleNamespace(dag_id="synthetic__ingest", task_id="roads.land", run_id="manual__1", xcom_pull=lambda task_ids, key: code)
+    _alerts.failed({"ti": ti})
+    told = [json.loads(line) for line in (tmp_path / "alerts.jsonl").read_text().splitlines()] if raised else []
+    assert [line["alert"] for line in told] == (["task_failed///ingest.roads.land"] if raised else [])
+    assert (tmp_path / "alerts.jsonl").exists() == raised

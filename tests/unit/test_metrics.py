@@ -3,13 +3,17 @@
 import json
 import re
 import threading
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from pipeline.api import Receipt, load_world
+from pipeline.contracts.alerts import Alert, Finding
+from pipeline.contracts.worlds import Schedule
 from pipeline.metrics import GAUGES, exposition, push, samples
 from pipeline.status import collect
 
@@ -40,7 +44,11 @@ def state():
         record("evaluate", details={"headline": [score | {"baselines": {"persistence": 4.0, "ridge": None}}]}),
         record("predict", details={"inputs": {"roads": {"age_seconds": 900, "share_present": 0.5}}}),
     )
-    return collect(load_world("synthetic"), "/store", dict(records), HOLES)
+    frozen = Finding(rule="frozen_sensor", level="warn", domain="roads", variable="count", subject="n1", number=9, limit=6, text="t")
+    alerts = [Alert(finding=replace(frozen, subject=f"n{n}"), since=0, raised=0) for n in range(3)]
+    schedule = Schedule(ingest="*/15 * * * *", issue="0 6 * * *", train="0 2 * * *")
+    world = load_world("synthetic").model_copy(update={"recorded": None, "schedule": schedule})
+    return collect(world, "/store", dict(records), HOLES, alerts)
 
 
 def test_prometheus_reads_the_values_that_the_state_holds(state):
@@ -52,6 +60,20 @@ def test_prometheus_reads_the_values_that_the_state_holds(state):
     assert values["cubecast_input_age_seconds", ""] == 900
     assert values["cubecast_skill_ratio", ""] == 0.5
     assert values["cubecast_issue_time_seconds", ""] == 1761998400
+    assert values["cubecast_alerts", ""] == 3
+
+
+def test_a_world_that_runs_when_it_is_asked_is_given_no_time_within_which_it_must_run(state):
+    on_demand = collect(load_world("synthetic"), "/store", {}, HOLES)
+    assert "cubecast_due_within_seconds" not in {s.name for s in samples(on_demand)}
+    within = {dict(s.labels)["cadence"]: s.value for s in samples(state) if s.name == "cubecast_due_within_seconds"}
+    assert within == {"ingest": 900 + 7200, "issue": 86400 + 3600 + 7200, "train": 86400 + 6 * 3600 + 7200}
+
+
+def test_alerts_on_silence_ask_only_worlds_with_a_schedule():
+    rules = {rule["alert"]: rule["expr"] for rule in yaml.safe_load((DOCKER / "prometheus/alerts.yml").read_text())["groups"][0]["rules"]}
+    assert "> on (world) max by (world) (cubecast_due_within_seconds" in rules["NothingRuns"]
+    assert "> on (world) max by (world) (cubecast_due_within_seconds" in rules["ForecastLate"]
 
 
 def test_every_gauge_is_emitted(state):

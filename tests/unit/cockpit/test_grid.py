@@ -1,12 +1,22 @@
 """The status grid: every receipt and every unfinished task in its cell, the most urgent on top."""
 
+import subprocess
+import sys
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.cockpit.grid import OUTCOMES, STATES, Unfinished, grid, width_for
+from pipeline.settings import project_folder
 from pipeline.stores.receipts import Summary
 
 HOUR = 3600
+
+
+def test_neither_the_cockpit_nor_the_command_line_needs_arrays_to_start():
+    said = "import sys, pipeline.cockpit.panels, pipeline.__main__; print(sorted({'numpy', 'pandas', 'zarr', 'torch'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", said], capture_output=True, text=True, check=True, cwd=project_folder(), timeout=60)
+    assert done.stdout.strip() == "[]"
 
 
 def done(as_of, step="predict", outcome="done", **more):
