@@ -109,12 +109,12 @@ function drawPanels(found) {
       table(["target", "published", "why"], champion.verdicts.map((v) => [`${v.domain} ${v.variable}`, v.published, reasons(v.reasons)])))
     : element("p", {className: "quiet", textContent: "No champion yet."}));
   $("candidates").replaceChildren(table(["trained as of", "model", "recipe", "epochs", "validation error by epoch"], found.models.candidates.map((c) =>
-    [c.as_of, c.model_id, c.recipe || "–", c.epochs ?? "–", curve(c.history || [])]), [3]));
+    [short(c.as_of), c.model_id, c.recipe || "–", c.epochs ?? "–", curve(c.history || [])]), [3]));
   $("running").replaceChildren(found.running.length ? table(["model", "epochs", "newest epoch ended", "validation error by epoch"],
-    found.running.map((r) => [r.model_id, r.epoch, r.since, curve(r.history, 1)]), [1]) : element("p", {className: "quiet", textContent: "No training runs."}));
+    found.running.map((r) => [r.model_id, r.epoch, short(r.since), curve(r.history, 1)]), [1]) : element("p", {className: "quiet", textContent: "No training runs."}));
   $("days").replaceChildren(table(["target", "skill per day", "newest", "80 % holds per day", "newest"], found.skill.map((row) => {
     const name = `${row.domain} ${row.variable}`;
-    return [name, days(row, "skill", `${name}: skill against the best baseline`), share(row.days.at(-1).skill), days(row, "coverage", `${name}: share inside the 80 % interval`),
+    return [name, days(row, "skill", `${name}: skill against the best baseline`), share(row.days.at(-1).skill), days(row, "coverage", `${name}: share inside the 80 % interval`, [0.5, 1]),
       share(row.days.at(-1).coverage)];
   }), [2, 4]));
   $("verified").replaceChildren(table(["target", "published MAE", "joint model", "cells", "missing"], came((found.verified || {}).headline || []), [1, 2, 3, 4]));
@@ -136,7 +136,7 @@ function holes(found) {
   }
   const given = Object.entries(found.days_given_up).map(([source, days]) => [source, "days given up", days, "", "", ""]);
   const expired = found.expired.length ? [["all", "expired", found.expired.length, "", "", ""]] : [];
-  return [...[...groups.values()].map((g) => [g.source, g.what, g.count, g.since, g.tries, g.until]), ...expired, ...given];
+  return [...[...groups.values()].map((g) => [g.source, g.what, g.count, short(g.since), g.tries, short(g.until)]), ...expired, ...given];
 }
 
 function came(rows) {
@@ -150,11 +150,12 @@ function reasons(found) {
   return element("details", {}, element("summary", {textContent: found.at(-1)}), element("ul", {}, ...found.map((text) => element("li", {textContent: text}))));
 }
 
+const short = (instant) => instant.slice(0, 16).replace("T", " ");
 const share = (value) => value === null || value === undefined ? "–" : `${(100 * value).toFixed(1)} %`;
 
-function days(row, key, says) {
+function days(row, key, says, bounds) {
   const values = row.days.map((day) => day[key]).filter((v) => typeof v === "number");
-  return values.length < 2 ? "–" : line(values, `${says}, from ${utc(row.days[0].day).slice(0, 10)} to ${utc(row.days.at(-1).day).slice(0, 10)}`);
+  return values.length < 2 ? "–" : line(values, `${says}, from ${utc(row.days[0].day).slice(0, 10)} to ${utc(row.days.at(-1).day).slice(0, 10)}`, bounds);
 }
 
 function curve(history, least = 2) {
@@ -167,8 +168,8 @@ function curve(history, least = 2) {
   }));
 }
 
-function line(values, name) {
-  const low = Math.min(...values), span = Math.max(...values) - low || 1;
+function line(values, name, bounds = []) {
+  const low = Math.min(...values, ...bounds), span = Math.max(...values, ...bounds) - low || 1;
   const points = values.map((v, k) => `${(k / Math.max(1, values.length - 1) * 100).toFixed(1)},${(22 - (v - low) / span * 20).toFixed(1)}`).join(" ");
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg"), drawn = document.createElementNS("http://www.w3.org/2000/svg", "polyline");
   for (const [key, value] of Object.entries({viewBox: "0 0 100 24", preserveAspectRatio: "none", height: "24", role: "img",
