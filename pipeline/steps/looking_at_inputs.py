@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.alignment.time_grid import step_seconds
 from pipeline.contracts.alerts import Finding
@@ -13,7 +17,9 @@ from pipeline.contracts.cubes import DomainCube
 from pipeline.contracts.provenance import digest_json
 from pipeline.contracts.times import compact_instant, from_seconds, to_seconds
 from pipeline.contracts.worlds import World
+from pipeline.cube.groups import FUTURE, groups_of
 from pipeline.errors import NotYetAvailable
+from pipeline.monitoring.feeds import late_runs, late_texts
 from pipeline.monitoring.freshness import freshness, late_sources, node_ages
 from pipeline.monitoring.nodes import gathered, node_findings
 from pipeline.monitoring.profile import FORMAT, Profile, block_steps, judges_drift, judges_shifts, profile_of
@@ -21,12 +27,15 @@ from pipeline.monitoring.recent import needed_steps, recent_of
 from pipeline.monitoring.variables import drifted, incomplete
 from pipeline.settings import Settings
 from pipeline.steps import reading
+from pipeline.stores.cubes import CubeStore
 from pipeline.stores.profiles import ProfileStore
 from pipeline.telemetry import Progress
 from pipeline.windows.folds import fold_boundaries
 
 _CLOSED_DAYS = 20
 _MOST_AGES = 2048
+_LATEST_RUNS = 3
+"""Times the reach of a run or a document that the newest one is looked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,11 +78,32 @@ def look_at_inputs(
                     f"domain {name}: only lateness is judged: {'no training time of a whole block' if cube is not None else 'no cube'}"
                 )
             stage.advance()
-    late = list(late_sources(world, opened, as_of=moment))
+    late = [*late_sources(world, opened, as_of=moment), *_late_feeds(world, settings, as_of)]
     gone = {(finding.domain, finding.variable) for finding in late}
     # What has not come at all is late, and not also incomplete or silent.
     found = [f for f in found if f.rule not in ("incomplete", "silent_node") or (f.domain, f.variable) not in gone]
     return Looked(findings=late + found, inputs=inputs, notes=tuple(notes))
+
+
+def _late_feeds(world: World, settings: Settings, as_of: datetime) -> Iterator[Finding]:
+    """Runs of forecasts by others, and documents, that are late."""
+    moment = to_seconds(as_of)
+    foretold = [name for name, domain in world.domains.items() if domain.future is not None]
+    streams = {name: stream for name, stream in world.texts.items() if world.sources[stream.source].cadence is not None}
+    if not foretold and not streams:
+        return
+    store = CubeStore(settings.cubes or settings.store, world.name)
+    runs: dict[str, DomainCube] = {}
+    for name in foretold:
+        group = groups_of(world)[name + FUTURE].runs
+        with contextlib.suppress(NotYetAvailable):
+            runs[name] = store.open_runs(as_of, name, start=moment - _LATEST_RUNS * (group.reach if group else 0))
+    known: dict[str, NDArray[np.int64]] = {}
+    for name, stream in streams.items():
+        with contextlib.suppress(NotYetAvailable):
+            known[name] = store.open_texts(as_of, name, since=moment - _LATEST_RUNS * int(stream.reach.total_seconds())).available_time_D
+    yield from late_runs(world, runs, as_of=moment)
+    yield from late_texts(world, known, as_of=moment)
 
 
 def _unjudged(name: str, profile: Profile) -> list[str]:
