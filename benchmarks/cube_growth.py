@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import resource
 import statistics
 import subprocess
@@ -19,6 +18,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
+from unittest import mock
 
 import numpy as np
 import typer
@@ -82,9 +82,7 @@ class Store:
 
     def make_history(self) -> None:
         """Day by day into landing and observations, at once into the cube; nothing of this is measured, so nothing waits for the disk."""
-        waiting, os.fsync = os.fsync, lambda _: None
-        whole, observe.BATCH_BYTES = observe.BATCH_BYTES, 1
-        try:
+        with mock.patch("os.fsync"), mock.patch.object(observe, "BATCH_BYTES", 1):
             objects = ObjectStore(self.settings.store)
             landing, writes = LandingStore(objects, "growing", "feed"), _Writes(objects)
             for number in range(self._days):
@@ -94,8 +92,6 @@ class Store:
                 landing._commit([landed], number, writes)
             writes.close()
             observe.run(ObserveRequest(world=str(self.world), as_of=END), self.settings, QUIET)
-        finally:
-            os.fsync, observe.BATCH_BYTES = waiting, whole
         build_cube.run(BuildCubeRequest(world=str(self.world), as_of=END), self.settings, QUIET)
 
     def append(self, number: int) -> dict[str, float]:

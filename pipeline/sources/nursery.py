@@ -1,6 +1,6 @@
 """Work on a file in a process of its own that is there at once: a nursery with the decoder loaded divides itself for each.
 
-A damaged file can end the process that decodes it, and no other. As a program it is the nursery, which ends with its owner.
+A damaged file can end the process that decodes it, and no other. The nursery is the program `grib_decoder`; it ends with its owner.
 """
 
 from __future__ import annotations
@@ -13,16 +13,15 @@ import socket
 import struct
 import subprocess
 import sys
-import traceback
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from threading import Lock
-from typing import Any, NoReturn
+from typing import Any
 
 from pipeline.settings import child_environment
 
-_NUMBER = struct.Struct("<q")
+NUMBER = struct.Struct("<q")
+"""As the nursery tells who works, and how that ended."""
 _DIED = -signal.SIGKILL
 _LOCK = Lock()
 _OURS: dict[int, _Nursery] = {}
@@ -48,15 +47,15 @@ def decode_apart(request: dict[str, Any], data: bytes, limit: float, *, shared: 
 
 def _outcome(told: socket.socket, limit: float) -> int:
     told.settimeout(limit)
-    worker = None
+    worker = b""
     try:
-        worker = told.recv(_NUMBER.size)
-        status = told.recv(_NUMBER.size) if worker else b""
+        worker = told.recv(NUMBER.size)
+        status = told.recv(NUMBER.size) if worker else b""
     except TimeoutError as error:
         if worker:
-            os.kill(_NUMBER.unpack(worker)[0], signal.SIGKILL)
+            os.kill(NUMBER.unpack(worker)[0], signal.SIGKILL)
         raise subprocess.TimeoutExpired("decode", limit) from error
-    return int(_NUMBER.unpack(status)[0]) if status else _DIED
+    return int(NUMBER.unpack(status)[0]) if status else _DIED
 
 
 @contextmanager
@@ -79,7 +78,7 @@ class _Nursery:
         self.way, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603
-                [sys.executable, "-m", "pipeline.sources.nursery", str(theirs.fileno())],
+                [sys.executable, "-m", "pipeline.sources.grib_decoder", str(theirs.fileno())],
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -112,57 +111,3 @@ def _end() -> None:
     found = _OURS.pop(os.getpid(), None)
     if found is not None:
         found.close()
-
-
-def _attend(files: list[int]) -> NoReturn:
-    """Let a child work on the files, and tell who it is and how it ended."""
-    told = files[4]
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    worker = os.fork()
-    if worker == 0:
-        _work(*files[:4], *files[5:])
-    os.write(told, _NUMBER.pack(worker))
-    _, status = os.waitpid(worker, 0)
-    os.write(told, _NUMBER.pack(os.waitstatus_to_exitcode(status)))
-    os._exit(0)
-
-
-def _work(asked: int, given: int, output: int, errors: int, *shared: int) -> NoReturn:
-    from pipeline.sources import grib_messages, grib_slabs
-
-    status = 1
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    os.dup2(errors, 2)
-    try:
-        with open(asked, "rb") as request, open(given, "rb") as data, open(output, "wb") as sink:
-            words = json.load(request)
-            made = partial(grib_slabs.decoded_slabs, shared=shared[0]) if shared else grib_messages.decoded_columns
-            status = grib_messages.answer(lambda: made(data.read(), words), sink)
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stderr.flush()
-        os._exit(status)
-
-
-def main() -> int:
-    """Divide for every message that comes through the socket of this number, until its other end is closed."""
-    from pipeline.sources.grib_messages import warm
-
-    way = socket.socket(fileno=int(sys.argv[1]))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    warm()
-    while True:
-        _, files, _, _ = socket.recv_fds(way, 1, 8)
-        if not files:
-            return 0
-        if os.fork() == 0:
-            way.close()
-            _attend(files)
-        for file in files:
-            os.close(file)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

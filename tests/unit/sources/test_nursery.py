@@ -56,7 +56,7 @@ def test_a_decoder_that_dies_is_told_by_its_signal(monkeypatch: pytest.MonkeyPat
             def recv(self, size: int) -> bytes:
                 found: bytes = told.recv(size)  # type: ignore[attr-defined]
                 if not killed:
-                    killed.append(nursery._NUMBER.unpack(found)[0])
+                    killed.append(nursery.NUMBER.unpack(found)[0])
                     os.kill(killed[0], signal.SIGKILL)
                 return found
 
