@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import resource
 import statistics
 import subprocess
@@ -19,7 +18,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
-from unittest.mock import patch
+from unittest import mock
 
 import numpy as np
 import typer
@@ -83,7 +82,7 @@ class Store:
 
     def make_history(self) -> None:
         """Day by day into landing and observations, at once into the cube; nothing of this is measured, so nothing waits for the disk."""
-        with patch.object(os, "fsync"), patch.object(observe, "BATCH_BYTES", 1):
+        with mock.patch("os.fsync"), mock.patch.object(observe, "BATCH_BYTES", 1):
             objects = ObjectStore(self.settings.store)
             landing, writes = LandingStore(objects, "growing", "feed"), _Writes(objects)
             for number in range(self._days):

@@ -248,17 +248,3 @@ def answered(done: subprocess.CompletedProcess[bytes], asked: str) -> dict[str, 
 def decoded_columns(data: bytes, request: dict[str, Any]) -> dict[str, NDArray[Any]]:
     """`decoded`, as a request in words asks."""
     return decoded(data, request["file"], request["columns"], GridOptions(area=request["area"]))
-
-
-def warm() -> None:
-    """Load what decoding loads once, where it is there."""
-    try:
-        codes = eccodes_module()
-    except ConfigError:
-        return  # said to whoever asks
-    handle = codes.codes_grib_new_from_samples("regular_ll_sfc_grib2")
-    for message in (codes.codes_get_message(handle), codes.codes_get_message(codes.codes_grib_new_from_samples("regular_ll_sfc_grib1"))):
-        for each in messages(message, "a sample"):
-            axes(each)
-            each.all_values(1)
-    codes.codes_release(handle)

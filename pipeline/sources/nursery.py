@@ -1,6 +1,6 @@
 """Work on a file in a process of its own that is there at once: a nursery with the decoder loaded divides itself for each.
 
-A damaged file can end the process that decodes it, and no other. The nursery's own side is `decoder.py`.
+A damaged file can end the process that decodes it, and no other. The nursery is the program `grib_decoder`; it ends with its owner.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import Any
 from pipeline.settings import child_environment
 
 NUMBER = struct.Struct("<q")
+"""As the nursery tells who works, and how that ended."""
 _DIED = -signal.SIGKILL
 _LOCK = Lock()
 _OURS: dict[int, _Nursery] = {}
@@ -46,7 +47,7 @@ def decode_apart(request: dict[str, Any], data: bytes, limit: float, *, shared: 
 
 def _outcome(told: socket.socket, limit: float) -> int:
     told.settimeout(limit)
-    worker = None
+    worker = b""
     try:
         worker = told.recv(NUMBER.size)
         status = told.recv(NUMBER.size) if worker else b""
@@ -77,7 +78,7 @@ class _Nursery:
         self.way, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603
-                [sys.executable, "-m", "pipeline.sources.decoder", str(theirs.fileno())],
+                [sys.executable, "-m", "pipeline.sources.grib_decoder", str(theirs.fileno())],
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,

@@ -152,7 +152,7 @@ def _batches(pending: list[Landed]) -> Iterator[list[Landed]]:
         yield batch
 
 
-def _taken_in(work: Work, batches: list[list[Landed]]) -> Generator[tuple[list[Landed], list[Future[Taken | None]]]]:
+def _taken_in(work: Work, batches: list[list[Landed]]) -> Generator[tuple[list[Landed], list[Future[Taken | None]]], None, None]:
     """Each batch with its deliveries as they are taken in; the one after it is begun meanwhile."""
     with ExitStack() as stack:
         pool = ThreadPoolExecutor(max(1, min(8, os.cpu_count() or 1)))
