@@ -194,7 +194,7 @@ def main() -> int:
     asked.add_argument("--table", type=Path, help="where the table goes; by default it is only printed")
     given = asked.parse_args()
     given.found.mkdir(parents=True, exist_ok=True)
-    for name in given.parts.split(","):
+    for name in filter(None, given.parts.split(",")):
         began = time.monotonic()
         with tempfile.TemporaryDirectory() as folder:
             rows = list(PARTS[name][1](Run(seed=given.seed, scale=given.scale, folder=Path(folder))))
@@ -213,6 +213,7 @@ def _table(found: Path) -> tuple[str, list[str]]:
     lines, wrong = [_HEAD], []
     for name, (title, _) in PARTS.items():
         if not (found / f"{name}.json").exists():
+            lines.append(f"\n## {title}\n\nNot run (`--parts {name}`).")
             continue
         part = json.loads((found / f"{name}.json").read_text())
         lines += [f"\n## {title}", f"\n`--parts {name}`, seed {part['seed']}, {part['seconds']} s.\n", *_rows(part["rows"])]
