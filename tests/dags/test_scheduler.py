@@ -56,8 +56,9 @@ def copy_project(folder):
 def project(tmp_path):
     """A copy of the project whose steps do what the files in `store/orders` say."""
     folder = copy_project(tmp_path / "project")
-    for step in (*(kind.step for kind in STEPS), "monitor"):
-        (folder / "pipeline" / "steps" / f"{step}.py").write_text(FAKE)
+    for kind in STEPS:
+        (folder / "pipeline" / "steps" / f"{kind.step}.py").write_text(FAKE)
+    (folder / "pipeline" / "steps" / "monitor.py").write_text(FAKE.replace('{"rows": 71}', '{"blocking": 0}'))
     (folder / "store" / "orders").mkdir(parents=True)
     return folder
 
@@ -192,7 +193,7 @@ def test_the_synthetic_world_goes_from_raw_feeds_to_a_verified_forecast_under_ai
     words = [sys.executable, "-m", "pipeline", "status", "--world", "synthetic", "--json"]
     env = os.environ | {"CUBECAST_STORE": str(store)}
     state = json.loads(subprocess.run(words, cwd=folder, env=env, capture_output=True, text=True, check=True).stdout)
-    assert {step["step"] for step in state["steps"]} == {kind.step for kind in STEPS}
+    assert {step["step"] for step in state["steps"]} == {"monitor", *(kind.step for kind in STEPS)}
     assert {"page", "parquet"} <= set(state["paths"])
     for path in state["paths"].values():
         assert Path(path).exists()
@@ -302,7 +303,7 @@ def test_a_person_approves_a_proposal_through_airflows_interface(project, reques
     run = rest.post("/dags/synthetic__training/dagRuns", {"logical_date": None, "conf": {"issue_time": "2025-11-01T12:00:00Z"}})
     place = f"/dags/synthetic__training/dagRuns/{quote(run['dag_run_id'])}"
     wait_for(lambda: rest.get(f"{place}/taskInstances/approval")["state"] == "awaiting_input", process)
-    time.sleep(5)  # an answer that overtakes the scheduler's news that the worker has ended is taken for a lost task, and asked for again
+    time.sleep(12)  # Airflow's supervisor may linger 5 s; an answer meanwhile makes the scheduler take the task for lost, and ask again
     rest.patch(f"{place}/taskInstances/approval/-1/hitlDetails", {"chosen_options": ["Approve"], "params_input": {"reason": "seen"}})
     wait_for(lambda: rest.get(place)["state"] == "success", process)
     states = {t["task_id"]: t["state"] for t in rest.get(f"{place}/taskInstances")["task_instances"]}
