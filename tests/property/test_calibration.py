@@ -203,10 +203,10 @@ def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Town, Calla
     return town, lambda: Book(town.world, town.settings, candidate, reading.load_models(candidate))
 
 
-def _at(town: Town, book: Book, hours: int) -> bytes:
-    """What is in force so long after the cut-off, by the inputs of a forecast issued then."""
+def _at(town: Town, book: Book, hours: int, read: int | None = None) -> bytes:
+    """What is in force so long after the cut-off, by the inputs of a forecast issued then, or by all that is known later."""
     moment = CUTOFF + timedelta(hours=hours)
-    known = reading.open_inputs(town.world, town.settings, moment, live=True)
+    known = reading.open_inputs(town.world, town.settings, CUTOFF + timedelta(hours=read or hours), live=read is None)
     return dump_calibrations({"road": book.at("road", to_seconds(moment), known)}, {})
 
 
@@ -225,6 +225,8 @@ def test_a_book_says_the_same_in_any_order_after_any_restart_and_made_anew(opene
     _forget(town)
     other = book()
     assert [_at(town, other, hours) for hours in HOURS[::-1]] == ascending[::-1]
+    _forget(town)
+    assert [_at(town, book(), hours, read=HOURS[-1]) for hours in HOURS] == ascending
 
 
 def test_what_becomes_known_later_changes_no_page_of_a_book(opened: tuple[Town, Callable[[], Book]]) -> None:
