@@ -20,7 +20,6 @@ from pipeline.stores.objects import ObjectStore
 from pipeline.stores.registry import Evidence, Registry
 from pipeline.stores.scores import ScoreStore
 from pipeline.telemetry import Progress
-from pipeline.verification.cells import CELLS
 from pipeline.verification.outcomes import PUBLISHED
 from pipeline.verification.statistics import BLOCKS, STATISTICS, Statistics
 
@@ -86,15 +85,15 @@ def _sums(statistics: Statistics) -> Iterator[tuple[Target, str, Sums]]:
     """Per target, region (empty: everywhere) and model its sums over all leads."""
     for domain, axis in statistics.axes.items():
         for model in statistics.models(domain):
-            tables = [("", STATISTICS, statistics.total(domain, model, over_leads=True))]
+            tables = [("", statistics.total(domain, model, over_leads=True))]
             tables += [
-                (table.label, CELLS, statistics.table(domain, model, table).sum(axis=1))
+                (table.label, statistics.table(domain, model, table).sum(axis=1))
                 for table in statistics.tables(domain, model, "part")
                 if table.kind == "region"
             ]
-            for region, names, numbers_VS in tables:
+            for region, numbers_VS in tables:
                 for v, variable in enumerate(axis.variables):
-                    yield (domain, variable, region), model, dict(zip(names, map(float, numbers_VS[v]), strict=True))
+                    yield (domain, variable, region), model, dict(zip(STATISTICS, map(float, numbers_VS[v]), strict=True))
 
 
 def _daily(target: Target, unit: str, days: Mapping[int, Mapping[str, Sums]]) -> Daily:
