@@ -22,6 +22,7 @@ from fastapi.responses import FileResponse
 from sqlalchemy import select
 from starlette.responses import Response
 
+from pipeline import clock
 from pipeline.api import World, load_world, scheduled_worlds
 from pipeline.cockpit.grid import STATES, Unfinished, grid
 from pipeline.cockpit.panels import cost, panels, skill, storage
@@ -115,7 +116,7 @@ def forecast_page(world: Asked, issue_time: int) -> Response:
 def beside(world: Asked) -> dict[str, Any]:
     """Everything beside the grid."""
     objects = ObjectStore(read_settings().store)
-    now = datetime.now(UTC)
+    now = clock.clock_of(world)
     rows = _summaries(world, int(now.timestamp()) - LONGEST, int(now.timestamp()) + 86400) if not world.recorded else _all(world)
     return panels(objects, world, now=now) | {
         "cost": dict(list(cost(rows).items())[-60:]),

@@ -15,8 +15,6 @@ from pipeline.stores.monitoring import MonitoringStore
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.receipts import Receipts, Summary
 from pipeline.stores.registry import Registry
-from pipeline.stores.scores import ScoreStore
-from pipeline.verification.metrics import score_rows
 
 AREAS = ("landing", "observations", "cubes", "registry", "forecasts", "scores", "receipts", "monitoring", "replays")
 NEWEST = 30
@@ -85,6 +83,9 @@ def skill(objects: ObjectStore, world: str, days: int = SKILL_DAYS) -> list[dict
 
     `skill` is 1 - MAE / the MAE of the best rival of that day, `coverage` the share of outcomes inside the 80 % interval.
     """
+    from pipeline.stores.scores import ScoreStore
+    from pipeline.verification.metrics import score_rows
+
     scores = ScoreStore(objects, world)
     newest = scores.issue_times(newest=1)
     found: dict[tuple[str, str], list[dict[str, Any]]] = {}

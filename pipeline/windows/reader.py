@@ -101,7 +101,7 @@ def build_windows(
         as_of=as_of,
         snapshot=next((c.snapshot for c in cubes.values()), ""),
         domains=domains,
-        texts={name: build_texts(stream, (texts or {}).get(name), places, domains, as_of) for name, stream in world.texts.items()},
+        texts={name: build_texts(stream, (texts or {}).get(name), places, domains, as_of, since) for name, stream in world.texts.items()},
     )
 
 

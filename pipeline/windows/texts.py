@@ -13,9 +13,14 @@ from pipeline.contracts.windows import DomainWindows, Texts
 
 
 def build_texts(
-    stream: TextStream, cube: TextCube | None, nodes: dict[str, NodeSet], windows: dict[str, DomainWindows], as_of: int
+    stream: TextStream,
+    cube: TextCube | None,
+    nodes: dict[str, NodeSet],
+    windows: dict[str, DomainWindows],
+    as_of: int,
+    since: int | None = None,
 ) -> Texts:
-    """The documents that any window may see.
+    """The documents that any window that is asked for may see.
 
     Args:
         stream: What the world says of them.
@@ -23,9 +28,11 @@ def build_texts(
         nodes: Per domain.
         windows: Per domain.
         as_of: The cut-off, seconds UTC.
+        since: Windows issued before it (seconds UTC) are not asked for.
     """
     reach = int(stream.reach.total_seconds())
     first = min((int(d.issue_time_W[0]) for d in windows.values() if len(d.issue_time_W)), default=as_of)
+    first = first if since is None else max(first, since)
     known = cube or _no_documents()
     begin = int(np.searchsorted(known.available_time_D, first - reach, side="right"))
     end = int(np.searchsorted(known.available_time_D, as_of, side="right"))

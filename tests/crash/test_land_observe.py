@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Lock
 
 import pytest
 
@@ -36,12 +38,17 @@ def tree(folder: Path) -> dict[str, bytes]:
 
 
 def killer(real: Callable[..., bool], at: int, after: bool, calls: list[str]) -> Callable[..., bool]:
+    """A write that dies before or after number `at`; who is dead begins no other, in whichever thread."""
+    counting = Lock()
+
     def create(self: ObjectStore, key: str, data: bytes) -> bool:
-        calls.append(key)
-        if len(calls) == at and not after:
+        with counting:
+            calls.append(key)
+            number = len(calls)
+        if number > at or (number == at and not after):
             raise Killed
         done = real(self, key, data)
-        if len(calls) == at:
+        if number == at:
             raise Killed
         return done
 
@@ -52,7 +59,7 @@ def killer(real: Callable[..., bool], at: int, after: bool, calls: list[str]) ->
 def test_a_kill_at_any_write_loses_nothing_and_shows_nothing_half(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: bool) -> None:
     world = tiny_world(tmp_path, days=3)
     real, writes = ObjectStore._create_local, list[str]()
-    monkeypatch.setattr(ObjectStore, "_create_local", killer(real, -1, after, writes))
+    monkeypatch.setattr(ObjectStore, "_create_local", killer(real, sys.maxsize, after, writes))
     chain(world, tmp_path / "whole")
     whole = tree(tmp_path / "whole")
     assert len(writes) == len(whole) > 7

@@ -169,3 +169,19 @@ def test_documents_built_in_pieces_are_those_built_at_once(seed: int, cut: int) 
     assert (first.counts["documents"], second.outcome) == (len(rows), "unchanged")
     assert windows_at(at_once, END).texts["news"].token.tobytes() == windows_at(pieces, END).texts["news"].token.tobytes()
     assert set(CubeStore(pieces.settings.store, "little").verify(QUIET)) == {"traffic", "same", "texts.news"}
+
+
+def test_a_set_since_an_instant_holds_the_same_documents_however_far_back_they_were_read() -> None:
+    place = place_with(documents(np.random.default_rng(3)))
+    build(place, END)
+    training = windows_at(place, END)
+    scalers = {name: domain.scaler for name, domain in training.domains.items()}
+    store, moment = CubeStore(place.settings.store, "little"), from_seconds(END)
+    cubes = {name: store.open(moment, name) for name in ("traffic", "same")}
+    nodes = dict.fromkeys(cubes, NODES)
+    for issue in training.domains["traffic"].issue_time_W[-12:].tolist():
+        wide, narrow = (
+            build_windows(place.world, cubes, as_of=END, scalers=scalers, live=False, texts={"news": read}, nodes=nodes, since=issue)
+            for read in (store.open_texts(moment, "news"), store.open_texts(moment, "news", since=issue - REACH))
+        )
+        assert wide.digest == narrow.digest

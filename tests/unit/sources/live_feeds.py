@@ -35,12 +35,12 @@ def at_provider(adapter: str, p: Provider, path: str, options: dict[str, Any], v
 
 
 def landed(made: Source, folder: Path, moment: datetime = NOW) -> list[Readings]:
-    """Land everything and parse what is new."""
+    """Land everything and parse the readings that are new."""
     store = LandingStore(ObjectStore(str(folder)), "w", "s")
     adapter = adapter_named(made.adapter)
     settings = Settings(store=str(folder), data=None, dask=None)
     fresh = store.land(adapter.deliveries(made, settings, moment), int(moment.timestamp()))
-    return [adapter.parse(made, store.read(d)) for d in fresh]
+    return [adapter.parse(made, store.read(d)) for d in fresh if d.role == "readings"]
 
 
 def hourly(asked: Asked, unit: str = "°C", hours: int = 24) -> list[dict[str, Any]]:
