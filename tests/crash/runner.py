@@ -8,47 +8,18 @@ import importlib
 import json
 import os
 import shutil
-import signal
 import sys
 import traceback
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
-
-import icechunk
-import zarr
 
 from pipeline.api import ReplayRequest, Request
 from pipeline.settings import Settings
+from tests.crash.writes import count_writes
 from tests.flow.chain import requests, run_step, settings_for
 
 for _module in ("land", "observe", "build_cube", "train", "evaluate", "promote", "predict", "publish", "verify", "replay"):
     importlib.import_module(f"pipeline.steps.{_module}")
-
-
-def _count_writes(kill_at: int | None) -> list[int]:
-    """Make every write of this process count itself, and kill the process before number `kill_at`."""
-    count = [0]
-
-    def counting(call: Callable[..., Any]) -> Callable[..., Any]:
-        def counted(*args: Any, **kwargs: Any) -> Any:
-            if count[0] == kill_at:
-                os.kill(os.getpid(), signal.SIGKILL)
-            count[0] += 1
-            return call(*args, **kwargs)
-
-        return counted
-
-    for owner, name in (
-        (os, "link"),
-        (os, "replace"),
-        (icechunk.Session, "flush"),
-        (icechunk.Repository, "reset_branch"),
-        (zarr.Array, "__setitem__"),
-    ):
-        setattr(owner, name, counting(getattr(owner, name)))
-    return count
 
 
 def _forked(request: Request, settings: Settings, kill_at: int | None, answer: Path) -> int:
@@ -58,7 +29,7 @@ def _forked(request: Request, settings: Settings, kill_at: int | None, answer: P
     if child:
         return os.waitpid(child, 0)[1]
     try:
-        written = _count_writes(kill_at)
+        written = count_writes(kill_at)
         receipt = run_step(request, settings)
         ids = {k: v for k, v in receipt.ids.items() if k != "snapshot"}
         answer.write_text(json.dumps({"ids": ids, "outcome": receipt.outcome, "writes": written[0]}))

@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.crash.writes import count_writes
+
 ROOT = Path(__file__).resolve().parents[2]
 LONGEST = 240.0
 """Seconds after which a child hangs, and is ended."""
@@ -114,34 +116,6 @@ def _child(work: str, job: dict[str, Any]) -> dict[str, Any]:
     except BaseException:
         return {"error": traceback.format_exc()[-1500:]}
     return {"answer": answer, "writes": written[0]}
-
-
-def count_writes(kill_at: int | None) -> list[int]:
-    """Make every write of this process to a disk count itself, and kill the process before number `kill_at`."""
-    import icechunk
-    import zarr
-
-    count = [0]
-
-    def counting(call: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(call)
-        def counted(*args: Any, **kwargs: Any) -> Any:
-            if count[0] == kill_at:
-                os.kill(os.getpid(), signal.SIGKILL)
-            count[0] += 1
-            return call(*args, **kwargs)
-
-        return counted
-
-    for owner, name in (
-        (os, "link"),
-        (os, "replace"),
-        (icechunk.Session, "flush"),
-        (icechunk.Repository, "reset_branch"),
-        (zarr.Array, "__setitem__"),
-    ):
-        setattr(owner, name, counting(getattr(owner, name)))
-    return count
 
 
 def main() -> None:
