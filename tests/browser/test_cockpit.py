@@ -87,7 +87,7 @@ def place(tmp_path_factory):
         yield address, said.json()["access_token"]
     finally:
         process.send_signal(signal.SIGINT)
-        process.wait(30)
+        process.wait(90)
 
 
 @pytest.fixture

@@ -29,6 +29,15 @@ def process(*words: str) -> subprocess.Popen:
     return subprocess.Popen([sys.executable, "-m", *words], cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, **FOLLOW)
 
 
+def end(child: subprocess.Popen) -> None:
+    # A worker told to end while its scheduler goes away can wait for ever in its own close.
+    try:
+        child.communicate(timeout=20)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.communicate()
+
+
 @contextmanager
 def cluster(workers: int, memory: str = "1GiB", *, started: list[subprocess.Popen] | None = None, nanny: bool = True) -> Iterator[str]:
     """A scheduler's address, with so many workers; `started` takes their processes, the scheduler's first."""
@@ -45,8 +54,8 @@ def cluster(workers: int, memory: str = "1GiB", *, started: list[subprocess.Pope
     finally:
         for child in reversed(started):
             child.terminate()
-        for child in started:
-            child.communicate(timeout=30)
+        for child in reversed(started):
+            end(child)
 
 
 def on(place: Place, dask: str | None, **more: object) -> Place:
@@ -94,7 +103,7 @@ class KillsAtTheFirstRegion:
         self.done += amount
         if self.regions and self.done and self.victim.poll() is None:
             self.victim.kill()
-            self.victim.wait(10)
+            self.victim.wait(60)
             self.killed_at = self.done
 
 

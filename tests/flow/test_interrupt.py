@@ -98,9 +98,9 @@ def test_a_run_that_is_interrupted_goes_on_to_the_ids_of_an_undisturbed_one(plac
             break
     began = time.monotonic()
     process.send_signal(sent)
-    _, err = process.communicate(timeout=25)
+    _, err = process.communicate(timeout=90)
     assert process.returncode == code, err
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 45
     assert "run the same command to go on" in err
     assert "Traceback" not in err
     assert [said["exit_code"] for line in err.splitlines() if (said := json.loads(line))["event"] == "error"] == [code]

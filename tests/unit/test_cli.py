@@ -211,7 +211,7 @@ def slow_step(*words, **more):
 def test_ctrl_c_ends_a_step_with_130_and_says_that_the_same_command_goes_on():
     process = slow_step()
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=10)
+    _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "run the same command to go on" in err
     assert "Traceback" not in err
@@ -220,7 +220,7 @@ def test_ctrl_c_ends_a_step_with_130_and_says_that_the_same_command_goes_on():
 def test_sigterm_ends_a_step_with_143():
     process = slow_step()
     process.terminate()
-    process.communicate(timeout=10)
+    process.communicate(timeout=60)
     assert process.returncode == 143
 
 

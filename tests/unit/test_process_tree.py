@@ -65,14 +65,14 @@ def living(pids):
 def test_all_below_the_keeper_end_when_whoever_holds_it_is_gone(keeper):
     below = descendants(keeper.pid)
     keeper.stdin.close()
-    keeper.wait(timeout=10)
+    keeper.wait(timeout=60)
     assert living(below) == []
 
 
 def test_all_below_the_keeper_end_when_it_is_asked_to_end(keeper):
     below = descendants(keeper.pid)
     keeper.terminate()
-    keeper.wait(timeout=10)
+    keeper.wait(timeout=60)
     assert living(below) == []
 
 
@@ -81,14 +81,14 @@ def test_grandchildren_whose_parent_was_killed_are_found_and_ended(keeper):
     os.kill(below[0], signal.SIGKILL)
     assert json.loads(keeper.stdout.readline()) == {"ended": "stubborn", "code": -signal.SIGKILL}
     keeper.stdin.close()
-    keeper.wait(timeout=10)
+    keeper.wait(timeout=60)
     assert living(below) == []
 
 
 def test_a_component_dies_at_once_with_a_keeper_that_is_killed(keeper):
     component, *others = descendants(keeper.pid)
     keeper.kill()
-    keeper.wait(timeout=10)
+    keeper.wait(timeout=60)
     wait_for(lambda: living([component]) == [])
     for pid in others:
         os.kill(pid, signal.SIGKILL)

@@ -42,7 +42,7 @@ def test_it_listens_on_loopback_answers_and_ends_with_ctrl_c(world: str, tmp_pat
             assert len(answer.json()["rows"]) == 24
         finally:
             process.send_signal(signal.SIGINT)
-            _, said = process.communicate(timeout=30)
+            _, said = process.communicate(timeout=90)
     assert process.returncode == 130, said
     assert "Traceback" not in said
 
