@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from pipeline.api import EvaluateRequest
 from pipeline.calibration.blocks import Conditions, Targets, cases_of, probabilities, published
-from pipeline.calibration.calibration import Calibration, Cases
+from pipeline.calibration.calibration import LOCAL, Calibration, Cases
 from pipeline.calibration.pace import Pace
 from pipeline.calibration.walk import Ground, Walk
 from pipeline.contracts.forecasts import MEDIAN, QUANTILES
@@ -170,6 +170,56 @@ def test_evidence_is_counted_in_time_and_not_in_cells() -> None:
     assert np.array_equal(a.span_V, b.span_V)
     alone = _targets(1)
     assert _block(alone, Calibration.start(0, alone.shape, tuple(alone.events)), random, 0.5)[1].span_V == pytest.approx(a.span_V / 4)
+
+
+def test_evidence_of_events_is_counted_in_time_too() -> None:
+    random = np.random.default_rng(2)
+    few, many = _targets(16), _targets(1600)
+    a, b = (_block(t, Calibration.start(0, t.shape, tuple(t.events)), random, 0.5)[1] for t in (few, many))
+    assert a.told_EP.sum(1) == pytest.approx(6 * few.worth * np.ones(2))
+    assert np.array_equal(a.told_EP, b.told_EP)
+
+
+def _uneven(targets: Targets, random: np.random.Generator, windows: int = 6) -> tuple[Any, ...]:
+    """Forecasts as wide everywhere, of outcomes spread by 2 at half of the nodes and by 3 in the second part of the day."""
+    shape = (windows, targets.leads, len(targets.group_N), 1)
+    hour = np.broadcast_to(np.arange(targets.leads) % 2, shape[:2])
+    spread = np.where(np.arange(shape[2]) % 2, 2.0, 1.0) * np.where(hour, 3.0, 1.0)[..., None]
+    truth = (spread[..., None] * random.normal(0, 1, shape)).astype(np.float32)
+    here = Conditions(availability_WN=np.zeros(shape[::2], np.int8), hour_WL=hour.astype(np.int64))
+    return np.broadcast_to(4 * SPREAD, (*shape, 7)).astype(np.float32), here, truth
+
+
+def test_intervals_are_wider_at_nodes_and_in_parts_of_the_day_that_usually_err_more() -> None:
+    targets, random = replace(_targets(40), hours=2), np.random.default_rng(6)
+    state = Calibration.start(0, targets.shape, tuple(targets.events))
+    for _ in range(120):
+        raw, here, truth = _uneven(targets, random)
+        state = state.absorbed(cases_of(state, targets, raw, here, truth, np.ones(truth.shape, bool)), 0.25, state)
+    by_node, by_hour = (usual[0] for usual in state.usual)
+    assert by_node[1] / by_node[0] == pytest.approx(2**LOCAL, abs=0.1)
+    assert by_hour[1] / by_hour[0] == pytest.approx(3**LOCAL, abs=0.2)
+    raw, here, truth = _uneven(targets, random, windows=200)
+    made = published(state, targets, raw, here)[..., 0, :]
+    inside = (truth[..., 0] >= made[..., 1]) & (truth[..., 0] <= made[..., 5])
+    assert inside.mean() == pytest.approx(0.8, abs=0.03)
+    width = (made[..., 5] - made[..., 1]).mean(axis=0)
+    assert (width[:, 1::2] > 1.2 * width[:, ::2]).all()
+    assert (width[1] > 1.4 * width[0]).all()
+
+
+def test_probabilities_begin_with_the_models_own_and_end_with_what_came_true() -> None:
+    targets, random = _targets(40), np.random.default_rng(7)
+    own, told = [], []
+    for blocks in (1, 4, 16, 64):
+        state = _learned(targets, random, 0.4, blocks)
+        (raw, here, _), _ = _block(targets, state, random, 0.4, windows=1)
+        own.append(event_probability(targets.events["high"][1], raw[..., 0, :]).mean())
+        told.append(probabilities(state, targets, raw, here)["high"].mean())
+    assert own == pytest.approx([0.025] * 4)
+    assert sorted(told) == pytest.approx(told)
+    assert told[0] < 0.06
+    assert told[-1] == pytest.approx(0.159, abs=0.03)
 
 
 def test_cases_add_up_in_any_order() -> None:
