@@ -96,13 +96,15 @@ def ground_of(world: World, windows: WindowSet, domain: str, cube: DomainCube) -
     """The windows of a domain's test fold; the model was chosen on those of the validation fold, which flatter it."""
     view = windows.domains[domain]
     held_out = view.windows_of("test")
-    availability = np.zeros((len(view.issue_time_W), len(view.node_ids)), np.int8)
+    count = len(view.issue_time_W)
+    availability, hour = np.zeros((count, len(view.node_ids)), np.int8), np.zeros((count, view.horizon), np.int64)
     if len(held_out):
-        availability[held_out] = regimes_at(world, windows, domain, held_out)[AVAILABILITY]
+        told = conditions_of(world, view, held_out, regimes_at(world, windows, domain, held_out)[AVAILABILITY])
+        availability[held_out], hour[held_out] = told.availability_WN, told.hour_WL
     return Ground(
         view=view,
         observed_TNV=cube.values_TNV,
-        conditions=conditions_of(world, view, np.arange(len(availability)), availability),
+        conditions=Conditions(availability_WN=availability, hour_WL=hour),
         learned_W=held_out,
         targets=targets_of(world, view, regions_of(world.domains[domain], cube.nodes)[1]),
         pace=pace_in(world, domain),
