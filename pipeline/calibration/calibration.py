@@ -30,7 +30,7 @@ FADES = 20.0
 """Half-life of a past outcome, in units of `Pace.unit`."""
 BORROWED = 2.0
 """Units of time's worth of its parent that a group of outcomes begins with."""
-BORROWED_WIDTH = 0.5
+BORROWED_WIDTH = 1.0
 """The same of the width of all, which is one number and soon known."""
 BORROWED_LEAD = 5.0
 """The same of what tells a lead or a node group from all."""
