@@ -97,7 +97,8 @@ def published(
 def usual_size(calibration: Calibration, v: int, conditions: Conditions) -> NDArray[np.float32]:
     """(W, L, N) what scores of a variable are divided by: the usual size at their node and part of the day."""
     by_node, by_hour = (usual[v].astype(np.float32) for usual in calibration.usual)
-    return by_hour[conditions.hour_WL][..., None] * by_node
+    found: NDArray[np.float32] = by_hour[conditions.hour_WL][..., None] * by_node
+    return found
 
 
 def probabilities(

@@ -57,4 +57,6 @@ def trusted(calibration: Calibration, e: int, probability: NDArray[np.float64]) 
 
 def believed(calibration: Calibration, v: int, own: NDArray[np.float64], calibrated: NDArray[np.float64]) -> NDArray[np.float64]:
     """The model's own probabilities of an event of variable `v`, half given up for calibrated ones with every `BORROWED` of evidence."""
-    return own + (1 - 0.5 ** (float(calibration.cases.span_V[v]) / BORROWED)) * (calibrated - own)
+    given_up = 1 - float(0.5 ** (calibration.cases.span_V[v] / BORROWED))
+    found: NDArray[np.float64] = own + given_up * (calibrated - own)
+    return found
