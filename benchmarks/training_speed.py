@@ -13,7 +13,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -28,6 +28,7 @@ from benchmarks.measure import setting
 from models.api import fit, load, resolve_config
 from models.feeds import Feeds
 from models.gather import Gatherer, tensor, usual_values
+from models.progress import Pace
 from models.shapes import shape_of
 from models.training.loop import Task, Trainer
 from models.training.ranks import Ranks
@@ -215,25 +216,6 @@ def feeding(steps: int, nodes: int, peers: str, rounds: int) -> dict[str, float]
     return speeds | ({"xbatcher 0.4.0": xbatcher(peers, steps, nodes)} if peers else {})
 
 
-class Watched(Trainer):
-    """A training that counts how long its loop waits for windows."""
-
-    waited = 0.0
-
-    def _batches(self, active: Any) -> Generator[Any]:
-        fed = super()._batches(active)
-        try:
-            while True:
-                began = time.perf_counter()
-                one = next(fed, None)
-                self.waited += time.perf_counter() - began
-                if one is None:
-                    return
-                yield one
-        finally:
-            fed.close()
-
-
 def training(steps: int, nodes: int, recipe: str, count: int) -> dict[str, float]:
     """One epoch of so many steps beside as many bare ones on fixed tensors, in turns of a quarter of them."""
     given = windows(steps, nodes, seasons=["1d", "7d"], coarse={"steps": 12, "count": 24})
@@ -243,16 +225,16 @@ def training(steps: int, nodes: int, recipe: str, count: int) -> dict[str, float
     task = Task(windows=given, shapes=shapes, texts={}, leading=(DOMAIN,), config=config, seed=0)
     whole, bare, waited = [], [], 0.0
     with computing_on(torch.device("cpu"), config.threads):
-        trainer = Watched(task, torch.device("cpu"), Ranks())
-        trainer._train_epoch([DOMAIN], lambda *_: None)
-        trainer.waited = 0.0
+        trainer = Trainer(task, torch.device("cpu"), Ranks())
+        trainer._train_epoch([DOMAIN], lambda *_: None, Pace(count))
         index = trainer.folds[DOMAIN].train[: trainer.plan[DOMAIN].size]
         fixed = Feeds(given, shapes, {}, config).batch(trainer.learner.model, DOMAIN, index)
         shown = max(1, round(len(index) * config.quantile_share))
         for _ in range(4):
-            began = time.perf_counter()
-            trainer._train_epoch([DOMAIN], lambda *_: None)
-            whole.append(time.perf_counter() - began)
+            pace = Pace(count)
+            trainer._train_epoch([DOMAIN], lambda *_: None, pace)
+            whole.append(pace.seconds)
+            waited += pace.waited
             began = time.perf_counter()
             for _ in range(count):
                 with casting(torch.device("cpu"), trainer.dtype):
@@ -261,12 +243,11 @@ def training(steps: int, nodes: int, recipe: str, count: int) -> dict[str, float
                 torch.autograd.backward(loss)
                 trainer.optimiser.adam.step()
             bare.append(time.perf_counter() - began)
-        waited = trainer.waited / sum(whole)
     return {
         "step_ms": 1e3 * float(np.median(whole)) / count,
         "bare_ms": 1e3 * float(np.median(bare)) / count,
         "whole_to_bare": float(np.median(np.array(whole) / np.array(bare))),
-        "waiting_share": waited,
+        "waiting_share": waited / sum(whole),
         "windows_per_s": count * trainer.plan[DOMAIN].size / float(np.median(whole)),
     }
 
