@@ -83,6 +83,7 @@ SETS = {
         look_back=96,
         horizons=(96, 192, 336, 720),
         declared={"scale": "relative"},
+        options={"least_gain": 0.005},  # prices: less than that is chance
         published={
             "DLinear": ((0.088, 0.218), (0.176, 0.315), (0.313, 0.427), (0.839, 0.695)),
             "PatchTST": ((0.088, 0.205), (0.176, 0.299), (0.301, 0.397), (0.901, 0.714)),

@@ -40,7 +40,7 @@ def windows(world: World) -> WindowSet:
     with tempfile.TemporaryDirectory(prefix="cubecast-outages-") as folder:
         settings = replace(read_settings(), store=folder)
         for source in world.sources:
-            land.run(api.LandRequest(world=world.name, as_of=end, source=source), settings, QUIET)
+            land.run(api.LandRequest(world=world.name, as_of=end, received_time=end, source=source), settings, QUIET)
             observe.run(api.ObserveRequest(world=world.name, as_of=end, source=source), settings, QUIET)
         build_cube.run(api.BuildCubeRequest(world=world.name, as_of=end), settings, QUIET)
         return windows_at(world, settings, as_of)
