@@ -47,7 +47,7 @@ def in_blocks(part_of: Callable[[slice], DomainWindows], nodes: int, at_once: in
         for name in _BY_PATCH:
             own = getattr(part, name)
             patches[name].append(own + own.dtype.type(low) if name == "patch_node" else own)
-    changes = whole | {name: np.concatenate(parts) for name, parts in patches.items()}
+    changes: dict[str, Any] = whole | {name: np.concatenate(parts) for name, parts in patches.items()}
     order = np.lexsort(tuple(changes[k] for k in ("patch_known_time", "patch_variable", "patch_node", "patch_step")))
     changes |= {name: changes[name][order] for name in _BY_PATCH}
     start_T = np.searchsorted(changes["patch_step"], np.arange(len(part.valid_time_T) + 1), side="left").astype(np.int64)
