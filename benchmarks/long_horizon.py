@@ -178,9 +178,7 @@ def proven(ours: Judge, walk: Judge, horizon: int) -> bool:
     return statistic < 0 and p < 0.05
 
 
-def learned(
-    dataset: Dataset, given: WindowSet, options: Mapping[str, Any], seed: int, folds: tuple[Any, ...]
-) -> dict[str, dict[str, float]]:
+def learned(dataset: Dataset, given: WindowSet, options: Mapping[str, Any], seed: int, folds: tuple[Any, ...]) -> dict[str, Any]:
     """The joint model's scores on folds."""
     chosen = {**OPTIONS, **dataset.options, **options}
     config = resolve_config(chosen.pop("recipe"), chosen)
