@@ -84,7 +84,9 @@ def likely_fill_code(delivered: Values, outside: Mask) -> Mask:
     """Where a delivered value that is out of range is one of the usual fill codes."""
     if not outside.any():
         return outside
-    return outside & (np.isin(delivered, USUAL_FILL_CODES) | np.isin(delivered.astype(np.float32), np.array(USUAL_FILL_CODES, np.float32)))
+    with np.errstate(over="ignore"):
+        narrow = delivered.astype(np.float32)
+    return outside & (np.isin(delivered, USUAL_FILL_CODES) | np.isin(narrow, np.array(USUAL_FILL_CODES, np.float32)))
 
 
 def too_often(valid_time: NDArray[np.int64], start: Mask, cadence: int) -> Mask:
