@@ -1,32 +1,36 @@
-"""Several Zarr arrays read or written in one go: each call of its own waits for Zarr's event loop, which a small chunk feels."""
+"""Several objects of a Zarr store read or written in one go: each call of its own waits for Zarr's event loop, which a small chunk feels."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 
-def read_together(arrays: Sequence[Any], place: slice) -> list[NDArray[Any]]:
-    """The same stretch of each array."""
+def get_together(store: Any, keys: Sequence[str]) -> list[NDArray[np.uint8] | None]:
+    """What lies under each key; None where nothing does."""
+    from zarr.core.buffer import default_buffer_prototype
     from zarr.core.sync import sync
 
-    async def read() -> list[NDArray[Any]]:
-        return list(await asyncio.gather(*(array.async_array.getitem((place,)) for array in arrays)))
+    prototype = default_buffer_prototype()
 
-    found: list[NDArray[Any]] = sync(read())
-    return found
+    async def read() -> list[Any]:
+        return await asyncio.gather(*(store.get(key, prototype) for key in keys))
+
+    return [None if found is None else np.asarray(found.as_numpy_array()) for found in sync(read())]
 
 
-def write_together(arrays: Sequence[Any], place: slice, values: Sequence[NDArray[Any]]) -> None:
-    """Values into the same stretch of each array; as `write_present` does, chunks that equal the fill value too."""
+def put_together(store: Any, values: Mapping[str, bytes]) -> None:
+    """Put bytes under each key."""
+    from zarr.core.buffer import default_buffer_prototype
     from zarr.core.sync import sync
 
-    present = [array.with_config({"write_empty_chunks": True}).async_array for array in arrays]
+    buffer = default_buffer_prototype().buffer
 
     async def write() -> None:
-        await asyncio.gather(*(array.setitem((place,), value) for array, value in zip(present, values, strict=True)))
+        await asyncio.gather(*(store.set(key, buffer.from_bytes(value)) for key, value in values.items()))
 
     sync(write())
