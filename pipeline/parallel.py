@@ -19,7 +19,9 @@ from pipeline.telemetry import Progress, Stage
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
-_LOST_SECONDS = 60.0
+_LOST_SECONDS, _LOOK_SECONDS = 60.0, 1.0
+_TURNS = 4
+"""Batches of tasks for each thread of a cluster: more of them would end closer together, fewer read less twice."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,26 +179,35 @@ def _on_threads(function: Callable[[Task], Result], tasks: Sequence[Task], stage
 
 
 def _on_cluster(client: Any, function: Callable[[Task], Result], tasks: Sequence[Task], stage: Stage) -> Mapped[Result]:
-    before = len(_workers(client))
+    """Neighbours go to the same worker, some at a time: what one has read serves the next."""
+    found = _workers(client)
+    size = -(-len(tasks) // (_TURNS * sum(int(w["nthreads"]) for w in found.values())))
+    batches = [tasks[k : k + size] for k in range(0, len(tasks), size)]
     shared = client.scatter(function, broadcast=True, hash=False)
-    futures = [client.submit(_apply, shared, task, pure=False, retries=2) for task in tasks]
+    futures = [client.submit(_apply, shared, batch, pure=False, retries=2) for batch in batches]
     done, seen = 0, time.monotonic()
-    while done < len(futures):
-        finished = sum(future.done() for future in futures)
+    while True:
+        finished = sum(len(batch) for future, batch in zip(futures, batches, strict=True) if future.done())
         stage.advance(finished - done)
-        done, seen = finished, _last_seen(client, seen)
+        if finished == len(tasks):
+            break
+        if finished > done:
+            seen = time.monotonic()
+        done = finished
+        if time.monotonic() - seen > _LOOK_SECONDS:
+            seen = _last_seen(client, seen)
         time.sleep(0.02)
-    results = client.gather(futures)
+    results = [result for batch in client.gather(futures) for result in batch]
     after = len(_workers(client))
-    return Mapped(results=results, notes=() if after >= before else (f"the cluster shrank from {before} to {after} workers",))
+    return Mapped(results=results, notes=() if after >= len(found) else (f"the cluster shrank from {len(found)} to {after} workers",))
 
 
 def _workers(client: Any) -> Any:
     return client.scheduler_info(n_workers=-1)["workers"]
 
 
-def _apply(function: Callable[[Task], Result], task: Task) -> Result:
-    return function(task)
+def _apply(function: Callable[[Task], Result], tasks: Sequence[Task]) -> list[Result]:
+    return [function(task) for task in tasks]
 
 
 def _last_seen(client: Any, before: float) -> float:

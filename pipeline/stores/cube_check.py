@@ -18,6 +18,7 @@ from pipeline.stores.cube_books import read_nodes, read_revisions
 from pipeline.stores.cube_format import BIG, MEND, REVISION_TYPES, TEXTS, DomainCheck, aggregate_of, axis_digest, axis_of, content_digest
 from pipeline.stores.cube_texts import TextCheck
 from pipeline.stores.time_chunks import TimeChunks, proof_of
+from pipeline.stores.together import get_together
 from pipeline.telemetry import Progress, Stage
 
 _SHOWN = 20
@@ -166,9 +167,10 @@ class _DomainCheck:
 
     def _proof(self, k: int, nodes: int) -> NDArray[np.uint8] | None:
         """The proof of a time chunk as it is stored, None where a chunk of it is absent, which is told already."""
-        stored = [part for part in self.layout.read(self.group.store_path.store, [k], [nodes])[0] if part is not None]
-        found = len(stored) == len(self.layout.keys(k, nodes))
-        return np.frombuffer(proof_of(stored), np.uint8) if found else None
+        keys, found = self.layout.keys(k, nodes), list[NDArray[np.uint8] | None]()
+        get_together(self.group.store_path.store, [keys], lambda _, stored: found.extend(stored))
+        held = [part for part in found if part is not None]
+        return np.frombuffer(proof_of(held), np.uint8) if len(held) == len(keys) else None
 
     def _revisions(self, k: int, small: Mapping[str, NDArray[Any] | None], span: str) -> NDArray[np.uint8] | None:
         """The digest of a time chunk's revisions as they are read."""

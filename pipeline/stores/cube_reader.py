@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,13 +12,10 @@ from numpy.typing import NDArray
 from pipeline.alignment.as_of import hide_later, show_older, take_nodes, take_revisions
 from pipeline.contracts.cubes import DomainCube, Revisions
 from pipeline.cube.differences import DomainBook
-from pipeline.cube.plan import BYTES_PER_CELL
 from pipeline.stores.cube_books import read_nodes, read_revisions
 from pipeline.stores.cube_format import axis_of
-from pipeline.stores.time_chunks import TimeChunks
-
-_READERS, _AT_ONCE = 2, 16 * 2**20
-"""Threads that read, and bytes of cells that each asks for at once."""
+from pipeline.stores.time_chunks import Stored, TimeChunks
+from pipeline.stores.together import get_together
 
 
 def read_book(group: Any) -> DomainBook:
@@ -91,24 +87,19 @@ def read_domain(group: Any, domain: str, as_of: int, start: int | None, snapshot
 
 
 def _fill(group: Any, layout: TimeChunks, span: _Span, targets: Sequence[NDArray[Any]], heard: NDArray[np.int64] | None) -> None:
-    """Read these nodes of the big arrays into their targets, some time chunks at a time, each proved before it is unpacked."""
+    """Read these nodes of the big arrays into their targets, each time chunk proved before it is unpacked."""
     store, size, nodes = group.store_path.store, layout.steps, group.attrs["cubecast"]["nodes"]
     proofs, held = (group[f"chunks/{name}"][span.first : span.last] for name in ("proof", "nodes"))
-    count = max(_AT_ONCE // (size * nodes * BYTES_PER_CELL * len(layout.variables)), 1)
+    wanted = [layout.keys(chunk, int(there)) for chunk, there in zip(range(span.first, span.last), held, strict=True)]
 
-    def read(first: int) -> None:
-        scratch = np.empty(size * layout.width * 4, np.uint8)
-        chunks = range(span.first + first, min(span.first + first + count, span.last))
-        there = [int(n) for n in held[first : first + count]]
-        for k, stored in enumerate(layout.read(store, chunks, there)):
-            layout.prove(stored, proofs[first + k].tobytes(), chunks[k], there[k])
-            begin = chunks[k] * size
-            low, high = max(begin, span.begin), min(begin + size, span.stop)
-            rows = [target[low - span.begin : high - span.begin] for target in targets]
-            layout.decode(stored, rows, slice(low - begin, high - begin), nodes=nodes, heard=heard, scratch=scratch)
+    def use(number: int, stored: Stored) -> None:
+        chunk = span.first + number
+        layout.prove(stored, proofs[number].tobytes(), chunk, int(held[number]))
+        low, high = max(chunk * size, span.begin), min((chunk + 1) * size, span.stop)
+        rows = [target[low - span.begin : high - span.begin] for target in targets]
+        layout.decode(stored, rows, slice(low - chunk * size, high - chunk * size), nodes=nodes, heard=heard)
 
-    with ThreadPoolExecutor(_READERS) as pool:
-        list(pool.map(read, range(0, span.last - span.first, count)))
+    get_together(store, wanted, use)
 
 
 def _span(group: Any, book: Mapping[str, Any], until: int, start: int | None) -> _Span:

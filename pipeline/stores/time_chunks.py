@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import StoreError
 from pipeline.stores.cube_format import BIG, CODEC, MEND, GroupTemplate
-from pipeline.stores.together import get_together, put_together
+from pipeline.stores.together import put_together
 
 _CHECKSUM = 4
 """Bytes of the crc32c behind each chunk."""
@@ -82,12 +82,6 @@ class TimeChunks:
         put_together(store, dict(zip(self.keys(chunk, nodes), encoded, strict=True)))
         return proof_of(encoded)
 
-    def read(self, store: Any, chunks: Sequence[int], nodes: Sequence[int]) -> list[Stored]:
-        """What is stored of time chunks that were written when there were so many nodes."""
-        keys = [self.keys(chunk, count) for chunk, count in zip(chunks, nodes, strict=True)]
-        found = iter(get_together(store, [key for some in keys for key in some]))
-        return [[next(found) for _ in some] for some in keys]
-
     def prove(self, stored: Stored, proof: bytes, chunk: int, nodes: int) -> None:
         """Refuse what is not stored as it was written.
 
@@ -105,9 +99,7 @@ class TimeChunks:
             mend=MEND,
         )
 
-    def decode(
-        self, stored: Stored, targets: Sequence[NDArray[Any]], rows: slice, *, nodes: int, heard: NDArray[np.int64] | None, scratch: Any
-    ) -> None:
+    def decode(self, stored: Stored, targets: Sequence[NDArray[Any]], rows: slice, *, nodes: int, heard: NDArray[np.int64] | None) -> None:
         """Put cells of a time chunk where they belong; nodes that were not there yet hold nothing.
 
         Args:
@@ -116,7 +108,6 @@ class TimeChunks:
             rows: The steps of the chunk that are asked for.
             nodes: How many nodes there are now.
             heard: Those of them that are asked for, ascending; None: all.
-            scratch: Room for a chunk, where a caller has one.
         """
         from numcodecs import blosc
 
@@ -132,7 +123,7 @@ class TimeChunks:
                 elif cells.shape == (self.steps, self.width) and cells.flags.c_contiguous:
                     blosc.decompress(part[:-_CHECKSUM], cells)
                 else:
-                    room = scratch[: self.steps * self.width * cells.itemsize]
+                    room = np.empty(self.steps * self.width * cells.itemsize, np.uint8)
                     blosc.decompress(part[:-_CHECKSUM], room)
                     block = room.view(dtype).reshape(self.steps, self.width)[rows]
                     cells[...] = block[:, : high - low] if heard is None else block[:, heard[place] - low]

@@ -3,24 +3,48 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+_ON_THEIR_WAY, _THREADS = 8, 8
+"""Groups of objects at once, and threads that use them at most."""
 
-def get_together(store: Any, keys: Sequence[str]) -> list[NDArray[np.uint8] | None]:
-    """What lies under each key; None where nothing does."""
+
+def get_together(store: Any, wanted: Sequence[Sequence[str]], use: Callable[[int, list[NDArray[np.uint8] | None]], None]) -> None:
+    """Get the objects of each group of keys, and `use` them (None where nothing lies under a key) on a thread while others are on their way.
+
+    Raises:
+        Exception: The first that the store or `use` raised; no further group is begun then.
+    """
     from zarr.core.buffer import default_buffer_prototype
     from zarr.core.sync import sync
 
-    prototype = default_buffer_prototype()
+    prototype, failed = default_buffer_prototype(), list[BaseException]()
 
-    async def read() -> list[Any]:
-        return await asyncio.gather(*(store.get(key, prototype) for key in keys))
+    async def one(number: int, gate: asyncio.Semaphore, pool: Executor) -> None:
+        async with gate:
+            if failed:
+                return
+            try:
+                found = await asyncio.gather(*(store.get(key, prototype) for key in wanted[number]))
+                stored = [None if f is None else np.asarray(f.as_numpy_array()) for f in found]
+                await asyncio.get_running_loop().run_in_executor(pool, use, number, stored)
+            except BaseException as error:
+                failed.append(error)
 
-    return [None if found is None else np.asarray(found.as_numpy_array()) for found in sync(read())]
+    async def every(pool: Executor) -> None:
+        gate = asyncio.Semaphore(_ON_THEIR_WAY)
+        await asyncio.gather(*(one(number, gate, pool) for number in range(len(wanted))))
+
+    with ThreadPoolExecutor(min(len(os.sched_getaffinity(0)), _THREADS)) as pool:
+        sync(every(pool))
+    if failed:
+        raise failed[0]
 
 
 def put_together(store: Any, values: Mapping[str, bytes]) -> None:
