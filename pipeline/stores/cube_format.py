@@ -30,7 +30,7 @@ FORMAT = 3
 BIG: dict[str, tuple[str, Any]] = {"": ("float32", float("nan")), "_flag": ("uint16", int(Flag.MISSING)), "_latency": ("int32", int(NEVER))}
 """The big arrays of a variable by what follows its name: their types, and what stands where nothing was written."""
 
-CODEC = {"cname": "lz4", "clevel": 5}
+CODEC: dict[str, Any] = {"cname": "lz4", "clevel": 5}
 """Of all arrays but strings: Blosc with bits shuffled, and a crc32c behind it."""
 
 PROOFS = "proofs"

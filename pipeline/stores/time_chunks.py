@@ -159,5 +159,5 @@ def proof_of(stored: Iterable[NDArray[np.uint8] | bytes]) -> bytes:
     state = hashlib.sha256()
     for part in stored:
         state.update(len(part).to_bytes(8, "little"))
-        state.update(part)
+        state.update(part if isinstance(part, bytes) else part.data)
     return state.digest()
