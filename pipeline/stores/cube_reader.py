@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pipeline.alignment.as_of import hide_later, show_older, take_nodes, take_revisions
 from pipeline.contracts.cubes import DomainCube, Revisions
 from pipeline.cube.differences import DomainBook
+from pipeline.cube.plan import BYTES_PER_CELL
 from pipeline.stores.cube_books import read_nodes, read_revisions
 from pipeline.stores.cube_format import axis_of
 from pipeline.stores.time_chunks import Stored, TimeChunks
@@ -99,7 +100,7 @@ def _fill(group: Any, layout: TimeChunks, span: _Span, targets: Sequence[NDArray
         rows = [target[low - span.begin : high - span.begin] for target in targets]
         layout.decode(stored, rows, slice(low - chunk * size, high - chunk * size), nodes=nodes, heard=heard)
 
-    get_together(store, wanted, use)
+    get_together(store, wanted, use, most=max(BYTES_PER_CELL * size * nodes * len(layout.variables), 1))
 
 
 def _span(group: Any, book: Mapping[str, Any], until: int, start: int | None) -> _Span:

@@ -11,12 +11,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-_ON_THEIR_WAY, _THREADS = 8, 8
-"""Groups of objects at once, and threads that use them at most."""
+_ON_THEIR_WAY, _THREADS, _BYTES = 16, 8, 64 * 2**20
+"""Groups of objects at once, and threads that use them, at most; bytes of the groups on their way, if more than two of them."""
 
 
-def get_together(store: Any, wanted: Sequence[Sequence[str]], use: Callable[[int, list[NDArray[np.uint8] | None]], None]) -> None:
+def get_together(
+    store: Any, wanted: Sequence[Sequence[str]], use: Callable[[int, list[NDArray[np.uint8] | None]], None], *, most: int = 1
+) -> None:
     """Get the objects of each group of keys, and `use` them (None where nothing lies under a key) on a thread while others are on their way.
+
+    Args:
+        store: Where they lie.
+        wanted: The groups.
+        use: Called once for each group, with its number.
+        most: Bytes that a group has at most.
 
     Raises:
         Exception: The first that the store or `use` raised; no further group is begun then.
@@ -38,7 +46,7 @@ def get_together(store: Any, wanted: Sequence[Sequence[str]], use: Callable[[int
                 failed.append(error)
 
     async def every(pool: Executor) -> None:
-        gate = asyncio.Semaphore(_ON_THEIR_WAY)
+        gate = asyncio.Semaphore(min(max(_BYTES // most, 2), _ON_THEIR_WAY))
         await asyncio.gather(*(one(number, gate, pool) for number in range(len(wanted))))
 
     with ThreadPoolExecutor(min(len(os.sched_getaffinity(0)), _THREADS)) as pool:
