@@ -20,6 +20,8 @@ from pipeline.telemetry import Progress, Stage
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 _LOST_SECONDS, _LOOK_SECONDS = 60.0, 1.0
+_KEEPS = {"MALLOC_TRIM_THRESHOLD_": 64 * 2**20, "MALLOC_MMAP_THRESHOLD_": 32 * 2**20}
+"""Freed memory that a worker keeps for its next arrays; Dask's own 64 KiB lets every array be cleared by the kernel anew."""
 _TURNS = 4
 """Batches of tasks for each thread of a cluster: more of them would end closer together, fewer read less twice."""
 
@@ -222,24 +224,33 @@ def _last_seen(client: Any, before: float) -> float:
 
 
 @contextmanager
+def local_cluster(processes: int, memory: int | str = "auto") -> Iterator[Any]:
+    """Worker processes of one thread on this machine, each of which may use so many bytes before Dask ends it."""
+    import dask
+    import distributed
+
+    LocalCluster: Any = distributed.LocalCluster
+    begun_with = {f"distributed.nanny.pre-spawn-environ.{name}": str(size) for name, size in _KEEPS.items()}
+    with (
+        dask.config.set(begun_with),
+        LocalCluster(
+            n_workers=processes, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0", memory_limit=memory
+        ) as cluster,
+    ):
+        yield cluster
+
+
+@contextmanager
 def _client(settings: Settings) -> Iterator[Any]:
     import distributed
 
     Client: Any = distributed.Client
-    LocalCluster: Any = distributed.LocalCluster
 
     address = str(settings.dask)
     kind, _, rest = address.partition(":")
     if kind == "processes" and rest.isdigit() and int(rest) > 0:
         share = machine_bytes() // 2 // int(rest)
-        options = {
-            "n_workers": int(rest),
-            "threads_per_worker": 1,
-            "processes": True,
-            "dashboard_address": "127.0.0.1:0",
-            "memory_limit": (settings.memory or share) * 10 // 6 + 1,
-        }
-        with LocalCluster(**options) as cluster, Client(cluster) as client:
+        with local_cluster(int(rest), (settings.memory or share) * 10 // 6 + 1) as cluster, Client(cluster) as client:
             yield client
     elif kind in ("tcp", "tls"):
         try:
