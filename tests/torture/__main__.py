@@ -179,7 +179,7 @@ def _schedule(run: Run, backend: str) -> Iterator[Row]:
     for name in ("pipeline", "models", "dags", "plugins", "docker", "tests"):
         shutil.copytree(ROOT / name, project / name, ignore=shutil.ignore_patterns("__pycache__"))
     (project / "worlds").mkdir()
-    world_file = tiny_world(project / "worlds")
+    world_file = tiny_world(project / "worlds", delivery="1h")
     victims = ["step", "supervisor", "scheduler", "dag-processor", "api-server", *(["postgres"] if backend == "PostgreSQL" else [])]
     command = [sys.executable, "-m", "tests.torture.schedule", backend, str(world_file), str(run.folder / "ground")]
     done = subprocess.run(
