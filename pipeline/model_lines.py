@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.contracts.forecasts import JOINT
-from pipeline.score_lines import score_tables
+from pipeline.score_lines import SURE_TITLES, score_tables, sure_cells
 from pipeline.text_tables import table
 
 Content = Mapping[str, Any]
@@ -96,8 +96,8 @@ def search_lines(content: Content) -> str:
 
 def compare_lines(content: Content) -> str:
     """Per target both errors, and whether the difference is sure."""
-    titles = ("target", "A", "B", "A - B", "95 % interval", "p", "p (Holm)", "p (BH)", "days", "left out", "")
-    notes = [f"note: {note}" for note in content["notes"]]
+    titles = ("target", "A", "B", "A - B", *SURE_TITLES[1:], "days", "left out", "")
+    notes = ["95 % of all: these intervals hold for all targets at once (Bonferroni)", *(f"note: {note}" for note in content["notes"])]
     head = f"MAE of the joint models on the held-out windows of both\nA {content['first']}\nB {content['second']}"
     return "\n\n".join([head, table(titles, map(_target_row, content["targets"])), *notes])
 
@@ -137,13 +137,10 @@ def _target_row(row: Content) -> tuple[str, ...]:
     target, left_out = f"{row['domain']} {row['variable']} ({row['unit']})", str(row["left_out"])
     sure = row["difference"]
     if sure is None:
-        return (target, *["-"] * 7, str(row["days"]), left_out, row["reason"])
-    known = sure["low"] is not None
-    interval = f"{sure['low']:+.3g} to {sure['high']:+.3g}" if known else "fewer than 3 days"
-    word = "too few days to say" if not known else "A is better" if sure["high"] < 0 else "B is better" if sure["low"] > 0 else "not sure"
-    p_values = (_figure(p) for p in (sure["p"], row["p_holm"], row["p_bh"]))
-    figures = (_figure(row["first"]), _figure(row["second"]), f"{sure['value']:+.3g}", interval)
-    return (target, *figures, *p_values, str(row["days"]), left_out, word)
+        return (target, *["-"] * (2 + len(SURE_TITLES)), str(row["days"]), left_out, row["reason"])
+    low, high = row["all_low"], row["all_high"]
+    word = "too few days to say" if low is None else "A is better" if high < 0 else "B is better" if low > 0 else "not sure"
+    return (target, _figure(row["first"]), _figure(row["second"]), *sure_cells(sure, row), str(row["days"]), left_out, word)
 
 
 def _figure(value: float | None) -> str:
