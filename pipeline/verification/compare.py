@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pipeline.errors import ContractError
 from pipeline.verification.cells import PINBALLS
 from pipeline.verification.significance import (
+    LEAST_BLOCKS,
     LEAST_PERIODS,
     bootstrap_interval,
     diebold_mariano,
@@ -33,7 +34,7 @@ class Difference:
 
     `low` and `high` are its 95 % interval over resampled blocks of days, `dm_low` and `dm_high` that of Diebold and Mariano,
     from its standard `error`, `p` the two-sided p-value of no difference; None where fewer than three days were scored:
-    too few to say. `first` and `second` are the two mean losses, `n` the cells.
+    too few to say. Blocks need three times as many days as the horizon reaches over. `first` and `second` are the two mean losses, `n` the cells.
     """
 
     value: float
@@ -98,7 +99,7 @@ def mae_difference(
         return plain
     overlap = math.ceil(max(statistics.axes[domain].lead_times) / _DAY)
     ahead = periods_ahead(len(count), overlap)
-    low, high = bootstrap_interval(total, count, ahead)
+    low, high = bootstrap_interval(total, count, ahead) if len(count) >= LEAST_BLOCKS * ahead else (None, None)
     series = total / count.mean()
     error = mean_error(series, ahead)
     dm_low, dm_high = student_interval(plain.value, error, len(series))

@@ -275,7 +275,8 @@ def _percent(value: float | None) -> str:
 
 
 def _interval(sure: Difference | None) -> str:
-    if sure is None or sure.low is None or sure.high is None:
+    if sure is None or sure.dm_low is None or sure.dm_high is None:
         return ""
-    said = f", difference {sure.value:+.3g}, 95 % interval {sure.low:+.3g} to {sure.high:+.3g}"
-    return f"{said} (Diebold-Mariano {sure.dm_low:+.3g} to {sure.dm_high:+.3g}) over {sure.days} days"
+    said, tested = f", difference {sure.value:+.3g}, 95 % interval", f"Diebold-Mariano {sure.dm_low:+.3g} to {sure.dm_high:+.3g}"
+    spread = f"{said} {tested}" if sure.low is None else f"{said} {sure.low:+.3g} to {sure.high:+.3g} ({tested})"
+    return f"{spread} over {sure.days} days"

@@ -16,6 +16,9 @@ _SEED = 20140930
 LEAST_PERIODS = 3
 """Fewer periods than this say nothing of how sure a difference is."""
 
+LEAST_BLOCKS = 3
+"""Fewer blocks than this say nothing when they are resampled: with one, every resample is the whole."""
+
 
 def bootstrap_interval(total_T: NDArray[np.float64], count_T: NDArray[np.float64], block: int, level: float = 0.95) -> tuple[float, float]:
     """The interval of sum(total) / sum(count), from resamples of whole blocks of periods in a circle, always the same ones.

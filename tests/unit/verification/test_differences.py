@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import t
@@ -62,3 +64,27 @@ def test_days_that_were_not_scored_alike_are_left_out() -> None:
 def test_too_few_days_say_nothing() -> None:
     found = against_all(scored("joint", (1, 1), days=2) + scored("ridge", (2, 2), days=2), "joint", ("ridge",))
     assert [(row.p, row.p_holm, row.p_bh, row.dm_low, row.all_low) for row in found] == [(None,) * 5] * 2
+
+
+def test_blocks_that_are_hardly_shorter_than_the_whole_are_not_resampled() -> None:
+    random = np.random.default_rng(1)
+    axis = replace(AXIS, lead_times=(4 * 86400, 5 * 86400))
+
+    def wide(model: str, error: float, days: int) -> Statistics:
+        shape = (days, 2, 5, 2)
+        middle = (error * random.normal(0, 1, shape)).astype(np.float32)
+        return score_windows(
+            domain="road",
+            axis=axis,
+            model=model,
+            issue_time_W=np.arange(days) * 86400,
+            truth_WLNV=np.zeros(shape, np.float32),
+            good_WLNV=np.ones(shape, bool),
+            quantiles_WLNVQ=np.repeat(middle[..., None], 7, axis=-1),
+        )
+
+    short, long = (against_all(wide("joint", 1, n) + wide("ridge", 2, n), "joint", ("ridge",))[0] for n in (14, 15))
+    assert (short.low, short.high) == (None, None)
+    assert short.dm_low is not None
+    assert long.low is not None
+    assert long.low < long.value < (long.high or 0.0) + 1
