@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.contracts.forecasts import JOINT
@@ -41,9 +41,7 @@ def show_lines(content: Content, by: str = "all") -> str:
         return "\n\n".join([*parts, f"never evaluated; try: {again}", *_history(content)])
     periods = ", ".join(f"{name} {first} to {last}" for name, (first, last) in score["periods"].items())
     parts += [f"scored on the {score['fold']} fold: {periods}; told apart with --by, all of it with --json", *score_tables(score, by)]
-    for verdict in content["verdicts"]:
-        reasons = "".join(f"\n  - {reason}" for reason in verdict["reasons"])
-        parts.append(f"{verdict['domain']} {verdict['variable']}: {verdict['published']} is published{reasons}")
+    parts += _verdict_lines(content["verdicts"])
     if content["decisions"]:
         rows = [(d["as_of"], d["outcome"], d["champion"] or "-", d["decided"] or "-", d["reason"]) for d in content["decisions"]]
         parts.append(table(("decided as of", "outcome", "champion", "by a person", "reason"), rows))
@@ -103,12 +101,19 @@ def compare_lines(content: Content) -> str:
 
 
 def change_lines(content: Content) -> str:
-    """The entry in force, and whether it was made just now."""
+    """The entry in force, whether it was made just now, and then what spoke for each target, difference by difference."""
     entry = content["promotion"]
     joint = sum(verdict["published"] == JOINT for verdict in entry["verdicts"])
     before = f" after {entry['previous']}" if entry["previous"] else ""
     done = "is the champion" if content["outcome"] == "done" else "is the champion already, nothing changed:"
-    return f"{entry['model_id']} {done} from {entry['as_of']} on{before}, published for {joint} of {len(entry['verdicts'])} targets: {entry['reason']}"
+    said = f"{entry['model_id']} {done} from {entry['as_of']} on{before}, published for {joint} of {len(entry['verdicts'])} targets: {entry['reason']}"
+    return "\n\n".join([said, *(_verdict_lines(entry["verdicts"]) if content["outcome"] == "done" else [])])
+
+
+def _verdict_lines(verdicts: Sequence[Content]) -> list[str]:
+    """What is published for each target, with every reason."""
+    reasons = ["".join(f"\n  - {reason}" for reason in verdict["reasons"]) for verdict in verdicts]
+    return [f"{v['domain']} {v['variable']}: {v['published']} is published{why}" for v, why in zip(verdicts, reasons, strict=True)]
 
 
 def rejection_lines(content: Content) -> str:
