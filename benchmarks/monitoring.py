@@ -160,10 +160,10 @@ def _planted(world: World, looker: _Looker, start: int, end: int, target: str, p
         ]
         for fault, found in _until_found(looker, int(since)).items():
             hours[fault.kind].append(found)
-    for kind, found in hours.items():
-        known = [h for h in found if np.isfinite(h)]
+    for kind, waited in hours.items():
+        known = [h for h in waited if np.isfinite(h)]
         said = f"{min(known):g} to {max(known):g} h, median {np.median(known):g} h" if known else "never"
-        print(f"{kind} ({FAULTS[kind]}): {len(known)} of {len(found)} found within three days, {said}")
+        print(f"{kind} ({FAULTS[kind]}): {len(known)} of {len(waited)} found within three days, {said}")
 
 
 def _until_found(looker: _Looker, since: int) -> Mapping[Planted, float]:

@@ -89,7 +89,7 @@ def record_routes(shelf: Shelf) -> APIRouter:
             raise _never(found, issue_time)
         verified = [format_instant(from_seconds(moment)) for moment in times]
         head = {"world": world, "issue_times": verified, "left_out": period.left_out if period else 0}
-        wanted = {"domain": domain and [domain], "variable": variable, "model": model, "label": label and [label]}
+        wanted = {"domain": [domain] if domain else None, "variable": variable, "model": model, "label": [label] if label else None}
         rows = _scored(period.statistics if period else Statistics.zero(), by, wanted)
         return Response(records_bytes(head, flattened(rows), form), 200, {"cache-control": "no-cache"}, MEDIA_TYPES[form])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pipeline.contracts.forecasts import BASELINES, JOINT
 from pipeline.contracts.scores import DifferenceRow
@@ -34,7 +35,7 @@ def difference_rows(statistics: Statistics) -> tuple[DifferenceRow, ...]:
 
 def against_all(statistics: Statistics, model: str, rivals: Sequence[str]) -> tuple[DifferenceRow, ...]:
     """Every target against every rival, in this order, on the days that both were scored on alike; with none it is left out."""
-    plain = [
+    plain: list[tuple[dict[str, Any], Difference]] = [
         ({"domain": d, "variable": variable, "unit": unit, "model": model, "rival": rival}, found)
         for d, axis in sorted(statistics.axes.items())
         for variable, unit in zip(axis.variables, axis.units, strict=True)

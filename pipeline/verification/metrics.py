@@ -68,9 +68,9 @@ def event_rows(statistics: Statistics) -> tuple[EventRow, ...]:
             for table in statistics.tables(domain, model, "event"):
                 numbers = statistics.table(domain, model, table)
                 groups = axis.lead_groups if table.kind else [(i + 1, i + 1) for i in range(len(numbers))]
-                about = {"domain": domain, "event": table.event, "model": model, "kind": table.kind, "label": table.label}
+                about: dict[str, Any] = {"domain": domain, "event": table.event, "model": model, "kind": table.kind, "label": table.label}
                 onsets_LS = statistics.table(domain, model, replace(table, what="onset")) if table.kind else numbers[:, _ONSETS]
-                whole = {"leads": (1, len(axis.lead_times)), "warning_lead_time": _time_under_warning(axis, onsets_LS)}
+                whole: dict[str, Any] = {"leads": (1, len(axis.lead_times)), "warning_lead_time": _time_under_warning(axis, onsets_LS)}
                 rows.append(EventRow(**about, **whole, lead=0, lead_time=0, **_event(numbers.sum(axis=0))))
                 rows += [
                     EventRow(**about, leads=group, lead=group[1], lead_time=axis.lead_times[group[1] - 1], **_event(numbers[k]))
