@@ -43,12 +43,20 @@ def unrepeated(
     keep = np.ones(len(key), np.bool_)
     if len(key) < 2 or _strictly_increasing(key):
         return keep
-    order = np.lexsort((np.arange(len(key)), available_time, key))
+    rows = _shared(key)
+    order = rows[np.lexsort((rows, available_time[rows], key[rows]))]
     again = same_as_previous(order, [key, available_time])
     keep[order[:-1][again[1:]]] = False
     kept = order[keep[order]]
     keep[kept[same_as_previous(kept, [key, *bits])]] = False
     return keep
+
+
+def _shared(key: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The rows whose key another row has too."""
+    order = np.argsort(key, kind="stable")
+    same = np.diff(key[order]) == 0
+    return order[np.r_[False, same] | np.r_[same, False]]
 
 
 def _key(node: NDArray[np.int32], valid_time: NDArray[np.int64]) -> NDArray[np.int64]:

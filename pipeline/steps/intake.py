@@ -147,7 +147,7 @@ def _taken(
         {"delivery": [landed.id] * len(bad), "file": bad.file, "row": bad.row, "reason": bad.reason, "raw": bad.raw},
         schema=REJECTION_SCHEMA,
     )
-    kept = int(keep.sum())
+    kept = int(np.count_nonzero(keep))
     if kept < len(keep):
         again = ~keep
         duplicates = duplicate_rows(

@@ -10,8 +10,7 @@ from pipeline.contracts.observations import REJECTION_SCHEMA
 from pipeline.quality.acceptance import document_keys, series_codes
 from pipeline.quality.versions import apart, merged, value_bits
 from pipeline.steps.intake import STAMP, Taken, duplicate_rows
-from pipeline.stores.observation_index import DAY
-from pipeline.stores.observation_tables import dictionary_column, node_codes
+from pipeline.stores.observation_tables import days_of, dictionary_column, node_codes
 from pipeline.stores.observations import ObservationStore
 
 
@@ -66,10 +65,9 @@ def _versions(
 ) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
     """Which of the new rows are news beside each other and what is stored, and when each was available."""
     key = np.concatenate([t.key for t in taken])
-    days = {int(d) for d in np.unique(valid // DAY) * DAY}
-    stored = store.stored_versions(set(ids), days)
+    stored = store.stored_versions(set(ids), days_of(valid))
     count = 0 if stored is None else stored.num_rows
-    if not count and apart(node, origin):
+    if not count and (sum(len(t.ids) for t in taken) == len(ids) or apart(node, origin)):
         return np.ones(len(node), np.bool_), available
     known = np.array([t.landed.published_time or t.landed.received_time for t in taken], np.int64)[origin]
     declared = np.concatenate([t.declared for t in taken])

@@ -190,10 +190,9 @@ def _observe_batch(
             rows += found.counts.raw
         stage.advance(1, f"{rows:,} rows")
     counts = sum((t.counts for t in taken), NO_ROWS)
-    for one in taken:
-        reasons = one.rejected["reason"].value_counts().to_pylist()
-        noticed.rejected.update({r["values"]: r["counts"] for r in reasons if r["values"] != DUPLICATE})
     rejected = pa.concat_tables([REJECTION_SCHEMA.empty_table(), *(t.rejected for t in taken)])
+    reasons = rejected["reason"].value_counts().to_pylist()
+    noticed.rejected.update({r["values"]: r["counts"] for r in reasons if r["values"] != DUPLICATE})
     table = store.schema.empty_table()
     if taken:
         table, repeated = joined(store, taken)

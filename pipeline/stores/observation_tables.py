@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline.contracts.nodes import NodeSet, links_among
 from pipeline.contracts.provenance import canonical_json
+from pipeline.stores.observation_index import DAY
 
 GROUP_ROWS = 16384
 Span = tuple[int, int, int]
@@ -34,12 +35,20 @@ def instants(table: pa.Table, name: str) -> NDArray[np.int64]:
     return found
 
 
+def days_of(valid_time: NDArray[np.int64]) -> set[int]:
+    """Starts (seconds UTC) of the days of some instants."""
+    day = valid_time // DAY
+    first = int(day.min(initial=0))
+    return {(first + int(d)) * DAY for d in np.flatnonzero(np.bincount(day - first))}
+
+
 def within(pieces: list[pa.Table], start: int, end: int) -> pa.Table:
-    """The rows with start < valid_time <= end of several tables, each in order of valid_time, as one."""
+    """The rows with start < valid_time <= end of several tables as one."""
     found = []
     for piece in pieces:
-        first, last = np.searchsorted(instants(piece, "valid_time"), (start, end), side="right").tolist()
-        found.append(piece.slice(first, last - first))
+        valid = instants(piece, "valid_time")
+        inside = (valid > start) & (valid <= end)
+        found.append(piece if inside.all() else piece.filter(pa.array(inside)))
     return pa.concat_tables(found)
 
 
@@ -77,6 +86,32 @@ def order_of(table: pa.Table) -> NDArray[np.int64] | None:
     if (ordered[1:] == ordered[:-1]).any():
         order = np.lexsort((instants(table, "available_time"), key))
     return order
+
+
+def by_day(table: pa.Table) -> tuple[NDArray[np.int64] | None, list[Span]]:
+    """The rows of a table by day, node, valid_time, available_time (None where they lie so), and where each day lies among them."""
+    codes, ids = node_codes(table)
+    valid = instants(table, "valid_time")
+    nodes = max(len(ids), 1)
+    pair = valid // DAY * nodes + codes
+    first, length = _runs(pair, valid)
+    if (np.diff(pair[first]) == 0).any():
+        first, length = np.lexsort((instants(table, "available_time"), valid, pair)), np.ones(len(pair), np.int64)
+    end = np.cumsum(length)
+    day = pair[first] // nodes * DAY
+    opens = np.flatnonzero(np.r_[True, day[1:] != day[:-1]])
+    begin = (end - length)[opens]
+    spans = list(zip(day[opens].tolist(), begin.tolist(), [*begin[1:].tolist(), len(pair)], strict=True))
+    if (np.diff(first) > 0).all():
+        return None, spans
+    return np.repeat(first - end + length, length) + np.arange(len(pair)), spans
+
+
+def _runs(pair: NDArray[np.int64], valid: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """First rows and lengths of the stretches of rows of one pair with instants that grow, sorted by pair."""
+    begin = np.flatnonzero(np.r_[True, (pair[1:] != pair[:-1]) | (valid[1:] <= valid[:-1])])
+    turn = np.argsort(pair[begin], kind="stable")
+    return begin[turn], np.diff(np.r_[begin, len(pair)])[turn]
 
 
 def packed(spans: list[Span]) -> list[list[Span]]:
