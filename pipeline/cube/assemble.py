@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.alignment.aggregate import Cells, Meeting, Readings, meet, met, settle
+from pipeline.alignment.aggregate import Cells, Meeting, Readings, aggregate, meet, met, settle
 from pipeline.alignment.aggregate_slabs import Slabs, aggregate_slabs
 from pipeline.alignment.runs import run_places, steps_after
 from pipeline.alignment.time_grid import step_of
@@ -113,7 +113,16 @@ def _of_axis(plan: DomainPlan, region: Region, variable: GroupVariable, rows: _R
     axis_T, edge, nodes = plan.axis_T[region.start : region.stop], region_edge(plan, region), len(plan.nodes)
     served = variable.max_age if variable.aggregate == "last" else None
     meeting = rows.meeting(served, partial(meet, rows.node, rows.valid_time, axis_T=axis_T, edge=edge, nodes=nodes, max_age=served))
-    return settle(rows.readings(name), meeting, axis_T=axis_T, nodes=nodes, method=variable.aggregate, latency=variable.latency)
+    return aggregate(
+        rows.readings(name),
+        axis_T=axis_T,
+        edge=edge,
+        nodes=nodes,
+        method=variable.aggregate,
+        latency=variable.latency,
+        max_age=variable.max_age,
+        meeting=meeting,
+    )
 
 
 def _of_slabs(plan: DomainPlan, region: Region, variable: GroupVariable, slabs: Slabs) -> Cells:

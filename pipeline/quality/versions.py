@@ -67,9 +67,9 @@ def _strictly_increasing(key: NDArray[np.int64]) -> bool:
     return bool((key[1:] > key[:-1]).all())
 
 
-def apart(node: NDArray[np.int32], delivery: NDArray[np.int64]) -> bool:
+def apart(node: NDArray[np.int32], delivery: NDArray[np.int32]) -> bool:
     """Whether no node has readings of two deliveries, so that `merged` keeps them all as they are."""
-    one = np.zeros(int(node.max(initial=-1)) + 1, np.int64)
+    one = np.zeros(int(node.max(initial=-1)) + 1, np.int32)
     one[node] = delivery
     return bool((one[node] == delivery).all())
 

@@ -60,17 +60,18 @@ def read_columns(data: bytes, kinds: dict[str, Kind], dialect: Dialect, file: st
         except pa.ArrowInvalid:
             pass
         else:
-            if _all_lines(data, found, len(names), header=not dialect.columns):
+            if _all_lines(data, found.raw_rows + (not dialect.columns)):
                 return found
     return read_lines(data, kinds, dialect, file, names)
 
 
-def _all_lines(data: bytes, found: Columns, width: int, *, header: bool) -> bool:
+def _all_lines(data: bytes, rows: int) -> bool:
     """Whether each line is one row: an open quote swallows the lines after it, a carriage return alone ends one for pyarrow."""
-    rows = found.raw_rows + header
-    if b'"' not in data and width > 1 and not len(found.rejected):  # a line cut in two is no row of that width twice
-        ends = int(np.count_nonzero(np.frombuffer(data, np.uint8) == 10))
-        if rows == ends + (not data.endswith(b"\n")):
+    text = np.frombuffer(data, np.uint8)
+    ends = text == 10
+    if b'"' not in data and rows == int(np.count_nonzero(ends)) + (not data.endswith(b"\n")):
+        returns = text == 13 if b"\r" in data else np.zeros(0, np.bool_)
+        if np.count_nonzero(returns) == np.count_nonzero(returns[:-1] & ends[1 : len(returns)]):
             return True
     return rows == _lines(data)
 

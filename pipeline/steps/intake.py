@@ -143,10 +143,10 @@ def _taken(
     values = {name: s.values for name, s in screened.items()}
     file = landed.parts[0].name
     bad = readings.rejected
-    rejected = pa.table(
-        {"delivery": [landed.id] * len(bad), "file": bad.file, "row": bad.row, "reason": bad.reason, "raw": bad.raw},
-        schema=REJECTION_SCHEMA,
-    )
+    rejected = REJECTION_SCHEMA.empty_table()
+    if len(bad):
+        columns = {"delivery": [landed.id] * len(bad), "file": bad.file, "row": bad.row, "reason": bad.reason, "raw": bad.raw}
+        rejected = pa.table(columns, schema=REJECTION_SCHEMA)
     kept = int(np.count_nonzero(keep))
     if kept < len(keep):
         again = ~keep

@@ -22,14 +22,15 @@ def joined(store: ObservationStore, taken: list[Taken]) -> tuple[pa.Table, pa.Ta
     valid = np.concatenate([t.valid_time for t in taken])
     available = np.concatenate([t.available_time for t in taken])
     values = {name: np.concatenate([t.values[name] for t in taken]) for name in store.variables}
-    origin = np.repeat(np.arange(len(taken)), [len(t.row) for t in taken])
+    lengths = [len(t.row) for t in taken]
+    origin = np.repeat(np.arange(len(taken), dtype=np.int32), lengths)
     keep, available = _versions(store, taken, ids, node, valid, available, values, origin)
     columns: dict[str, pa.Array] = {
         "node": dictionary_column(node, ids),
         "valid_time": pa.array(valid, pa.int64()).cast(STAMP),
         "available_time": pa.array(available, pa.int64()).cast(STAMP),
-        "received_time": pa.array(np.array([t.landed.received_time for t in taken], np.int64)[origin], pa.int64()).cast(STAMP),
-        "delivery": dictionary_column(origin.astype(np.int32), [t.landed.id for t in taken]),
+        "received_time": pa.array(np.repeat([t.landed.received_time for t in taken], lengths), pa.int64()).cast(STAMP),
+        "delivery": dictionary_column(origin, [t.landed.id for t in taken]),
         "row": pa.array(np.concatenate([t.row for t in taken]), pa.int64()),
     }
     for name in taken[0].further:
@@ -41,7 +42,7 @@ def joined(store: ObservationStore, taken: list[Taken]) -> tuple[pa.Table, pa.Ta
     if keep.all():
         return table, REJECTION_SCHEMA.empty_table()
     again = table.filter(pa.array(~keep))
-    places = origin[~keep].astype(np.int32)
+    places = origin[~keep]
     repeated = duplicate_rows(
         again["node"].combine_chunks(),
         valid[~keep],
@@ -61,7 +62,7 @@ def _versions(
     valid: NDArray[np.int64],
     available: NDArray[np.int64],
     values: dict[str, NDArray[np.float32]],
-    origin: NDArray[np.int64],
+    origin: NDArray[np.int32],
 ) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
     """Which of the new rows are news beside each other and what is stored, and when each was available."""
     key = np.concatenate([t.key for t in taken])

@@ -109,7 +109,9 @@ def by_day(table: pa.Table) -> tuple[NDArray[np.int64] | None, list[Span]]:
 
 def _runs(pair: NDArray[np.int64], valid: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """First rows and lengths of the stretches of rows of one pair with instants that grow, sorted by pair."""
-    begin = np.flatnonzero(np.r_[True, (pair[1:] != pair[:-1]) | (valid[1:] <= valid[:-1])])
+    opens = np.ones(len(pair), np.bool_)
+    np.logical_or(pair[1:] != pair[:-1], valid[1:] <= valid[:-1], out=opens[1:])
+    begin = np.flatnonzero(opens)
     turn = np.argsort(pair[begin], kind="stable")
     return begin[turn], np.diff(np.r_[begin, len(pair)])[turn]
 
