@@ -17,7 +17,7 @@ _MOST_TIMES = 400
 
 @cache
 def _inflater() -> Any:
-    """zlib, or where it is installed isal, which does the same four times as fast."""
+    """isal, which does the same as zlib four times as fast, where it is installed."""
     return import_module("isal.isal_zlib" if find_spec("isal") is not None else "zlib")
 
 
