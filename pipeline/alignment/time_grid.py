@@ -34,7 +34,8 @@ def step_of(axis_T: NDArray[np.int64], instants: NDArray[np.int64]) -> NDArray[n
     """The step in whose interval each instant lies, the first where it is earlier; `len(axis_T)` after the last."""
     steps = np.diff(axis_T)
     if len(steps) and (steps == steps[0]).all():
-        return np.clip(-((axis_T[0] - instants) // steps[0]), 0, len(axis_T))
+        found: NDArray[np.int64] = np.clip(-((axis_T[0] - instants) // steps[0]), 0, len(axis_T))
+        return found
     return np.searchsorted(axis_T, instants, side="left")
 
 

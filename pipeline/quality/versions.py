@@ -52,11 +52,20 @@ def unrepeated(
     return keep
 
 
+def by_series(
+    node: NDArray[np.int32], valid_time: NDArray[np.int64], available_time: NDArray[np.int64], rows: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """These rows by node, instant and availability."""
+    key = _key(node[rows], valid_time[rows])
+    return rows if _strictly_increasing(key) else rows[np.lexsort((available_time[rows], key))]
+
+
 def _shared(key: NDArray[np.int64]) -> NDArray[np.int64]:
     """The rows whose key another row has too."""
     order = np.argsort(key, kind="stable")
     same = np.diff(key[order]) == 0
-    return order[np.r_[False, same] | np.r_[same, False]]
+    shared: NDArray[np.int64] = order[np.r_[False, same] | np.r_[same, False]]
+    return shared
 
 
 def _key(node: NDArray[np.int32], valid_time: NDArray[np.int64]) -> NDArray[np.int64]:

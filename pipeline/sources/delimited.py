@@ -19,6 +19,10 @@ from pipeline.sources.columns import NULLS, Columns, Dialect, Kind, rejected_row
 from pipeline.sources.delimited_lines import MAX_LINE, lines_of, read_lines
 
 
+_BLOCK = 2**17
+"""Bytes looked at at once, which the processor has at hand."""
+
+
 def header_of(data: bytes, dialect: Dialect, file: str) -> list[str]:
     """The column names of a file.
 
@@ -67,13 +71,17 @@ def read_columns(data: bytes, kinds: dict[str, Kind], dialect: Dialect, file: st
 
 def _all_lines(data: bytes, rows: int) -> bool:
     """Whether each line is one row: an open quote swallows the lines after it, a carriage return alone ends one for pyarrow."""
-    text = np.frombuffer(data, np.uint8)
-    ends = text == 10
-    if b'"' not in data and rows == int(np.count_nonzero(ends)) + (not data.endswith(b"\n")):
-        returns = text == 13 if b"\r" in data else np.zeros(0, np.bool_)
-        if np.count_nonzero(returns) == np.count_nonzero(returns[:-1] & ends[1 : len(returns)]):
-            return True
-    return rows == _lines(data)
+    if b'"' in data:
+        return rows == _lines(data)
+    text, lines, alone = np.frombuffer(data, np.uint8), int(not data.endswith(b"\n")), 0
+    returns = b"\r" in data
+    for begin in range(0, len(data), _BLOCK):
+        ends = text[begin : begin + _BLOCK + 1] == 10
+        lines += int(np.count_nonzero(ends[:_BLOCK]))
+        if returns:
+            back = text[begin : begin + _BLOCK] == 13
+            alone += int(np.count_nonzero(back)) - int(np.count_nonzero(back[: len(ends) - 1] & ends[1:]))
+    return rows == (_lines(data) if alone or rows != lines else lines)
 
 
 def _short_lines(data: bytes) -> bool:

@@ -195,8 +195,11 @@ class ObservationStore:
         refused: Iterable[int] = (),
         places: NodeSet | None = None,
         expected: int,
+        spans: list[tables.Span] | None = None,
     ) -> Commit:
         """Write a batch and commit it as number `expected` + 1, where `expected` batches have been read.
+
+        `spans` say where each day lies in a table whose rows lie by day, node, valid_time and available_time.
 
         Raises:
             ConflictError: Another writer committed first; nothing shows, repeat.
@@ -209,7 +212,7 @@ class ObservationStore:
             number=expected + 1,
             deliveries=taken,
             refused=tuple(refused),
-            files=tuple(self._write(table, self._put_names(names))) if names else (),
+            files=tuple(self._write(table, self._put_names(names), spans)) if names else (),
             counts=counts,
             rejections=self._write_rejections(rejected) if rejected.num_rows else None,
         )
@@ -283,8 +286,8 @@ class ObservationStore:
             raise StoreError(asked=asked, found="bytes that are not those written (sha256 differs)", mend=mend)
         return data
 
-    def _write(self, table: pa.Table, nodes: str) -> list[StoredFile]:
-        order, spans = tables.by_day(table)
+    def _write(self, table: pa.Table, nodes: str, given: list[tables.Span] | None) -> list[StoredFile]:
+        order, spans = tables.by_day(table) if given is None else (None, given)
         months = [list(found) for _, found in groupby(spans, key=lambda span: f"{from_seconds(span[0]):%Y-%m}")]
 
         def written(spans: list[tables.Span]) -> StoredFile:
