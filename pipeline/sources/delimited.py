@@ -18,7 +18,6 @@ from pipeline.sources.adapter import NO_TIME
 from pipeline.sources.columns import NULLS, Columns, Dialect, Kind, rejected_rows, require_columns
 from pipeline.sources.delimited_lines import MAX_LINE, lines_of, read_lines
 
-
 _BLOCK = 2**17
 """Bytes looked at at once, which the processor has at hand."""
 
