@@ -152,7 +152,8 @@ def _build_region(
         names = [n for n, v in group.variables.items() if v.source == source]
         times = ["valid_time", "available_time", *(["init_time"] if group.runs is not None else [])]
         columns = list(SLAB_COLUMNS) if source in group.slabs else ["node", *times, *(c for n in names for c in (n, f"{n}_flag"))]
-        found = ObservationStore(objects, world, source, at=consumed[source], kept=kept).read(begin, end, columns, dictionaries=True)
+        store = ObservationStore(objects, world, source, at=consumed[source], kept=kept)
+        found = store.read(begin, end, columns, dictionaries=True, in_order=source in group.slabs)
         if source in group.slabs:
             fields |= slab_fields(objects, world, group, source, plan_of.nodes, found)
         else:
