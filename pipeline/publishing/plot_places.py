@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 INK, QUIET, JOINT, CAME, BEFORE = "#16211f", "#5b6966", "#0b6e63", "#c2185b", "#5a55b5"
 _MAPS = 4
+_NAMED = 12
 
 
 def titled(page: PageInputs, domain: str, variable: str) -> str:
@@ -69,6 +70,7 @@ def _places(axes: Any, page: PageInputs, d: DomainForecast, value_N: NDArray[np.
         drawn = axes.imshow(tiles.reshape(-1, columns), cmap="viridis", vmin=low, vmax=high)
         axes.set(xticks=[], yticks=[])
         axes.set_xlabel("places without a map position", color=QUIET)
+        _name_tiles(axes, d.node_ids, value_N, columns, (low + high) / 2)
         return drawn
     elif nodes.ends is not None:
         lines = nodes.ends[order].reshape(-1, 2, 2)[:, :, ::-1]
@@ -81,6 +83,13 @@ def _places(axes: Any, page: PageInputs, d: DomainForecast, value_N: NDArray[np.
     axes.ticklabel_format(useOffset=False)
     axes.locator_params(nbins=4)
     return drawn
+
+
+def _name_tiles(axes: Any, names: tuple[str, ...], value_N: NDArray[np.float32], columns: int, middle: float) -> None:
+    """The name and the value of each tile, where there are few."""
+    for n, value in enumerate(value_N if len(names) <= _NAMED else ()):
+        colour, size = "white" if value < middle else INK, 9 if columns == 1 else 7 if columns < 3 else 6
+        axes.text(n % columns, n // columns, f"{names[n]}\n{value:.3g}", color=colour, fontsize=size, ha="center", va="center")
 
 
 def fan(page: PageInputs, *, domain: str, variable: str, node: int, **_: Any) -> Figure:

@@ -23,7 +23,7 @@ function scaleOf() {
   let low = pick(s, 0.02), high = pick(s, 0.98);
   if (high <= low) [low, high] = [s[0], s[s.length - 1]];
   if (high <= low) high = low + 1;
-  return { low, high, stops: RAMP };
+  return { low, high, stops: ramp() };
 }
 
 /* where everything goes on a width, at most so high */
@@ -181,7 +181,7 @@ function paintMap() {
   root.setAttribute("aria-label", `${title} ${chosenText}`);
 }
 function paintTile(root, n, x, share) {
-  const light = state.mode === "change" ? dark() : !(share > 0.5) && isNum(x);
+  const light = state.mode === "change" ? dark() : !(share > (dark() ? 0.25 : 0.5)) && isNum(x);
   const pale = state.mode === "change" && !dark() && share > 0.2 && share < 0.8;
   for (const label of root.querySelectorAll(`[data-label="${n}"]`)) {
     label.style.fill = !isNum(x) ? css("--ink") : light || (state.mode === "change" && !pale) ? "#fff" : "#111";
