@@ -289,9 +289,9 @@ def test_rows_that_move_in_stretches_are_those_that_move_one_by_one(place: Place
         lines = [f"2020-01-0{1 + n // 24}T{n % 24:02}:00:00,{node},{n * number}" for n in steps]
         (place.data / f"{number}.csv").write_text("\n".join(["t,n,v", *lines, "2020-01-01T05:00:00," + node + ","]) + "\n")
     place.land()
-    stores = []
+    landed, stores = place.settings.store, []
     for folder, long in (("whole", 1), ("single", 10**6)):
-        shutil.copytree(place.settings.store, place.data.parent / folder)
+        shutil.copytree(landed, place.data.parent / folder)
         monkeypatch.setattr(joining, "_LONG", long)
         place.settings = Settings(store=str(place.data.parent / folder), data=place.data, dask=None)
         assert place.observe().counts == {"s.raw": 124, "s.observations": 120, "s.duplicates": 4, "s.rejected": 0}
