@@ -28,7 +28,7 @@ from pipeline.steps.slab_fields import SLAB_COLUMNS, slab_fields
 from pipeline.steps.texts import build_texts
 from pipeline.stores.cube_books import RegionBook
 from pipeline.stores.cube_format import TEXTS, GroupTemplate, VariableTemplate
-from pipeline.stores.cube_writer import CubeWriter, RegionWriter
+from pipeline.stores.cube_writer import CubeWriter, RegionWriter, Written
 from pipeline.stores.cubes import CubeStore
 from pipeline.stores.kept import Kept
 from pipeline.stores.objects import ObjectStore
@@ -38,12 +38,12 @@ from pipeline.telemetry import Progress
 
 @dataclass(frozen=True, kw_only=True)
 class _Built:
-    """What comes back from one region; `written` where a worker of another process made it."""
+    """What comes back from one region."""
 
     domain: str
     book: RegionBook
     gaps: tuple[Gaps, ...]
-    written: Any
+    written: Written
 
 
 def run(request: BuildCubeRequest, settings: Settings, progress: Progress) -> Receipt:
@@ -163,6 +163,7 @@ def _build_region(
     book = RegionBook(
         chunk=region.chunk,
         digest=slab.digest,
+        proof=written.proofs[0],
         present=slab.present,
         known_time=slab.known_time,
         node_known_time=slab.node_known_time,
