@@ -188,7 +188,15 @@ def show_lane(settings: Settings, world: World, lane_id: str) -> dict[str, Any]:
     }
 
 
-def list_lanes(settings: Settings, world: World) -> list[dict[str, Any]]:
-    """All lanes of a world without their scores."""
-    ids = LaneStore(settings, world.name).lane_ids()
-    return [{k: v for k, v in show_lane(settings, world, lane_id).items() if k not in ("rows", "slices", "events")} for lane_id in ids]
+def list_lanes(settings: Settings, world: World) -> tuple[list[dict[str, Any]], list[StoreError]]:
+    """All lanes of a world without their scores; and of those that are damaged, how."""
+    shown, damage = list[dict[str, Any]](), list[StoreError]()
+    for lane_id in LaneStore(settings, world.name).lane_ids():
+        try:
+            found = show_lane(settings, world, lane_id)
+        except StoreError as error:
+            mend = f"move {LaneStore(settings, world.name).url(lane_id)} away and run cubecast replay again, or: {error.mend}"
+            damage.append(StoreError(asked=f"lane {lane_id}: {error.asked}", found=error.found, mend=mend))
+        else:
+            shown.append({k: v for k, v in found.items() if k not in ("rows", "slices", "events")})
+    return shown, damage

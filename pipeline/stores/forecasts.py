@@ -128,7 +128,7 @@ class ForecastStore:
             raise NotYetAvailable(
                 asked=f"forecast of world {self._world} issued at {instant}",
                 found=self._issues.around(issue_time),
-                mend=f"cubecast predict --world {self._world} --as-of {instant}",
+                mend=f"ask for one that is there, or make it: cubecast predict --world {self._world} --as-of {instant}",
             )
         return known
 
