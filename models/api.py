@@ -16,6 +16,7 @@ from models.config import ModelConfig, with_options
 from models.gather import usual_values
 from models.joint import JointModel
 from models.look import Look
+from models.migration import SCHEMA
 from models.portable import Program
 from models.prediction import Prediction, Predictor
 from models.predictor import JointPredictor
@@ -108,7 +109,7 @@ def fit(
             found="no training window: " + ("; ".join(notes + skipped) or "no domain has a node yet"),
             mend="wait for more data, ask for a later --as-of, or shorten context and horizon",
         )
-    identity = {"window_digest": windows.digest, "config_digest": config.digest, "seed": seed}
+    identity = {"schema": SCHEMA, "window_digest": windows.digest, "config_digest": config.digest, "seed": seed}
     if initial is not None:
         identity["initial"] = digest_bytes(initial.state)
     with joined_ranks(config) as ranks:

@@ -85,16 +85,17 @@ def context_of(x_BCNV: Tensor, seen_BCNV: Tensor, seconds_BC: Tensor, step_secon
         step_seconds: Of the domain.
     """
     steps = x_BCNV.shape[1]
-    newest = (seen_BCNV * torch.arange(1, steps + 1, dtype=torch.int16, device=x_BCNV.device)[:, None, None]).amax(1).long()
+    seen = seen_BCNV.view(torch.uint8) if steps < 256 else seen_BCNV.to(torch.int16)
+    newest = (seen * torch.arange(1, steps + 1, dtype=seen.dtype, device=seen.device)[:, None, None]).amax(1)
     has = newest > 0
-    place = (newest - 1).clamp(min=0)
-    age = seconds_BC.gather(1, place.flatten(1)).view_as(place).float() / step_seconds
+    none_B1 = torch.full_like(seconds_BC[:, :1], steps + 1, dtype=torch.float32)
+    age_BC = torch.cat([none_B1, (seconds_BC.float() / step_seconds).clamp(max=float(steps + 1))], 1)
     return Context(
         x_BCNV=x_BCNV,
         seen_BCNV=seen_BCNV,
-        last_BNV=x_BCNV.gather(1, place[:, None])[:, 0],
+        last_BNV=x_BCNV.gather(1, (newest - has.to(newest.dtype)).long()[:, None])[:, 0],
         has_BNV=has,
-        age_BNV=torch.where(has, age, float(steps + 1)).clamp(max=float(steps + 1)),
+        age_BNV=age_BC.gather(1, newest.flatten(1).long()).view_as(has),
     )
 
 

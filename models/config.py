@@ -34,6 +34,7 @@ class ModelConfig:
         mix_tokens: What other domains tell is mixed by self-attention across them before it is read.
         blocks, expansion: Residual blocks of the trunk, and their inner width in units of `hidden`.
         hubs, hops: Hub tokens and diffusion hops of the spatial branch on nodes; grids use `levels` of pooling.
+        changes: The own series is read as changes from its newest value, also where it is not relative: for series that drift.
         modalities: False fits the w_k = 0 control, in which no domain sees another.
         blind: Names of modalities that are left out, with commas between: other domains, `future`, `text_STREAM`.
         summary_hidden, summary_tokens, summary_context: Width, tokens and newest steps of a domain's summary for others.
@@ -80,6 +81,7 @@ class ModelConfig:
     hubs: int = 16
     hops: int = 2
     levels: int = 2
+    changes: bool = False
     modalities: bool = True
     blind: str = ""
     summary_hidden: int = 32

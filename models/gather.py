@@ -38,6 +38,14 @@ def usual_values(domain: DomainWindows) -> NDArray[np.float32]:
     return usual
 
 
+def masked(values: NDArray[np.float32], good: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """The values, 0 where they are not good: the same array where they are so already, as the pipeline makes them."""
+    for start in range(0, len(values), _STEPS):
+        if np.any(values[start : start + _STEPS], where=~good[start : start + _STEPS]):
+            return np.where(good, values, np.float32(0))
+    return values
+
+
 def tensor(array: NDArray[Any]) -> Tensor:
     """A tensor over the array's memory, also where that is read-only: nothing here writes to it."""
     with warnings.catch_warnings():
@@ -61,12 +69,12 @@ class Gatherer:
         self._relative_NV = self._put(domain.scaler.relative_NV)
         self._valid_time = self._put(domain.valid_time_T)
         arrays = {
-            "value": domain.values_TNV,
+            "value": masked(domain.values_TNV, domain.good_TNV),
             "good": domain.good_TNV,
             "latency": domain.latency_TNV,
-            "history": domain.history_TNVK,
+            "history": masked(domain.history_TNVK, domain.history_good_TNVK),
             "history_good": domain.history_good_TNVK,
-            "coarse": domain.coarse_TNV,
+            "coarse": masked(domain.coarse_TNV, domain.coarse_good_TNV),
             "coarse_good": domain.coarse_good_TNV,
         }
         self._flat = {name: self._put(array).flatten(1) for name, array in arrays.items()}
@@ -78,7 +86,10 @@ class Gatherer:
             }
         self._end, self._issue = self._put(domain.end_W).long(), self._put(domain.issue_time_W)
         self._time_of_day, self._day_of_week = self._put(domain.time_of_day_T).long(), self._put(domain.day_of_week_T).long()
+        self._any_relative = bool((domain.scaler.relative_NV > 0).any())
+        self._slowest_T = self._put(np.max(domain.latency_TNV, axis=(1, 2), where=domain.good_TNV, initial=-1))
         self._buffers: dict[str, Tensor] = {}
+        self._counts: dict[tuple[int, int], Tensor] = {}
 
     def twin(self) -> Gatherer:
         """A gatherer of the same arrays with buffers of its own, so that two batches are valid at once."""
@@ -103,14 +114,15 @@ class Gatherer:
         context = self._context(end, issue, d.context, "own")
         target = (end[:, None] + self._count(1, d.horizon + 1)).clamp(max=len(self._valid_time) - 1)
         shape = (len(index), d.horizon, self._n, self._v)
+        history = self._take("history", target, "own").view(*shape, -1)
+        history_good = self._take("history_good", target, "own").view(*shape, -1)
         past = end[:, None] - d.coarse_steps * self._count(0, d.coarse_count)
         inside = (past >= 0)[:, :, None, None]
         coarse_shape = (len(index), d.coarse_count, self._n, self._v)
-        coarse_good = self._take("coarse_good", past.clamp(min=0), "own").view(coarse_shape) & inside
-        history_good = self._take("history_good", target, "own").view(*shape, -1)
-        good = self._take("good", target, "own").view(shape)
-        coarse = self._take("coarse", past.clamp(min=0), "own").view(coarse_shape).masked_fill_(~coarse_good, 0)
-        history = self._take("history", target, "own").view(*shape, -1).masked_fill_(~history_good, 0)
+        coarse_good = self._take("coarse_good", past.clamp(min=0), "own").view(coarse_shape).logical_and_(inside)
+        coarse = self._take("coarse", past.clamp(min=0), "own").view(coarse_shape)
+        if d.coarse_count and int(d.end_W[index_W].min(initial=len(d.valid_time_T))) < d.coarse_steps * (d.coarse_count - 1):
+            coarse.masked_fill_(~inside, 0)
         base = base_of(context, coarse, coarse_good, self._usual_NV)
         ahead, ahead_B = (None, None) if d.future is None else self._ahead(d.future, index_W, end, issue)
         return Batch(
@@ -121,18 +133,20 @@ class Gatherer:
             coarse_good_BJNV=coarse_good,
             base_BNV=base,
             anchor_BLNV=anchor_of(base, history, history_good, d.anchor_V.tolist()),
-            unit_BNV=unit_of(base, self._relative_NV),
+            unit_BNV=unit_of(base, self._relative_NV) if self._any_relative else torch.ones_like(base),
             time_of_day_B=self._time_of_day[target[:, 0]],
             day_of_week_B=self._day_of_week[target[:, 0]],
             issue_time_B=issue,
-            y_BLNV=self._take("value", target, "target").view(shape).masked_fill_(~good, 0),
-            good_BLNV=good,
+            y_BLNV=self._take("value", target, "target").view(shape),
+            good_BLNV=self._take("good", target, "target").view(shape),
             ahead_BNLX=ahead,
             ahead_B=ahead_B,
         )
 
     def _count(self, start: int, stop: int) -> Tensor:
-        return torch.arange(start, stop, device=self.device)
+        if (start, stop) not in self._counts:
+            self._counts[start, stop] = torch.arange(start, stop, device=self.device)
+        return self._counts[start, stop]
 
     def _ahead(self, future: Future, index_W: NDArray[np.int64], end: Tensor, issue: Tensor) -> tuple[Tensor, Tensor]:
         """(B, N, L, X), and (B,) whether any of it is there; a run that was not known at the issue time counts as absent."""
@@ -155,12 +169,31 @@ class Gatherer:
         step = end[:, None] + self._count(1 - steps, 1)
         shape = (len(end), steps, self._n, self._v)
         inside = step.clamp(min=0)
-        room = torch.where(step >= 0, issue[:, None] - self._valid_time[inside], -1).clamp(max=2**31 - 2).int()
-        seen = self._take("latency", inside, use).view(shape) <= room[:, :, None, None]
+        seconds = issue[:, None] - self._valid_time[inside]
+        room = torch.where(step >= 0, seconds, -1).clamp(max=2**31 - 2).int()
         x = self._take("value", inside, use).view(shape)
+        seen = self._seen(inside, room, x, use)
         self._patch(issue, step[:, 0], x, seen)
-        x.masked_fill_(~seen, 0)
-        return context_of(x, seen, issue[:, None] - self._valid_time[inside], self.domain.step_seconds)
+        return context_of(x, seen, seconds, self.domain.step_seconds)
+
+    def _seen(self, inside: Tensor, room: Tensor, x: Tensor, use: str) -> Tensor:
+        """Which cells were known, and 0 in `x` where they were not.
+
+        Where no good cell of a window's steps came later than the window allows, what is good was known: latencies, four
+        times the size of masks, are read for the other windows only.
+        """
+        if self.device.type != "cpu":
+            seen = self._take("latency", inside, use).view(x.shape) <= room[:, :, None, None]
+            x.masked_fill_(~seen, 0)
+            return seen
+        seen = self._take("good", inside, use).view(x.shape)
+        late = (self._slowest_T[inside] > room).any(1).nonzero()[:, 0]
+        if len(late):
+            latency = self._flat["latency"].index_select(0, inside[late].flatten()).view(len(late), *x.shape[1:])
+            known = latency <= room[late][:, :, None, None]
+            seen[late] = known
+            x[late] = x[late].masked_fill_(~known, 0)
+        return seen
 
     def _patch(self, issue: Tensor, first: Tensor, x: Tensor, seen: Tensor) -> None:
         """Show each window what it saw of cells that were revised after its issue time."""

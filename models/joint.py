@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -86,8 +87,9 @@ class DomainNet(nn.Module):
         self.heads_mod = nn.ModuleDict({k: nn.Linear(d, out) for k in modalities})
         self.spread_last = _zero(nn.Linear(d, out * (len(QUANTILES) - 1)))
         self.spread_first = nn.Linear(d, d)
-        self.any_relative = bool((shape.relative_NV > 0).any())
-        self.register_buffer("relative_NV", torch.from_numpy(shape.relative_NV.copy()), persistent=False)
+        relative_NV = np.ones_like(shape.relative_NV) if config.changes else shape.relative_NV.copy()
+        self.any_relative = bool((relative_NV > 0).any())
+        self.register_buffer("relative_NV", torch.from_numpy(relative_NV), persistent=False)
         self.register_buffer("position_N2", torch.from_numpy(shape.position_N2.copy()), persistent=False)
 
     def forward(self, batch: Batch, told: Mapping[str, Told], *, parts: bool, spread_windows: int) -> Change:

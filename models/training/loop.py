@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ from torch import Tensor
 from models.batch import Around, Batch, mapped
 from models.config import ModelConfig
 from models.feeds import Feeds
-from models.progress import Progress
+from models.progress import Pace, Progress
 from models.shapes import DomainShape, TextShape
 from models.state import Fitted, below
 from models.training.ahead import ahead
@@ -120,17 +119,16 @@ class Trainer:
         logs = Logs(self.task.logs, self.epoch) if self.task.logs is not None and self.ranks.index == 0 else None
         while self.epoch < self.config.epochs and (active := self._active()):
             steps = sum(self.plan[d].steps for d in active)
-            windows = sum(self.plan[d].steps * self.plan[d].size for d in active)
-            began = time.monotonic()
+            pace = Pace(steps * (self.config.epochs - self.epoch))
             with progress.stage(f"epoch {self.epoch + 1} of {self.config.epochs}", steps, "steps") as stage:
-                loss = self._train_epoch(active, stage.advance)
-            speed = windows / (time.monotonic() - began)
+                loss = self._train_epoch(active, stage.advance, pace)
+            speed, waiting = pace.windows / pace.seconds, pace.waited / pace.seconds
             self.epoch += 1
             self.history.append({"epoch": self.epoch, "loss": loss, "validation": self._validate(active)})
             if checkpoint is not None and self.ranks.index == 0:
                 write_checkpoint(checkpoint, self._tensors(), self._record(identity))
             if logs is not None:
-                logs.epoch(self.history[-1], self._mixing(), speed)
+                logs.epoch(self.history[-1], self._mixing() | {"waiting_share": waiting}, speed)
             self.ranks.wait()
         if logs is not None:
             logs.close()
@@ -159,7 +157,7 @@ class Trainer:
     def _active(self) -> list[str]:
         return [d for d in self.task.leading if self.epoch - self.best[d].epoch < self.config.patience]
 
-    def _train_epoch(self, active: list[str], advance: Any) -> dict[str, float]:
+    def _train_epoch(self, active: list[str], advance: Any, pace: Pace) -> dict[str, float]:
         torch.manual_seed(self.task.seed * 1_000_003 + self.epoch + 1)
         dropout = generator(self.task.seed + _DROPOUT, self.epoch)
         self.learner.model.train()
@@ -167,12 +165,13 @@ class Trainer:
         count, steps = dict.fromkeys(active, 0), sum(self.plan[d].steps for d in active)
         every = 1 if self.device.type == "cpu" else _LOOK_EVERY
         with closing(self._batches(active)) as fed:
-            for done, (domain, size, batch, around) in enumerate(fed):
+            for done, (domain, size, batch, around) in enumerate(pace.waiting(fed)):
                 self.optimiser.set_rate(self.epoch + done / steps)
                 total[domain] += self._step(domain, size, batch, around, dropout)
                 count[domain] += 1
+                pace.step(size)
                 if done % every == 0:
-                    advance(min(every, max(steps - done, 1)), self._note(domain, total, count))
+                    advance(min(every, max(steps - done, 1)), f"{self._note(domain, total, count)}, {pace.note()}")
         return {d: self._finite(d, float(total[d])) / max(count[d], 1) for d in active}
 
     def _note(self, domain: str, total: dict[str, Tensor], count: dict[str, int]) -> str:

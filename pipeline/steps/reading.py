@@ -95,11 +95,18 @@ def open_cubes(
 
 
 def open_inputs(
-    world: World, settings: Settings, as_of: datetime, *, live: bool = False, since: int | None = None, at: str | None = None
+    world: World,
+    settings: Settings,
+    as_of: datetime,
+    *,
+    live: bool = False,
+    since: int | None = None,
+    at: str | None = None,
+    cubes: dict[str, DomainCube] | None = None,
 ) -> Inputs:
     """What is there of a world as of an instant; `live` as far back as a window issued then, or at `since` (seconds UTC), needs.
 
-    `at` names a snapshot to read instead of the newest.
+    `at` names a snapshot to read instead of the newest; `cubes` are those at hand already.
 
     Raises:
         StoreError: Storage is broken.
@@ -107,7 +114,8 @@ def open_inputs(
     from pipeline.stores.cubes import CubeStore
 
     moment = to_seconds(as_of) if since is None else since
-    cubes = open_cubes(world, settings, as_of, start=needed_from(world, moment) if live else None, absent_is_fine=True, at=at)
+    if cubes is None:
+        cubes = open_cubes(world, settings, as_of, start=needed_from(world, moment) if live else None, absent_is_fine=True, at=at)
     runs = {name: group.runs for name in cubes if (group := groups_of(world).get(name + FUTURE)) is not None}
     if not cubes or not (runs or world.texts):
         return Inputs(cubes=cubes, runs={}, texts={}, since=moment if live else None)

@@ -18,9 +18,9 @@ from pipeline.settings import Settings, code_version
 from pipeline.stores.lanes import LaneStore
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.scores import ScoreStore
-from pipeline.verification.metrics import event_rows, score_rows, slice_rows
 from pipeline.verification.outcomes import Counts
 from pipeline.verification.statistics import Statistics
+from pipeline.verification.tables import TABLES, tables_of
 
 Answer = TypeVar("Answer")
 
@@ -54,9 +54,7 @@ class Replayed:
             periods={name: (format_instant(from_seconds(a)), format_instant(from_seconds(b))) for name, (a, b) in edges.items()},
             snapshot="",
             windows={name: len(times) for name, times in self.issue_times.items()},
-            rows=score_rows(self.statistics),
-            slices=slice_rows(self.statistics),
-            events=event_rows(self.statistics),
+            **tables_of(self.statistics),
         )
 
 
@@ -184,7 +182,7 @@ def show_lane(settings: Settings, world: World, lane_id: str) -> dict[str, Any]:
         "record": found.record.model_dump(mode="json"),
         "issue_times": max(map(len, found.issue_times.values()), default=0),
         "counts": found.counts.to_json(),
-        **found.scorecard().model_dump(mode="json", include={"rows", "slices", "events"}),
+        **found.scorecard().model_dump(mode="json", include=set(TABLES)),
     }
 
 
@@ -198,5 +196,5 @@ def list_lanes(settings: Settings, world: World) -> tuple[list[dict[str, Any]], 
             mend = f"move {LaneStore(settings, world.name).url(lane_id)} away and run cubecast replay again, or: {error.mend}"
             damage.append(StoreError(asked=f"lane {lane_id}: {error.asked}", found=error.found, mend=mend))
         else:
-            shown.append({k: v for k, v in found.items() if k not in ("rows", "slices", "events")})
+            shown.append({k: v for k, v in found.items() if k not in TABLES})
     return shown, damage

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import tempfile
+from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.api import Receipt, TrainRequest
@@ -13,6 +16,7 @@ from pipeline.contracts.windows import WindowSet
 from pipeline.contracts.world_files import load_world
 from pipeline.contracts.worlds import World
 from pipeline.errors import NotYetAvailable
+from pipeline.parallel import machine_bytes
 from pipeline.settings import Settings, code_version
 from pipeline.steps import reading
 from pipeline.steps.promote import trained_by
@@ -41,15 +45,21 @@ def run(request: TrainRequest, settings: Settings, progress: Progress) -> Receip
 
 def train_in(world: World, request: TrainRequest, settings: Settings, progress: Progress) -> Receipt:
     """The same in a world at hand."""
+    registry = Registry(ObjectStore(settings.store), world.name)
+    with tempfile.TemporaryDirectory(prefix="cubecast-train-") as folder:
+        return _train(world, request, settings, progress, registry, Path(folder))
+
+
+def _train(world: World, request: TrainRequest, settings: Settings, progress: Progress, registry: Registry, folder: Path) -> Receipt:
+    """The same with a folder for arrays that do not fit in memory."""
     from models.api import continued, fit, fit_baselines, resolve_config
     from pipeline.windows.scaling import dump_scalers
 
-    registry = Registry(ObjectStore(settings.store), world.name)
     initial = None if request.initial is None else trained_by(registry, request.initial, request.as_of)
     config = resolve_config(request.recipe or world.recipe, _options(request, world))
     config = config if initial is None else continued(config)
     with progress.stage("windows", None):
-        windows = windows_at(world, settings, request.as_of)
+        windows, config = _windows(world, settings, request.as_of, config, folder)
     origin = [] if initial is None else [initial.model_id]
     model_id = digest_json([windows.digest, config.digest, request.seed, code_version(), *origin])[:16]
     known = _known(registry, model_id)
@@ -84,6 +94,22 @@ def train_in(world: World, request: TrainRequest, settings: Settings, progress: 
     created = registry.add_candidate(model_id, files, card)
     checkpoints.forget(model_id)
     return _receipt(request, world, windows, model_id, card, "done" if created else "unchanged")
+
+
+def _windows(world: World, settings: Settings, as_of: datetime, config: ModelConfig, folder: Path) -> tuple[WindowSet, ModelConfig]:
+    """The windows to learn from: in files, and read chunk by chunk while training, where they fill more than half of the memory.
+
+    Whether they are streamed is then part of the configuration, and so of the model's identity.
+    """
+    from pipeline.steps import large
+
+    memory = settings.memory or machine_bytes() // 2
+    cells = {} if config.memory == "resident" else large.cells_of(world, settings, as_of)
+    if config.memory == "auto" and large.window_bytes(world, cells) > memory // 2:
+        config = replace(config, memory="streamed")
+    if config.memory != "streamed" or not cells:
+        return windows_at(world, settings, as_of), config
+    return large.windows_in(folder, world, settings, as_of, cells, memory), config
 
 
 def windows_at(world: World, settings: Settings, as_of: datetime) -> WindowSet:

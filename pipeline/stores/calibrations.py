@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,8 @@ from pipeline.errors import ConflictError, ContractError
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.turns import taking_turns
 
-_FORMAT = "cubecast calibration 2"
-_CASES = ("mass_VLGRB", "seen_VLGR", "span_V", "told_EP", "came_EP", "sum_EP")
+_FORMAT = "cubecast calibration 3"
+_CASES = tuple(field.name for field in fields(Cases))
 
 States = Mapping[str, Mapping[str, Calibration]]
 """Per domain and predictor (`joint` or a baseline) its calibration."""

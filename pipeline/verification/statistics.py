@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import ContractError
 from pipeline.verification.cells import CELLS, PINBALLS
-from pipeline.verification.events import EVENTS
+from pipeline.verification.events import EVENTS, ONSETS
 from pipeline.verification.exact import FINE, Limbs, from_text, normal, rounded, to_text, total
 from pipeline.verification.fields import FIELDS
 
@@ -57,8 +57,8 @@ class Table:
     """What a table of sums is about.
 
     `whole`: (V, L, S) over all cells. `part`: (V, K, S) over the cells of one `label` of a `kind` (a region, hours of the day,
-    a regime, or where an event happened). `event`: (L, S) of one event, of a part (K, S), all of `EVENTS`. `day`: (V, K, S) of the windows
-    issued on one day (UTC days since 1970) and of one region.
+    a regime, or where an event happened). `event`: (L, S) of one event, of a part (K, S), all of `EVENTS`; `onset`: of a part
+    (L, S), those of `ONSETS`. `day`: (V, K, S) of the windows issued on one day (UTC days since 1970) and of one region.
     """
 
     what: str = "whole"
@@ -72,6 +72,8 @@ class Table:
         v, leads, groups = len(axis.variables), len(axis.lead_times), len(axis.lead_groups)
         if self.what == "event":
             return (groups if self.kind else leads, len(EVENTS))
+        if self.what == "onset":
+            return (leads, len(ONSETS))
         if self.what == "day":
             return (v, groups, len(BLOCKS))
         return (v, leads if self.what == "whole" else groups, len(STATISTICS))
@@ -242,7 +244,7 @@ def stitched(domain: str, owners: Sequence[Statistics], events: Mapping[str, str
     for key in sorted({key for owner in owners for key in owner.sums if key[0] == domain}):
         table = key[2]
         zero: Limbs = np.zeros((*table.shape(axis), 4), np.int64)
-        if table.what == "event":
+        if table.event:
             owner = owners[axis.variables.index(events[table.event])]
             if key in owner.sums:
                 sums[key] = owner.sums[key]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -20,6 +20,7 @@ from pipeline.contracts.windows import FOLD_CODES, DomainWindows, Scaler, Window
 from pipeline.contracts.worlds import Domain, World
 from pipeline.cube.groups import FUTURE, groups_of
 from pipeline.errors import ContractError, LookaheadError
+from pipeline.windows.blocks import Keep, in_blocks
 from pipeline.windows.folds import fold_boundaries, fold_codes
 from pipeline.windows.future import build_future
 from pipeline.windows.history import (
@@ -52,6 +53,8 @@ def build_windows(
     runs: Mapping[str, DomainCube] | None = None,
     texts: Mapping[str, TextCube] | None = None,
     since: int | None = None,
+    keep: Keep | None = None,
+    at_once: int = 64,
 ) -> WindowSet:
     """Everything a model may see as of one cut-off.
 
@@ -69,6 +72,8 @@ def build_windows(
         texts: Per stream its documents, read as the cubes are.
         since: Windows issued before it (seconds UTC) are not asked for: like a live one, the set holds no more steps than the
             others gather, needs `scalers`, and is the same from cubes read as of any later instant.
+        keep: Makes the large arrays of windows to learn from, such as in files.
+        at_once: With `keep`, how many nodes are in memory at once.
 
     Raises:
         LookaheadError: A cube was read as of a later instant, and the set is neither live nor since an instant.
@@ -85,14 +90,16 @@ def build_windows(
     for name in world.domains:
         if name in cubes and _heard(cubes[name], as_of):
             seen = _Seen(cubes[name], as_of, None if nodes is None else nodes.get(name))
-            domains[name] = _domain(world, name, seen, None if scalers is None else scalers.get(name), live, as_of if live else since)
+            scaler = None if scalers is None else scalers.get(name)
+            if keep is None or recent:
+                domains[name] = _domain(world, name, seen, scaler, live, as_of if live else since)
+            else:
+                domains[name] = _kept(world, name, seen, scaler, keep, at_once)
             places[name] = seen.nodes
             group = groups.get(name + FUTURE)
             if group is not None and group.runs is not None and (group.name in scalers if scalers is not None else name in (runs or {})):
-                scaler, fitted_by = None if scalers is None else scalers[group.name], fold_boundaries(world, name, as_of)[0]
-                found = build_future(
-                    group, group.runs, (runs or {}).get(name), seen.nodes, domains[name], scaler=scaler, fitted_by=fitted_by
-                )
+                told, fitted_by = None if scalers is None else scalers[group.name], fold_boundaries(world, name, as_of)[0]
+                found = build_future(group, group.runs, (runs or {}).get(name), seen.nodes, domains[name], scaler=told, fitted_by=fitted_by)
                 domains[name] = replace(domains[name], future=found)
     return WindowSet(
         world=world.name,
@@ -232,6 +239,21 @@ def _domain(world: World, name: str, seen: _Seen, scaler: Scaler | None, live: b
         **_declared(domain, cube),
         **_calendar(domain, world.zone, series.valid_time_T),
     )
+
+
+def _kept(world: World, name: str, seen: _Seen, scaler: Scaler | None, keep: Keep, at_once: int) -> DomainWindows:
+    """The same of windows to learn from, made of a few nodes at a time."""
+    domain, cube, as_of = world.domains[name], seen.steps(0), seen.as_of
+    if scaler is None:
+        known = np.searchsorted(cube.valid_time, fold_boundaries(world, name, as_of)[0], side="right")
+        scaler = fit_scaler(domain, cube.values_TNV[:known])
+    whole = scaler
+
+    def part_of(nodes: slice) -> DomainWindows:
+        own = Scaler(**{f.name: getattr(whole, f.name)[nodes] for f in fields(Scaler)})
+        return _domain(world, name, _Seen(cube, as_of, cube.nodes.ids[nodes]), own, False, None)
+
+    return replace(in_blocks(part_of, len(cube.nodes), at_once, keep), scaler=whole, **_declared(domain, cube))
 
 
 def _declared(domain: Domain, cube: DomainCube) -> dict[str, Any]:

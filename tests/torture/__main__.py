@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -171,6 +173,35 @@ def _all_steps(run: Run) -> Iterator[Row]:
         yield {"step": "all", "wrong": [done.stderr[-2000:]]}
 
 
+def _schedule(run: Run, backend: str) -> Iterator[Row]:
+    """Kill what keeps a schedule going, in each step of a chain and of a replay; see `tests/torture/schedule.py`."""
+    project = run.folder / "project"
+    for name in ("pipeline", "models", "dags", "plugins", "docker", "tests"):
+        shutil.copytree(ROOT / name, project / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (project / "worlds").mkdir()
+    world_file = tiny_world(project / "worlds", delivery="1h")
+    victims = ["step", "supervisor", "scheduler", "dag-processor", "api-server", *(["postgres"] if backend == "PostgreSQL" else [])]
+    command = [sys.executable, "-m", "tests.torture.schedule", backend, str(world_file), str(run.folder / "ground")]
+    done = subprocess.run(
+        [*command, *victims[: run.count(len(victims))]],
+        cwd=project,
+        env=os.environ | {"PYTHONPATH": str(project)},
+        capture_output=True,
+        text=True,
+    )
+    for trial in [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]:
+        yield {
+            "database": backend,
+            "killed": trial["victim"],
+            "while these ran": ", ".join(trial["strikes"]),
+            "seconds until its step ran again": ", ".join(f"{seconds:g}" for seconds in trial["again"].values()),
+            "all over after, s": trial["seconds"],
+            "wrong": trial["wrong"],
+        }
+    if done.returncode:
+        yield {"database": backend, "wrong": [done.stderr[-2000:]]}
+
+
 PARTS: dict[str, tuple[str, Callable[[Run], Iterator[Row]]]] = {
     "kills-disk": ("kill -9 beside a reader, on a disk", lambda run: _kills(run, "disk")),
     "kills-s3": ("kill -9 beside a reader, on S3", lambda run: _kills(run, "S3")),
@@ -180,6 +211,8 @@ PARTS: dict[str, tuple[str, Callable[[Run], Iterator[Row]]]] = {
     "damages-s3": ("Damage to every object, on S3", _damages_s3),
     "disks": ("No room", _full_disks),
     "writers": ("Writers at once", _writers),
+    "schedule-sqlite": ("A schedule on one box, whose parts are killed", lambda run: _schedule(run, "SQLite")),
+    "schedule-postgres": ("A schedule on PostgreSQL, whose parts are killed", lambda run: _schedule(run, "PostgreSQL")),
     "hostile": ("Hostile and dirty files", _hostile),
 }
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -86,6 +87,35 @@ def test_a_checkpoint_of_another_training_is_refused_and_kept(city: WindowSet, t
     path.write_bytes(before[:1000])
     with pytest.raises(ContractError, match="unreadable"):
         api.fit(city, replace(QUICK, epochs=1), seed=5, progress=QUIET, checkpoint=path)
+
+
+def test_a_checkpoint_of_another_version_is_refused_and_kept(city: WindowSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, once = tmp_path / "checkpoint.safetensors", replace(QUICK, epochs=1)
+    with monkeypatch.context() as older:
+        older.setattr(api, "SCHEMA", 1)
+        api.fit(city, once, seed=5, progress=QUIET, checkpoint=path)
+    before = path.read_bytes()
+    with pytest.raises(ContractError, match="schema 1"):
+        api.fit(city, once, seed=5, progress=QUIET, checkpoint=path)
+    assert path.read_bytes() == before
+
+
+def test_progress_says_how_fast_it_goes_and_how_long_it_takes(city: WindowSet) -> None:
+    notes: list[str] = []
+
+    class Listening:
+        @contextmanager
+        def stage(self, name: str, total: float | None, unit: str = "") -> Iterator[Listening]:
+            yield self
+
+        def advance(self, amount: float = 1, note: str = "") -> None:
+            notes.append(note)
+
+    api.fit(city, replace(QUICK, epochs=2), seed=5, progress=Listening())
+    assert all(re.fullmatch(r"(road|sky|shop) loss \d+\.\d+, [\d,]+ windows/s, waiting [\d.]+%, (\d+:)?\d+:\d\d left", n) for n in notes), (
+        notes[:3]
+    )
+    assert notes[-1].endswith(" 0:00 left")
 
 
 def test_a_checkpoint_that_cannot_be_written_says_where(city: WindowSet, tmp_path: Path) -> None:

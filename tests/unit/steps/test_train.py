@@ -92,3 +92,12 @@ def test_without_a_cube_it_says_which_step_comes_first(town: Town, monkeypatch: 
     monkeypatch.setattr(reading, "open_cubes", lambda *args, **options: {})
     with pytest.raises(NotYetAvailable, match="cubecast build-cube"):
         train.run(request(town), town.settings, QUIET)
+
+
+def test_a_horizon_longer_than_the_data_is_told_with_its_mend_and_leaves_nothing(town: Town) -> None:
+    file = Path(town.file)
+    file.write_text(file.read_text().replace("horizon = 4", "horizon = 2000"))
+    with pytest.raises(NotYetAvailable, match="shorten context and horizon") as told:
+        train.run(request(town), town.settings, QUIET)
+    assert "0 training windows" in str(told.value)
+    assert [c.model_id for c in Registry(ObjectStore(town.settings.store), "tiny").candidates()] == ["m1"]
