@@ -126,9 +126,9 @@ def replay_evidence(settings: Settings, world: World, as_of: datetime, fits: Cal
     same = [r for r in fitting if r.code_version == code_version()]
     sizes = {r.lane_id: _issue_times_until(lanes.url(r.lane_id), world.name, as_of) for r in same or fitting}
     for lane_id in sorted(sizes, key=lambda lane_id: (-sizes[lane_id], lane_id)):
-        found = asked(lane_id, partial(replayed, settings, world, lane_id, as_of))
-        if found is not None and found.issue_times:
-            return Shown(replay=found, notes=tuple(notes))
+        shown = asked(lane_id, partial(replayed, settings, world, lane_id, as_of))
+        if shown is not None and shown.issue_times:
+            return Shown(replay=shown, notes=tuple(notes))
     return Shown(replay=None, notes=tuple(notes))
 
 

@@ -10,6 +10,7 @@ import base64
 import functools
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,10 @@ FINE = 72
 _BITS = 32
 _MASK = np.int64(2**_BITS - 1)
 _TOP_LIMIT = 2.0**61
-_STORED = (*[np.dtype("<u4")] * (LIMBS - 1), np.dtype("<i8"))
+_STORED: tuple[np.dtype[np.integer[Any]], ...] = (
+    *[np.dtype(np.uint32).newbyteorder("<")] * (LIMBS - 1),
+    np.dtype(np.int64).newbyteorder("<"),
+)
 _UNITS = tuple(2.0 ** (_BITS * k - FINE) for k in range(LIMBS))
 
 Limbs = NDArray[np.int64]
