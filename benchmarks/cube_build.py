@@ -22,7 +22,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import typer
@@ -31,6 +31,7 @@ from benchmarks.ingest import AS_OF as ROADS_AS_OF
 from benchmarks.ingest import Ours
 from benchmarks.measure import setting
 from pipeline.api import BuildCubeRequest, LandRequest, ObserveRequest
+from pipeline.parallel import local_cluster
 from pipeline.settings import Settings, read_settings
 from pipeline.steps import build_cube, land, observe
 from pipeline.telemetry import QUIET, json_lines
@@ -94,16 +95,6 @@ def regions_seconds(stream: io.StringIO) -> float:
     return next(float(line["seconds"]) for line in lines if line["stage"] == "regions" and line["event"] == "end")
 
 
-@contextmanager
-def _cluster(processes: int) -> Iterator[str]:
-    """The address of a scheduler with so many workers of one thread, as long as this lasts."""
-    import distributed
-
-    LocalCluster: Any = distributed.LocalCluster
-    with LocalCluster(n_workers=processes, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0") as cluster:
-        yield str(cluster.scheduler_address)
-
-
 def speed_up(data: Path, runs: int) -> str:
     """One process against two, as Markdown."""
     found: dict[int, list[float]] = {1: [], 2: []}
@@ -111,7 +102,7 @@ def speed_up(data: Path, runs: int) -> str:
         ours = Ours(Path(base), data, "*.csv.gz")
         ours.land()
         ours.observe()
-        clusters = {processes: stack.enter_context(_cluster(processes)) for processes in found}
+        clusters = {processes: stack.enter_context(local_cluster(processes)).scheduler_address for processes in found}
         for turn in range(runs + 1):
             for processes, address in clusters.items():
                 shutil.rmtree(Path(base) / "store" / "cubes", ignore_errors=True)

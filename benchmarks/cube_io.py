@@ -107,10 +107,11 @@ class Ours:
         def one(chunk: int) -> RegionBook:
             begin = chunk * size
             slab = {name: array[begin : begin + size] for name, array in self._arrays.items()}
-            regions.write("traffic", begin, slab)
+            written = regions.write("traffic", begin, slab)
             return RegionBook(
                 chunk=chunk,
                 digest=chunk_digest(slab.values()),
+                proof=written.proofs[0],
                 present=np.array([slab["flow"].size]),
                 known_time=int(self.axis[begin : begin + size][-1]) + LATE,
                 node_known_time=np.full(NODES, int(self.axis[0])),

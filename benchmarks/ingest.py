@@ -9,7 +9,6 @@ rows into the array, nothing is kept. `python -m benchmarks.ingest`
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import tempfile
 import warnings
@@ -57,17 +56,20 @@ average_speed = { source = "traffic" }
 
 
 class Ours:
-    """The three steps on a fresh store each time."""
+    """The three steps, each turn in a folder of its own."""
 
     def __init__(self, folder: Path, data: Path, files: str) -> None:
-        self.world, self._store = folder / "roads.toml", folder / "store"
+        self.world, self._folder, self._data = folder / "roads.toml", folder, data
         self.world.write_text(WORLD.replace("FILES", files))
-        self._settings = Settings(store=str(self._store), data=data, dask=None)
-        self.rows = 0
+        self._turn = self.rows = 0
+
+    @property
+    def _settings(self) -> Settings:
+        return Settings(store=str(self._folder / f"store-{self._turn}"), data=self._data, dask=None)
 
     def land(self) -> None:
-        """The provider's bytes to landing, after what an earlier turn has kept is gone."""
-        shutil.rmtree(self._store, ignore_errors=True)
+        """The provider's bytes to landing."""
+        self._turn += 1
         land.run(LandRequest(world=str(self.world), as_of=AS_OF, received_time=AS_OF), self._settings, QUIET)
 
     def observe(self) -> None:
@@ -150,7 +152,7 @@ def main(
             "land": ours.land,
             "observe": ours.observe,
             "build-cube": ours.build,
-            "pandas read_csv, pivot, to_zarr": lambda: pandas_script(paths, Path(folder) / "script.zarr"),
+            "pandas read_csv, pivot, to_zarr": lambda: pandas_script(paths, Path(tempfile.mkdtemp(dir=folder)) / "script.zarr"),
         }
         found = in_turns(ways, runs=runs)
     order = ("land", "observe", "build-cube", "pandas read_csv, pivot, to_zarr", "bound: pyarrow parse and scatter")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from airflow.sdk import Asset, CronPartitionTimetable, Param, PartitionedAssetTimetable
 from airflow.sdk.exceptions import AirflowFailException
 
 from dags._alerts import failed
+from dags._retries import TRIES
 from pipeline.api import World
 
 TIMES = {
@@ -37,12 +38,6 @@ def asset(world: World, name: str) -> Asset:
 
 def house(world: World, name: str, **more: Any) -> dict[str, Any]:
     """What all DAGs have in common, as arguments of `@dag`."""
-    retry = {
-        "retries": 3,
-        "retry_delay": timedelta(seconds=15),
-        "retry_exponential_backoff": True,
-        "max_retry_delay": timedelta(minutes=10),
-    }
     limit = world.schedule.limit if world.schedule else None
     return {
         "dag_id": f"{world.name}__{name}",
@@ -50,7 +45,7 @@ def house(world: World, name: str, **more: Any) -> dict[str, Any]:
         "params": TIMES | more.pop("params", {}),
         "max_active_runs": 1,
         "catchup": False,
-        "default_args": {"owner": "cubecast", "execution_timeout": limit, "on_failure_callback": failed, **retry},
+        "default_args": {"owner": "cubecast", "execution_timeout": limit, "on_failure_callback": failed, **TRIES},
         **more,
     }
 

@@ -10,6 +10,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from dags._child import Child
 from dags._house import times
+from dags._retries import Killed
 from pipeline.api import Receipt, Request, World, read_launch
 
 IN_RECEIPT = {"step", "world", "as_of", "outcome", "ids", "counts", "paths"}
@@ -123,6 +124,5 @@ def decide(code: int, request: Request) -> None:
     if code in STOP:
         raise AirflowFailException(f"{request.step} {request.world} ended with {code}: repeating cannot help; see the error above")
     if code:
-        raise AirflowException(
-            f"{request.step} {request.world} ended with {code}: {'come back' if code in COME_BACK else 'killed'}; will retry"
-        )
+        error, why = (AirflowException, "come back") if code in COME_BACK else (Killed, "killed")
+        raise error(f"{request.step} {request.world} ended with {code}: {why}; will retry")

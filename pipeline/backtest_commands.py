@@ -110,20 +110,9 @@ def _lines(found: Mapping[str, Any], by: str) -> list[str]:
         for o in found["origins"]
     ]
     titles = ("origin", "from", "to", "trained as of", "model", "expected", "n", "missing", "MAE (best baseline)")
-    differences = [
-        (
-            f"{d['domain']} {d['variable']} ({d['unit']})",
-            d["rival"],
-            f"{d['difference']['value']:+.3g}",
-            "-" if d["difference"]["low"] is None else f"{d['difference']['low']:+.3g} to {d['difference']['high']:+.3g}",
-            *("-" if p is None else f"{p:.3g}" for p in (d["difference"]["p"], d["p_holm"], d["p_bh"])),
-            str(d["difference"]["days"]),
-        )
-        for d in found["differences"]
-    ]
-    sure = table(("target", "rival", "MAE of joint - rival", "95 % interval", "p", "p (Holm)", "p (BH)", "days"), differences)
+    sure = [] if by in ("all", "rival") else score_tables(found["scorecard"], "rival")
     notes = [f"note: {note}" for note in found["notes"]]
-    return [f"backtest {found['id']}", table(titles, origins), *score_tables(found["scorecard"], by), sure, *notes, found["url"]]
+    return [f"backtest {found['id']}", table(titles, origins), *score_tables(found["scorecard"], by), *sure, *notes, found["url"]]
 
 
 def _won(origin: Mapping[str, Any]) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.contracts.forecasts import JOINT
-from pipeline.score_lines import score_tables
+from pipeline.score_lines import SURE_TITLES, score_tables, sure_cells
 from pipeline.text_tables import table
 
 Content = Mapping[str, Any]
@@ -41,9 +41,7 @@ def show_lines(content: Content, by: str = "all") -> str:
         return "\n\n".join([*parts, f"never evaluated; try: {again}", *_history(content)])
     periods = ", ".join(f"{name} {first} to {last}" for name, (first, last) in score["periods"].items())
     parts += [f"scored on the {score['fold']} fold: {periods}; told apart with --by, all of it with --json", *score_tables(score, by)]
-    for verdict in content["verdicts"]:
-        reasons = "".join(f"\n  - {reason}" for reason in verdict["reasons"])
-        parts.append(f"{verdict['domain']} {verdict['variable']}: {verdict['published']} is published{reasons}")
+    parts += _verdict_lines(content["verdicts"])
     if content["decisions"]:
         rows = [(d["as_of"], d["outcome"], d["champion"] or "-", d["decided"] or "-", d["reason"]) for d in content["decisions"]]
         parts.append(table(("decided as of", "outcome", "champion", "by a person", "reason"), rows))
@@ -96,19 +94,26 @@ def search_lines(content: Content) -> str:
 
 def compare_lines(content: Content) -> str:
     """Per target both errors, and whether the difference is sure."""
-    titles = ("target", "A", "B", "A - B", "95 % interval", "p", "p (Holm)", "p (BH)", "days", "left out", "")
-    notes = [f"note: {note}" for note in content["notes"]]
+    titles = ("target", "A", "B", "A - B", *SURE_TITLES[1:], "days", "left out", "")
+    notes = ["95 % of all: these intervals hold for all targets at once (Bonferroni)", *(f"note: {note}" for note in content["notes"])]
     head = f"MAE of the joint models on the held-out windows of both\nA {content['first']}\nB {content['second']}"
     return "\n\n".join([head, table(titles, map(_target_row, content["targets"])), *notes])
 
 
 def change_lines(content: Content) -> str:
-    """The entry in force, and whether it was made just now."""
+    """The entry in force, whether it was made just now, and then what spoke for each target, difference by difference."""
     entry = content["promotion"]
     joint = sum(verdict["published"] == JOINT for verdict in entry["verdicts"])
     before = f" after {entry['previous']}" if entry["previous"] else ""
     done = "is the champion" if content["outcome"] == "done" else "is the champion already, nothing changed:"
-    return f"{entry['model_id']} {done} from {entry['as_of']} on{before}, published for {joint} of {len(entry['verdicts'])} targets: {entry['reason']}"
+    said = f"{entry['model_id']} {done} from {entry['as_of']} on{before}, published for {joint} of {len(entry['verdicts'])} targets: {entry['reason']}"
+    return "\n\n".join([said, *(_verdict_lines(entry["verdicts"]) if content["outcome"] == "done" else [])])
+
+
+def _verdict_lines(verdicts: Sequence[Content]) -> list[str]:
+    """What is published for each target, with every reason."""
+    reasons = ["".join(f"\n  - {reason}" for reason in verdict["reasons"]) for verdict in verdicts]
+    return [f"{v['domain']} {v['variable']}: {v['published']} is published{why}" for v, why in zip(verdicts, reasons, strict=True)]
 
 
 def rejection_lines(content: Content) -> str:
@@ -137,13 +142,10 @@ def _target_row(row: Content) -> tuple[str, ...]:
     target, left_out = f"{row['domain']} {row['variable']} ({row['unit']})", str(row["left_out"])
     sure = row["difference"]
     if sure is None:
-        return (target, *["-"] * 7, str(row["days"]), left_out, row["reason"])
-    known = sure["low"] is not None
-    interval = f"{sure['low']:+.3g} to {sure['high']:+.3g}" if known else "fewer than 3 days"
-    word = "too few days to say" if not known else "A is better" if sure["high"] < 0 else "B is better" if sure["low"] > 0 else "not sure"
-    p_values = (_figure(p) for p in (sure["p"], row["p_holm"], row["p_bh"]))
-    figures = (_figure(row["first"]), _figure(row["second"]), f"{sure['value']:+.3g}", interval)
-    return (target, *figures, *p_values, str(row["days"]), left_out, word)
+        return (target, *["-"] * (2 + len(SURE_TITLES)), str(row["days"]), left_out, row["reason"])
+    low, high = row["all_low"], row["all_high"]
+    word = "too few days to say" if low is None else "A is better" if high < 0 else "B is better" if low > 0 else "not sure"
+    return (target, _figure(row["first"]), _figure(row["second"]), *sure_cells(sure, row), str(row["days"]), left_out, word)
 
 
 def _figure(value: float | None) -> str:

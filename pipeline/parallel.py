@@ -19,7 +19,11 @@ from pipeline.telemetry import Progress, Stage
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
-_LOST_SECONDS = 60.0
+_LOST_SECONDS, _LOOK_SECONDS = 60.0, 1.0
+_KEEPS = {"MALLOC_TRIM_THRESHOLD_": 64 * 2**20, "MALLOC_MMAP_THRESHOLD_": 32 * 2**20}
+"""Freed memory that a worker keeps for its next arrays; Dask's own 64 KiB lets every array be cleared by the kernel anew."""
+_TURNS = 4
+"""Batches of tasks for each thread of a cluster: more of them would end closer together, fewer read less twice."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,26 +181,35 @@ def _on_threads(function: Callable[[Task], Result], tasks: Sequence[Task], stage
 
 
 def _on_cluster(client: Any, function: Callable[[Task], Result], tasks: Sequence[Task], stage: Stage) -> Mapped[Result]:
-    before = len(_workers(client))
+    """Neighbours go to the same worker, some at a time: what one has read serves the next."""
+    found = _workers(client)
+    size = -(-len(tasks) // (_TURNS * sum(int(w["nthreads"]) for w in found.values())))
+    batches = [tasks[k : k + size] for k in range(0, len(tasks), size)]
     shared = client.scatter(function, broadcast=True, hash=False)
-    futures = [client.submit(_apply, shared, task, pure=False, retries=2) for task in tasks]
+    futures = [client.submit(_apply, shared, batch, pure=False, retries=2) for batch in batches]
     done, seen = 0, time.monotonic()
-    while done < len(futures):
-        finished = sum(future.done() for future in futures)
+    while True:
+        finished = sum(len(batch) for future, batch in zip(futures, batches, strict=True) if future.done())
         stage.advance(finished - done)
-        done, seen = finished, _last_seen(client, seen)
+        if finished == len(tasks):
+            break
+        if finished > done:
+            seen = time.monotonic()
+        done = finished
+        if time.monotonic() - seen > _LOOK_SECONDS:
+            seen = _last_seen(client, seen)
         time.sleep(0.02)
-    results = client.gather(futures)
+    results = [result for batch in client.gather(futures) for result in batch]
     after = len(_workers(client))
-    return Mapped(results=results, notes=() if after >= before else (f"the cluster shrank from {before} to {after} workers",))
+    return Mapped(results=results, notes=() if after >= len(found) else (f"the cluster shrank from {len(found)} to {after} workers",))
 
 
 def _workers(client: Any) -> Any:
     return client.scheduler_info(n_workers=-1)["workers"]
 
 
-def _apply(function: Callable[[Task], Result], task: Task) -> Result:
-    return function(task)
+def _apply(function: Callable[[Task], Result], tasks: Sequence[Task]) -> list[Result]:
+    return [function(task) for task in tasks]
 
 
 def _last_seen(client: Any, before: float) -> float:
@@ -211,24 +224,33 @@ def _last_seen(client: Any, before: float) -> float:
 
 
 @contextmanager
+def local_cluster(processes: int, memory: int | str = "auto") -> Iterator[Any]:
+    """Worker processes of one thread on this machine, each of which may use so many bytes before Dask ends it."""
+    import dask
+    import distributed
+
+    LocalCluster: Any = distributed.LocalCluster
+    begun_with = {f"distributed.nanny.pre-spawn-environ.{name}": str(size) for name, size in _KEEPS.items()}
+    with (
+        dask.config.set(begun_with),
+        LocalCluster(
+            n_workers=processes, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0", memory_limit=memory
+        ) as cluster,
+    ):
+        yield cluster
+
+
+@contextmanager
 def _client(settings: Settings) -> Iterator[Any]:
     import distributed
 
     Client: Any = distributed.Client
-    LocalCluster: Any = distributed.LocalCluster
 
     address = str(settings.dask)
     kind, _, rest = address.partition(":")
     if kind == "processes" and rest.isdigit() and int(rest) > 0:
         share = machine_bytes() // 2 // int(rest)
-        options = {
-            "n_workers": int(rest),
-            "threads_per_worker": 1,
-            "processes": True,
-            "dashboard_address": "127.0.0.1:0",
-            "memory_limit": (settings.memory or share) * 10 // 6 + 1,
-        }
-        with LocalCluster(**options) as cluster, Client(cluster) as client:
+        with local_cluster(int(rest), (settings.memory or share) * 10 // 6 + 1) as cluster, Client(cluster) as client:
             yield client
     elif kind in ("tcp", "tls"):
         try:

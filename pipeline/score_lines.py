@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
+from pipeline.contracts.units import signed_text
 from pipeline.text_tables import table
 
 Row = Mapping[str, Any]
-WAYS = ("all", "lead", "region", "hour", "availability", "regime", "event", "warning")
-"""How scores are told apart: not at all, by lead, by node group, by time of day, by regime, by what happened; or what came of warnings."""
+Way = Literal["all", "lead", "region", "hour", "availability", "regime", "event", "warning", "rival"]
+WAYS: tuple[Way, ...] = get_args(Way)
+"""How scores are told apart: not at all, by lead, by node group, by time of day, by regime, by what happened; or what came
+of warnings; or how sure the differences from the rivals are."""
 
 _FIGURES = ("mae", "rmse", "bias", "mape", "pinball", "crps", "energy", "direction", "ic", "rank_ic", "acc", "rmse_weighted")
 _SHARES = ("mape", "direction", "coverage_80", "coverage_90")
@@ -22,16 +25,60 @@ _KINDS = ("region", "hour", "availability", "event")
 
 def score_tables(card: Mapping[str, Any], by: str) -> list[str]:
     """The tables of a scorecard (as JSON content) told apart in one way; a figure that no row has is no column."""
+    found = rows_by({**card, "differences": card.get("differences", ())}, by)
     if by == "warning":
-        return _warnings(card["events"])
-    if by in ("all", "lead"):
-        rows = [row for row in card["rows"] if (row["lead"] == 0) == (by == "all")]
-    else:
-        rows = [row for row in card["slices"] if row["kind"] == by or (by == "regime" and row["kind"] not in _KINDS)]
-        rows = [row for row in rows if row["lead"] == 0]
+        return _warnings(found)
+    if by == "rival":
+        return [difference_table(found)]
+    rows = [row for row in found if by == "lead" or row["lead"] == 0]
     if not rows:
         return [f"no scores by {by} here"]
-    return [_scores(rows, by), _skills(rows, by), _ranks(rows, by)]
+    sure = [difference_table(card.get("differences", ()))] if by == "all" else []
+    return [_scores(rows, by), _skills(rows, by), _ranks(rows, by), *sure]
+
+
+def table_name(by: str) -> str:
+    """Which table of a scorecard has the rows that are told apart in a way."""
+    return {"all": "rows", "lead": "rows", "warning": "events", "rival": "differences"}.get(by, "slices")
+
+
+def rows_by(card: Mapping[str, Sequence[Row]], by: str) -> Sequence[Row]:
+    """The rows of a scorecard that are told apart in one way; of parts by group of leads too."""
+    rows = card[table_name(by)]
+    if by in ("all", "lead"):
+        return [row for row in rows if (row["lead"] == 0) == (by == "all")]
+    if by in ("warning", "rival"):
+        return rows
+    return [row for row in rows if row["kind"] == by or (by == "regime" and row["kind"] not in _KINDS)]
+
+
+def difference_table(rows: Sequence[Row]) -> str:
+    """The joint model against each rival, with what is sure of it by itself and among all of them."""
+    if not rows:
+        return "nothing to compare the joint model with here"
+    lines = [
+        (
+            f"{row['domain']} {row['variable']} ({row['unit']})",
+            row["rival"],
+            _shown("", row["first"]),
+            _shown("", row["second"]),
+            *sure_cells(row, row),
+            str(row["days"]),
+        )
+        for row in rows
+    ]
+    return table(("target", "rival", "MAE of joint", "of rival", *SURE_TITLES, "days"), lines)
+
+
+SURE_TITLES = ("difference", "95 % (bootstrap)", "95 % (DM)", "95 % of all (DM)", "p", "p (Holm)", "p (BH)")
+"""A difference, its intervals by block bootstrap, by Diebold and Mariano, and by these for all comparisons at once (Bonferroni)."""
+
+
+def sure_cells(found: Row, among: Row) -> tuple[str, ...]:
+    """The cells of `SURE_TITLES`: of a difference, and what is left of it among many."""
+    ranges = [(found["low"], found["high"]), (found["dm_low"], found["dm_high"]), (among["all_low"], among["all_high"])]
+    spans = ["too few days" if low is None else f"{signed_text(low)} to {signed_text(high)}" for low, high in ranges]
+    return (signed_text(found["value"]), *spans, *(_shown("", p) for p in (found["p"], among["p_holm"], among["p_bh"])))
 
 
 def _scores(rows: Sequence[Row], by: str) -> str:

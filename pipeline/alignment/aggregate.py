@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.alignment.time_grid import step_of
 from pipeline.contracts.cubes import NEVER
 from pipeline.contracts.flags import Flag
 
@@ -41,15 +42,16 @@ class Readings:
     value: NDArray[np.float32]
     flag: NDArray[np.uint16]
 
+    def __len__(self) -> int:
+        return len(self.node)
+
     @property
     def says(self) -> NDArray[np.bool_]:
         """Which rows deliver something, be it bad."""
         return np.asarray(~(np.isnan(self.value) & ((self.flag & ~np.uint16(Flag.MISSING)) == 0)))
 
     def take(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> Readings:
-        """These rows only, in this order; the same readings where they are all."""
-        if rows.all() if rows.dtype == np.bool_ else len(rows) == len(self.node) and bool((np.diff(rows) == 1).all()):
-            return self
+        """These rows only, in this order."""
         return Readings(
             node=self.node[rows],
             valid_time=self.valid_time[rows],
@@ -57,6 +59,57 @@ class Readings:
             value=self.value[rows],
             flag=self.flag[rows],
         )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Meeting:
+    """Which cells rows serve, an entry for each pair; variables of the same rows share it.
+
+    Attributes:
+        rows: Places of the rows; None: all of them, one after the other.
+        cell: step * nodes + node.
+        label: The label of the cell's step.
+        alone: Whether no cell is met twice.
+    """
+
+    rows: NDArray[np.int64] | None
+    cell: NDArray[np.int64]
+    label: NDArray[np.int64]
+    alone: bool
+
+    def those(self, wanted: NDArray[np.bool_]) -> Meeting:
+        """Without the rows that are not wanted."""
+        keep = wanted if self.rows is None else wanted[self.rows]
+        rows = np.flatnonzero(keep) if self.rows is None else self.rows[keep]
+        return Meeting(rows=rows, cell=self.cell[keep], label=self.label[keep], alone=self.alone)
+
+
+def meet(
+    node: NDArray[np.int32],
+    valid_time: NDArray[np.int64],
+    *,
+    axis_T: NDArray[np.int64],
+    edge: int,
+    nodes: int,
+    max_age: int | None = None,
+) -> Meeting:
+    """The cells that rows serve: the one in whose interval they lie, with `max_age` those too that begin within so many seconds."""
+    first = step_of(axis_T, valid_time)
+    if max_age is not None:
+        count = step_of(axis_T, valid_time + max_age) - first
+        rows = np.repeat(np.arange(len(valid_time)), count)
+        return met(rows, first[rows] + np.arange(len(rows)) - np.repeat(np.cumsum(count) - count, count), node[rows], axis_T, nodes)
+    inside = (valid_time > edge) & (first < len(axis_T))
+    if inside.all():
+        return met(None, first, node, axis_T, nodes)
+    rows = np.flatnonzero(inside)
+    return met(rows, first[rows], node[rows], axis_T, nodes)
+
+
+def met(rows: NDArray[np.int64] | None, step: NDArray[np.int64], node: NDArray[np.int32], axis_T: NDArray[np.int64], nodes: int) -> Meeting:
+    """Rows with the step and the node of the cell that each serves."""
+    cell = step * nodes + node
+    return Meeting(rows=rows, cell=cell, label=axis_T[step], alone=bool(np.bincount(cell, minlength=1).max() < 2))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -94,6 +147,11 @@ class _Versions:
         return _Versions(cell=self.cell[keep], available_time=self.available_time[keep], value=self.value[keep], flag=self.flag[keep])
 
 
+_NO_VERSIONS = _Versions(
+    cell=np.zeros(0, np.int64), available_time=np.zeros(0, np.int64), value=np.zeros(0, np.float32), flag=np.zeros(0, np.uint16)
+)
+
+
 def aggregate(
     readings: Readings,
     *,
@@ -103,6 +161,7 @@ def aggregate(
     method: Method,
     latency: int,
     max_age: int | None = None,
+    meeting: Meeting | None = None,
 ) -> Cells:
     """Readings on a stretch of the axis.
 
@@ -117,39 +176,40 @@ def aggregate(
         method: How the readings of one cell become one value; means and sums are taken in float64.
         latency: Declared seconds after which a step's readings are there.
         max_age: With `last`, how long a reading serves (also later cells); None: its own cell only.
+        meeting: What `meet` says of these rows, where another variable has asked it already.
     """
-    delivered = readings.take(readings.says)
-    rows, step = _meet(delivered.valid_time, axis_T, edge, max_age if method == "last" else None)
-    used = delivered.take(rows)
-    return settle(used, step * nodes + used.node, axis_T=axis_T, nodes=nodes, method=method, latency=latency)
+    served = max_age if method == "last" else None
+    found = meeting or meet(readings.node, readings.valid_time, axis_T=axis_T, edge=edge, nodes=nodes, max_age=served)
+    return settle(readings, found, axis_T=axis_T, nodes=nodes, method=method, latency=latency)
 
 
-def settle(used: Readings, cell: NDArray[np.int64], *, axis_T: NDArray[np.int64], nodes: int, method: Method, latency: int) -> Cells:
-    """The cells that delivered readings meet, by the rules of `aggregate`; `cell` counts step * nodes + node."""
-    shape, step = (len(axis_T), nodes), cell // max(nodes, 1)
-    alone = np.bincount(cell, minlength=shape[0] * nodes)[cell] == 1 if len(cell) else np.zeros(0, np.bool_)
-    values = np.full(shape, np.nan, np.float32)
-    flags = np.full(shape, np.uint16(Flag.MISSING), np.uint16)
-    late = np.full(shape, NEVER, np.int32)
-    one = used if alone.all() else used.take(alone)
-    single = _Versions(
-        cell=cell if alone.all() else cell[alone],
-        available_time=np.maximum(one.available_time, axis_T[step if alone.all() else step[alone]] + latency),
-        value=np.where(one.flag == 0, one.value, np.float32(np.nan)),
-        flag=one.flag,
+def settle(readings: Readings, meeting: Meeting, *, axis_T: NDArray[np.int64], nodes: int, method: Method, latency: int) -> Cells:
+    """The cells that rows meet, by the rules of `aggregate`; rows that deliver nothing are left out."""
+    says = readings.says
+    found = meeting if says.all() else meeting.those(says)
+    used = readings if found.rows is None else readings.take(found.rows)
+    shape = (len(axis_T), nodes)
+    cells = _Grid(
+        values=np.full(shape, np.nan, np.float32),
+        flags=np.full(shape, np.uint16(Flag.MISSING), np.uint16),
+        late=np.full(shape, NEVER, np.int32),
     )
-    _scatter(single, axis_T, nodes, values, flags, late)
-    old, superseded = single.take(np.zeros(len(single.cell), np.bool_)), np.zeros(0, np.int64)
-    if not alone.all():
-        versions = _versions(used.take(~alone), cell[~alone], axis_T[step[~alone]], method, latency)
+    alone = np.bincount(found.cell)[found.cell] == 1 if not found.alone and len(used) else np.ones(len(used), np.bool_)
+    if alone.all():
+        cells.put(_first_versions(used, found.cell, found.label, latency), found.label)
+        old, superseded = _NO_VERSIONS, np.zeros(0, np.int64)
+    else:
+        cells.put(_first_versions(used.take(alone), found.cell[alone], found.label[alone], latency), found.label[alone])
+        versions = _versions(used.take(~alone), found.cell[~alone], found.label[~alone], method, latency)
         final = np.append(versions.cell[1:] != versions.cell[:-1], True)
-        _scatter(versions.take(final), axis_T, nodes, values, flags, late)
+        last = versions.take(final)
+        cells.put(last, axis_T[last.cell // nodes])
         superseded = np.append(versions.available_time[1:], 0)[~final]
         old = versions.take(~final)
     return Cells(
-        values_TN=values,
-        flags_TN=flags,
-        latency_TN=late,
+        values_TN=cells.values,
+        flags_TN=cells.flags,
+        latency_TN=cells.late,
         step=(old.cell // max(nodes, 1)).astype(np.int32),
         node=(old.cell % max(nodes, 1)).astype(np.int32),
         value=old.value,
@@ -159,32 +219,26 @@ def settle(used: Readings, cell: NDArray[np.int64], *, axis_T: NDArray[np.int64]
     )
 
 
-def _meet(
-    valid_time: NDArray[np.int64], axis_T: NDArray[np.int64], edge: int, max_age: int | None
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Pairs (row, step): which cells each reading serves."""
-    first = np.searchsorted(axis_T, valid_time, side="left")
-    if max_age is None:
-        rows = np.flatnonzero((valid_time > edge) & (first < len(axis_T)))
-        return rows, first[rows]
-    count = np.searchsorted(axis_T, valid_time + max_age, side="left") - first
-    rows = np.repeat(np.arange(len(valid_time)), count)
-    within = np.arange(len(rows)) - np.repeat(np.cumsum(count) - count, count)
-    return rows, first[rows] + within
+def _first_versions(readings: Readings, cell: NDArray[np.int64], label: NDArray[np.int64], latency: int) -> _Versions:
+    """The only version of cells that one row meets."""
+    bad = readings.flag != 0
+    value = np.where(bad, np.float32(np.nan), readings.value) if bad.any() else readings.value
+    return _Versions(cell=cell, available_time=np.maximum(readings.available_time, label + latency), value=value, flag=readings.flag)
 
 
-def _scatter(
-    versions: _Versions,
-    axis_T: NDArray[np.int64],
-    nodes: int,
-    values: NDArray[np.float32],
-    flags: NDArray[np.uint16],
-    late: NDArray[np.int32],
-) -> None:
-    seconds = versions.available_time - axis_T[versions.cell // max(nodes, 1)]
-    values.reshape(-1)[versions.cell] = versions.value
-    flags.reshape(-1)[versions.cell] = versions.flag
-    late.reshape(-1)[versions.cell] = np.minimum(seconds, int(NEVER) - 1).astype(np.int32)
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Grid:
+    """Cells (T, N) that are being filled."""
+
+    values: NDArray[np.float32]
+    flags: NDArray[np.uint16]
+    late: NDArray[np.int32]
+
+    def put(self, versions: _Versions, label: NDArray[np.int64]) -> None:
+        """Versions into their cells, whose labels these are."""
+        self.values.reshape(-1)[versions.cell] = versions.value
+        self.flags.reshape(-1)[versions.cell] = versions.flag
+        self.late.reshape(-1)[versions.cell] = np.minimum(versions.available_time - label, int(NEVER) - 1)
 
 
 def _versions(readings: Readings, cell: NDArray[np.int64], label: NDArray[np.int64], method: Method, latency: int) -> _Versions:

@@ -30,6 +30,15 @@ def axis(clock: Clock, start_s: int, end_s: int) -> NDArray[np.int64]:
     return closes[(closes >= start_s) & (closes <= end_s)]
 
 
+def step_of(axis_T: NDArray[np.int64], instants: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The step in whose interval each instant lies, the first where it is earlier; `len(axis_T)` after the last."""
+    steps = np.diff(axis_T)
+    if len(steps) and (steps == steps[0]).all():
+        found: NDArray[np.int64] = np.clip(-((axis_T[0] - instants) // steps[0]), 0, len(axis_T))
+        return found
+    return np.searchsorted(axis_T, instants, side="left")
+
+
 def steps_ahead(clock: Clock, label: int, count: int) -> NDArray[np.int64]:
     """The next `count` labels after `label` (itself a label; for sessions any instant)."""
     if clock.step is not None:

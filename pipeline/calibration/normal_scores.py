@@ -9,8 +9,6 @@ Shape suffixes: Q quantile. `...` stands for any leading axes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
@@ -76,49 +74,35 @@ def score_at(share_B: NDArray[np.float64], level: NDArray[np.float64]) -> NDArra
     return found
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Moves:
-    """How each quantile is made of two given ones: (1 - weight) * near + weight * far; the median is left alone.
-
-    Attributes:
-        near, far: int8 (..., Q) indices of quantiles; `near` is the one nearer to the median.
-        weight: float32 (..., Q); above 1 it leads beyond the outer quantile.
-    """
-
-    near: NDArray[np.int8]
-    far: NDArray[np.int8]
-    weight: NDArray[np.float32]
-
-
-def moves_to(scores_Q: NDArray[np.float64]) -> Moves:
-    """The moves that put each quantile at these scores (..., Q): none above 0 left of the median, none below it right of it."""
-    side = np.sign(np.arange(len(QUANTILES)) - MEDIAN)
-    away = np.maximum(scores_Q * side, 0)
-    knots = np.concatenate([[0], _UPPER])
-    far = np.clip(np.searchsorted(knots, away, side="left"), 1, MEDIAN)
-    beyond = away > knots[-1]
-    near = np.where(beyond, 0, far - 1)
-    weight = (away - knots[near]) / (knots[far] - knots[near])
-    return Moves(near=(MEDIAN + side * near).astype(np.int8), far=(MEDIAN + side * far).astype(np.int8), weight=weight.astype(np.float32))
-
-
 def moved(
-    quantiles_Q: NDArray[np.float32], moves: Moves, code: NDArray[np.int64], bounds: tuple[float, float] = (-np.inf, np.inf)
+    quantiles_Q: NDArray[np.float32], scores_Q: NDArray[np.float32], bounds: tuple[float, float] = (-np.inf, np.inf)
 ) -> NDArray[np.float32]:
-    """Quantiles (..., Q) moved as their `code` (...), a row of `moves`, says: in order, within the bounds, the median as it was."""
+    """Quantiles (..., Q) put at these scores (..., Q) of their own forecast: in order, within the bounds, the median as it was.
+
+    Left of the median a score above 0 counts as 0, and so does one below it on the right.
+    """
     middle = quantiles_Q[..., MEDIAN]
     made = np.empty_like(quantiles_Q)
     made[..., MEDIAN] = middle
-    for q in range(len(QUANTILES)):
-        if q != MEDIAN:
-            near, far = (
-                np.take_along_axis(quantiles_Q, i[:, q][code][..., None].astype(np.int64), axis=-1)[..., 0] for i in (moves.near, moves.far)
-            )
-            weight = moves.weight[:, q][code]
-            made[..., q] = near + weight * (far - near)
+    for side in (-1, 1):
+        knots = [side * (quantiles_Q[..., MEDIAN + side * k] - middle) for k in range(1, MEDIAN + 1)]
+        for k in range(1, MEDIAN + 1):
+            away = side * scores_Q[..., MEDIAN + side * k]
+            made[..., MEDIAN + side * k] = middle + side * _distance(away, knots)
     np.clip(made, np.float32(bounds[0]), np.float32(bounds[1]), out=made)
     made[..., MEDIAN] = middle
     np.maximum.accumulate(made[..., MEDIAN:], axis=-1, out=made[..., MEDIAN:])
     below = np.minimum.accumulate(made[..., MEDIAN::-1], axis=-1)
     made[..., : MEDIAN + 1] = below[..., ::-1]
     return made
+
+
+def _distance(away: NDArray[np.float32], knots: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """How far from the median a score of this size lies, `knots` being the distances at the scores of the quantiles."""
+    low, base = np.float32(0), np.zeros((), np.float32)
+    found = np.zeros_like(knots[0])
+    for score, knot in zip(_UPPER.astype(np.float32), knots, strict=True):
+        found += (knot - base) * (np.clip(away - low, 0, score - low) / (score - low))
+        low, base = score, knot
+    found += knots[-1] * (np.maximum(away - low, 0) / low)
+    return found

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.calibration.blocks import Targets, cases_of, probabilities, published
+from pipeline.calibration.blocks import Conditions, Targets, cases_of, probabilities, published
 from pipeline.calibration.calibration import Calibration, Cases
 from pipeline.calibration.pace import Pace, chosen
 from pipeline.contracts.windows import DomainWindows
@@ -28,13 +28,13 @@ class Ground:
     Attributes:
         view: All windows.
         observed_TNV: Values of all variables in physical units, without the horizon after the cut-off.
-        availability_WN: The regime of each window and node, over all windows of the view.
+        conditions: What is known of each window, over all windows of the view.
         learned_W: The windows that may be learned from, ascending.
     """
 
     view: DomainWindows
     observed_TNV: NDArray[np.float32]
-    availability_WN: NDArray[np.int8]
+    conditions: Conditions
     learned_W: NDArray[np.int64]
     targets: Targets
     pace: Pace
@@ -53,7 +53,7 @@ class Ground:
         known = self.view.good_TNV[steps][..., variables] & (self.view.latency_TNV[steps][..., variables] <= due[:, :, None, None])
         held = np.minimum(steps, len(self.observed_TNV) - 1)
         truth = self.observed_TNV[held][..., variables]
-        return cases_of(in_force, self.targets, quantiles, self.availability_WN[index_W], truth, known)
+        return cases_of(in_force, self.targets, quantiles, self.conditions.of(index_W), truth, known)
 
 
 class Walk:
@@ -71,9 +71,9 @@ class Walk:
         made, told, done = [], [], 0
         for block, part in self._by_block(index_W):
             self._enter(block)
-            quantiles, availability = raw[done : done + len(part)], self._ground.availability_WN[part]
-            made.append(published(self._state, self._ground.targets, quantiles, availability))
-            told.append(probabilities(self._state, self._ground.targets, quantiles, availability))
+            quantiles, conditions = raw[done : done + len(part)], self._ground.conditions.of(part)
+            made.append(published(self._state, self._ground.targets, quantiles, conditions))
+            told.append(probabilities(self._state, self._ground.targets, quantiles, conditions))
             learned = np.isin(part, self._ground.learned(block))
             self._collect(block, part[learned], quantiles[learned])
             done += len(part)

@@ -48,7 +48,7 @@ def observation_schema(variables: tuple[str, ...], *, runs: bool = False, text: 
 
     One row per node and `valid_time` and version: `node` string, three instants (int64-backed timestamps, s, UTC),
     `delivery` (sha256 of the raw bytes) and `row` (1-based data row in them), then per variable a float32 `NAME` in
-    its canonical unit (null where missing) and a uint16 `NAME_flag`. Sorted by valid_time, node, available_time. Forecasts
+    its canonical unit (null where missing) and a uint16 `NAME_flag`. A file has them by day, node, valid_time, available_time. Forecasts
     have the start of their run in `init_time` beside, documents their `text` and its `text_flag`, whole grids a digest of their
     `content` and their count of `cells`, and no variables.
     """

@@ -73,12 +73,12 @@ class Reliability(_Row):
 
 
 class EventRow(_Row):
-    """How well one model foretold one event at one lead (lead 0: all leads together).
+    """How well one model foretold one event at one lead, or of a part in one group of `leads` (lead 0: all leads together).
 
     `hits`, `misses` and `false_alarms` count cells at the event's warning threshold. `brier_skill` is against a constant
     forecast of the share of these cells in which it happened. `warning_lead_time` (seconds, lead 0 only) is the mean
     time under warning before an onset, a cell that was no event one step before: for each onset the sum over the leads
-    at which it was warned of; an onset never warned of counts as zero.
+    at which it was warned of. An onset never warned of counts as zero, as does a lead at which no onset was scored.
     """
 
     domain: str
@@ -97,10 +97,47 @@ class EventRow(_Row):
     far: float | None
     csi: float | None
     onsets: int
-    warning_lead_time: float | None
+    warned_onsets: int = 0
+    warning_lead_time: float | None = None
     reliability: tuple[Reliability, ...] = ()
     kind: str = ""
     label: str = ""
+    leads: tuple[int, int] | None = None
+
+
+class DifferenceRow(_Row):
+    """The MAE of a model minus that of a rival (negative: the model is better) for one target, and how sure that is.
+
+    Both are of the days that both were scored on, in the target's unit. Figures are None where fewer than three days, or blocks, say nothing.
+
+    Attributes:
+        first, second: The two MAE.
+        low, high: 95 % interval from resampled blocks of days.
+        dm_low, dm_high, error: 95 % interval of Diebold and Mariano, and the standard error that it comes from.
+        all_low, all_high: The same, so wide that those of all comparisons of the table hold at once (Bonferroni).
+        p, p_holm, p_bh: Of no difference (Diebold-Mariano), by itself and adjusted among all comparisons of the table.
+    """
+
+    domain: str
+    variable: str
+    unit: str
+    model: str
+    rival: str
+    value: float
+    first: float
+    second: float
+    days: int
+    n: int
+    low: float | None
+    high: float | None
+    dm_low: float | None
+    dm_high: float | None
+    error: float | None
+    all_low: float | None
+    all_high: float | None
+    p: float | None
+    p_holm: float | None
+    p_bh: float | None
 
 
 class Scorecard(_Row):
@@ -109,6 +146,7 @@ class Scorecard(_Row):
     Attributes:
         periods: Per domain the first and the last issue time that were scored.
         rows: The whole, per lead; `slices` its parts, per group of leads; `events` what came of warnings.
+        differences: The joint model against each rival, per target.
         champion: The model whose published forecasts were scored on the same windows, as `champion`; None: there was none.
         judged_by: Digest of the events, regimes and node groups that the scores are told apart by.
         notes: What was not comparable or not there, each with its reason.
@@ -124,6 +162,7 @@ class Scorecard(_Row):
     rows: tuple[ScoreRow, ...]
     slices: tuple[ScoreRow, ...] = ()
     events: tuple[EventRow, ...] = ()
+    differences: tuple[DifferenceRow, ...] = ()
     champion: str | None = None
     judged_by: str = ""
     notes: tuple[str, ...] = ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -10,9 +10,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.alignment.aggregate import Cells, Readings, aggregate, settle
+from pipeline.alignment.aggregate import Cells, Meeting, Readings, aggregate, meet, met, settle
 from pipeline.alignment.aggregate_slabs import Slabs, aggregate_slabs
 from pipeline.alignment.runs import run_places, steps_after
+from pipeline.alignment.time_grid import step_of
 from pipeline.contracts.cubes import NEVER, Revisions
 from pipeline.cube.digests import chunk_digest
 from pipeline.cube.groups import Group, GroupVariable, Runs
@@ -95,7 +96,7 @@ def assemble(
     heard = np.full(len(plan.nodes), UNKNOWN_TIME)
     if group.runs is None:
         for source in rows.values():
-            label_R = axis_T[np.minimum(np.searchsorted(axis_T, source.valid_time), len(axis_T) - 1)]
+            label_R = axis_T[np.minimum(step_of(axis_T, source.valid_time), len(axis_T) - 1)]
             np.minimum.at(heard, source.node, np.maximum(source.available_time, label_R))
     latest = max((_latest(axis_T, c.latency_TN) for c in cells), default=0)
     return Slab(region=region, cells=cells, node_known_time=heard, known_time=latest)
@@ -109,14 +110,18 @@ def _latest(axis_T: NDArray[np.int64], latency_TN: NDArray[np.int32]) -> int:
 
 
 def _of_axis(plan: DomainPlan, region: Region, variable: GroupVariable, rows: _Rows, name: str) -> Cells:
+    axis_T, edge, nodes = plan.axis_T[region.start : region.stop], region_edge(plan, region), len(plan.nodes)
+    served = variable.max_age if variable.aggregate == "last" else None
+    meeting = rows.meeting(served, partial(meet, rows.node, rows.valid_time, axis_T=axis_T, edge=edge, nodes=nodes, max_age=served))
     return aggregate(
         rows.readings(name),
-        axis_T=plan.axis_T[region.start : region.stop],
-        edge=region_edge(plan, region),
-        nodes=len(plan.nodes),
+        axis_T=axis_T,
+        edge=edge,
+        nodes=nodes,
         method=variable.aggregate,
         latency=variable.latency,
         max_age=variable.max_age,
+        meeting=meeting,
     )
 
 
@@ -136,10 +141,10 @@ def _of_runs(runs: Runs, plan: DomainPlan, region: Region, variable: GroupVariab
     run = np.minimum(np.searchsorted(axis_T, init), len(axis_T) - 1)
     step = steps_after(runs.clock, runs.start, init, readings.valid_time)
     within = (step >= 0) & (step < runs.count) & (readings.valid_time - init <= runs.reach)
-    used = np.flatnonzero((axis_T[run] == init) & within & readings.says)
-    place, places = readings.node[used], len(plan.nodes) // runs.count
-    cell = (run[used] * runs.count + step[used]) * places + place
-    return settle(readings.take(used), cell, axis_T=axis_T, nodes=len(plan.nodes), method=variable.aggregate, latency=variable.latency)
+    used = np.flatnonzero((axis_T[run] == init) & within)
+    node = (step[used] * (len(plan.nodes) // runs.count) + readings.node[used]).astype(np.int32)
+    meeting = met(used, run[used], node, axis_T, len(plan.nodes))
+    return settle(readings, meeting, axis_T=axis_T, nodes=len(plan.nodes), method=variable.aggregate, latency=variable.latency)
 
 
 class _Rows:
@@ -158,6 +163,13 @@ class _Rows:
         self.valid_time = self._seconds("valid_time")
         self.available_time = self._seconds("available_time")
         self.init_time = self._seconds("init_time") if "init_time" in table.column_names else self.valid_time
+        self._meetings: dict[int | None, Meeting] = {}
+
+    def meeting(self, max_age: int | None, make: Callable[[], Meeting]) -> Meeting:
+        """Which cells these rows serve, found out once for all variables that serve as long."""
+        if max_age not in self._meetings:
+            self._meetings[max_age] = make()
+        return self._meetings[max_age]
 
     def _seconds(self, name: str) -> NDArray[np.int64]:
         return np.asarray(self._table[name].cast(_STAMP).cast(pa.int64()).to_numpy()[self._known])

@@ -119,8 +119,10 @@ def _environment(settings: Settings, worlds: tuple[str, ...], port: int) -> dict
         "API__PORT": str(port),
         "LOGGING__COLORED_CONSOLE_LOG": "False",
         **({"OPENLINEAGE__TRANSPORT": settings.lineage, "OPENLINEAGE__NAMESPACE": "cubecast"} if settings.lineage else {}),
+        "SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "30",
         "SCHEDULER__SCHEDULER_HEALTH_CHECK_SERVER_HOST": "127.0.0.1",
         "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
+        "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "120",
         "WORKERS__MAX_FAILED_HEARTBEATS": "30",
         "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{settings.airflow_home / 'airflow.db'}",
     }

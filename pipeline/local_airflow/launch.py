@@ -26,12 +26,14 @@ _PORT_TAKEN = "address already in use"
 
 
 @contextmanager
-def running(settings: Settings, worlds: tuple[str, ...], screen: Screen, preferred_port: int) -> Iterator[tuple[Home, Rest, Keeper]]:
+def running(
+    settings: Settings, worlds: tuple[str, ...], screen: Screen, preferred_port: int, keeper_of: type[Keeper] = Keeper
+) -> Iterator[tuple[Home, Rest, Keeper]]:
     """A healthy Airflow that has parsed the worlds' DAGs; on leaving, no process of it is left."""
     stop_on_signals()
     screen.busy("preparing Airflow's database")
     with open_home(settings, worlds, preferred_port) as home:
-        keeper = Keeper()
+        keeper = keeper_of()
         try:
             home, rest = _start(home, keeper, screen, worlds)
             screen.line(f"Airflow is up at {home.address}")

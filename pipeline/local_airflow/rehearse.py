@@ -66,7 +66,7 @@ def rehearse(world: World, *, issue_time: datetime, now: datetime, settings: Set
     if folder.is_dir() and any(folder.iterdir()):
         raise ConfigError(asked=f"folder {folder}", found="it is not empty", mend="name another with --folder, or remove it")
     screen = Screen(sys.stdout)
-    with screen, _running(world, folder, settings, screen) as (place, rest, every):
+    with screen, topology(world, folder, settings, screen) as (place, rest, every):
         conf = {"issue_time": format_instant(issue_time), "now": format_instant(now)}
         run = rest.post(f"/dags/{world.name}__ingest/dagRuns", {"logical_date": None, "conf": conf})
         code = follow(rest, world.name, run, screen, place.keeper.check)
@@ -77,7 +77,14 @@ def rehearse(world: World, *, issue_time: datetime, now: datetime, settings: Set
 
 
 @contextmanager
-def _running(world: World, folder: Path, settings: Settings, screen: Screen) -> Iterator[tuple[Place, Rest, tuple[Service, ...]]]:
+def topology(
+    world: World, folder: Path, settings: Settings, screen: Screen, keeper_of: type[Keeper] = Keeper
+) -> Iterator[tuple[Place, Rest, tuple[Service, ...]]]:
+    """All services but those that show what was made, started and ready; on leaving, no process of them is left.
+
+    Raises:
+        StoreError: A process ended, or did not get ready.
+    """
     stop_on_signals()
     for path in (folder, folder / "airflow"):
         path.mkdir(parents=True, exist_ok=True)
@@ -89,7 +96,7 @@ def _running(world: World, folder: Path, settings: Settings, screen: Screen) -> 
     every = services(read_compose(project_folder() / "docker" / "compose.yaml"), variables, ports, folder)
     base = _base(folder, ports, settings)
     with postgres.made(ports["5432"], "airflow", variables["POSTGRES_PASSWORD"]) as database:
-        keeper = Keeper()
+        keeper = keeper_of()
         place = Place(folder=folder, ports=ports, variables=variables, base=base, keeper=keeper)
         try:
             _start_stores(place, database, screen)

@@ -14,7 +14,7 @@ from pipeline.contracts.times import parse_instant, to_seconds
 from pipeline.publishing.page_data import page_data
 from pipeline.publishing.page_inputs import PageInputs
 from pipeline.publishing.page_warnings import warnings
-from pipeline.publishing.words import duration_text, instant_text, label_text, model_text, utc_text
+from pipeline.publishing.words import duration_text, instant_text, label_text, model_text, reason_text, utc_text
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -110,7 +110,10 @@ def _verdicts(page: PageInputs) -> list[dict[str, Any]]:
             "variable": _variable_text(page, v.domain, v.variable),
             "published": v.published,
             "model": model_text(v.published),
-            "reasons": v.reasons,
+            "reasons": [
+                reason_text(reason, page.forecast.domains[v.domain].units if v.domain in page.forecast.domains else ())
+                for reason in v.reasons
+            ],
         }
         for v in sorted(found, key=lambda v: order.index(v.domain))
     ]

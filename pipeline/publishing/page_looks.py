@@ -16,7 +16,8 @@ def part_text(part: str, titles: Mapping[str, str]) -> str:
     """A part of the split in words."""
     names = {"anchor": "Anchor", "series": "Its own series", "space": "Neighbours in space", "future": "Forecasts by others"}
     names |= {"history": "Earlier seasons and long past"}
-    return names.get(part, titles.get(part, label_text(part)))
+    stream = part.removeprefix("text_")
+    return names.get(part) or titles.get(part) or (f"Texts: {label_text(stream).lower()}" if stream != part else label_text(part))
 
 
 def weights(page: PageInputs, d: DomainForecast) -> dict[str, Any] | None:

@@ -9,8 +9,9 @@ import numpy as np
 from pipeline.contracts.forecasts import BASELINES, CHAMPION, JOINT, QUANTILES, DomainForecast
 from pipeline.contracts.scores import Scorecard, ScoreRow
 from pipeline.contracts.times import parse_instant, to_seconds
+from pipeline.contracts.units import signed_text
 from pipeline.publishing.page_inputs import PageInputs
-from pipeline.publishing.words import instant_text, model_text, places_for
+from pipeline.publishing.words import instant_text, model_text, places_for, unit_text
 
 FIGURES = ("mae", "rmse", "bias", "pinball", "coverage_80", "coverage_90", "n")
 
@@ -77,7 +78,7 @@ def _heldout(page: PageInputs, d: DomainForecast, rows: list[ScoreRow]) -> str:
     if card is None or not _observed(rows):
         return "Nothing was observed on the held-out days."
     issues = f"{card.windows.get(d.domain, 0):,} issue times that no model has seen"
-    return f"Held-out days {_days(page, card, d.domain)}, {issues}. {_against_baselines(rows)}"
+    return f"Held-out days {_days(page, card, d.domain)}, {issues}. {_against_baselines(rows, card)}"
 
 
 def _replayed(page: PageInputs, d: DomainForecast, rows: list[ScoreRow]) -> str:
@@ -86,7 +87,7 @@ def _replayed(page: PageInputs, d: DomainForecast, rows: list[ScoreRow]) -> str:
     card, retrain = page.replay.card, page.replay.retrain
     how = "by the models that were live then" if retrain == "none" else f"by models trained {retrain} on what was known"
     issues = f"{card.windows.get(d.domain, 0):,} past issue times forecast as they would have been, {how}"
-    return f"Replay {_days(page, card, d.domain)}: {issues}. {_against_baselines(rows)}"
+    return f"Replay {_days(page, card, d.domain)}: {issues}. {_against_baselines(rows, card)}"
 
 
 def _observed(rows: list[ScoreRow]) -> bool:
@@ -98,7 +99,7 @@ def _days(page: PageInputs, card: Scorecard, domain: str) -> str:
     return f"{start} to {end}"
 
 
-def _against_baselines(rows: list[ScoreRow]) -> str:
+def _against_baselines(rows: list[ScoreRow], card: Scorecard) -> str:
     overall = {r.model: r.mae for r in rows if r.lead == 0}
     joint, rivals = overall.get(JOINT), {m: mae for m, mae in overall.items() if m not in (JOINT, CHAMPION, "published") and mae}
     if joint is None:
@@ -108,7 +109,18 @@ def _against_baselines(rows: list[ScoreRow]) -> str:
     best = min(rivals, key=lambda m: rivals[m])
     saved = 100 * (1 - joint / rivals[best])
     size, way = f"{abs(saved):.{0 if abs(saved) >= 10 else 1}f}", "less" if saved >= 0 else "more"
-    return f"The joint model errs {size} % {way} than the best baseline ({model_text(best).lower()})."
+    return f"The joint model errs {size} % {way} than the best baseline ({model_text(best).lower()}{_sure(card, rows[0], best)})."
+
+
+def _sure(card: Scorecard, target: ScoreRow, rival: str) -> str:
+    """The interval of the difference from a rival that holds for every comparison of the card at once."""
+    found = [d for d in card.differences if (d.domain, d.variable, d.rival) == (target.domain, target.variable, rival)]
+    d = found[0] if found else None
+    if d is None or d.all_low is None or d.all_high is None:
+        return ""
+    count = sum(each.all_low is not None for each in card.differences)
+    span = f"{signed_text(d.all_low)} to {signed_text(d.all_high)} {unit_text(d.unit)}".strip().replace("-", "\N{MINUS SIGN}")
+    return f"; difference {span} over {d.days} days, 95 % sure for all {count} comparisons at once"
 
 
 def _figures(row: ScoreRow) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.contracts.forecasts import MEDIAN
+from pipeline.contracts.forecasts import JOINT, MEDIAN
 from pipeline.publishing.page_inputs import PageInputs
 from pipeline.publishing.page_looks import looked, part_text, weights
 from pipeline.publishing.plot_places import QUIET, issued, titled
@@ -32,9 +32,13 @@ def explanation(page: PageInputs, *, domain: str, variable: str, node: int, lead
     figure = Figure(figsize=(10 if change else 7, 1.8 + 0.42 * max(len(parts), len(_hidden(found, change)))), layout="constrained")
     axes: Any = figure.subplots(1, 2 if change else 1, squeeze=False)[0]
     median, anchor = float(d.quantiles_LNVQ[lead, node, v, MEDIAN]), float(split[d.parts.index("anchor")])
-    _bars(axes[0], parts)
-    axes[0].set_title(f"{anchor:.4g} (anchor) … {median:.4g}: {titled(page, domain, variable)}")
-    mixed = weights(page, d)
+    if d.model_V[v] == JOINT:
+        _bars(axes[0], parts)
+        axes[0].set_title(f"{anchor:.4g} (anchor) … {median:.4g}: {titled(page, domain, variable)}")
+    else:
+        _whole(axes[0], f"A baseline made this number, {model_text(d.model_V[v]).lower()}:\nthere is nothing to split.")
+        axes[0].set_title(f"{median:.4g}: {titled(page, domain, variable)}")
+    mixed = weights(page, d) if d.model_V[v] == JOINT else None
     told = [f"made by: {model_text(d.model_V[v]).lower()}"]
     if mixed is not None:
         told.append(f"α {mixed['alpha'][node]:.2f}, β {mixed['beta'][lead * len(d.node_ids) + node]:.2f} (share of its own series)")
@@ -58,6 +62,11 @@ def _hidden(found: dict[str, Any] | None, change: dict[str, Any] | None) -> list
         most = int(np.argmax(np.abs(change["space"])))
         rows.append((f"region {most + 1} of {len(change['space'])}, the strongest", change["space"][most]))
     return rows
+
+
+def _whole(axes: Any, text: str) -> None:
+    axes.set(xticks=[], yticks=[])
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=QUIET)
 
 
 def _bars(axes: Any, rows: list[tuple[str, float]]) -> None:

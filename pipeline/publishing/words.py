@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Iterable
 from zoneinfo import ZoneInfo
 
 from pipeline.contracts.times import from_seconds
@@ -23,6 +25,13 @@ _UNITS = {"degC": "°C", "degF": "°F", "percent": "%", "m s-1": "m/s", "m/s": "
 def unit_text(unit: str) -> str:
     """A unit as people write it; empty for plain counts."""
     return _UNITS.get(unit, unit.replace("degC", "°C"))
+
+
+def reason_text(reason: str, units: Iterable[str]) -> str:
+    """A reason of a verdict with units and signs as people write them."""
+    for unit in units:
+        reason = re.sub(rf"(?<=\d) {re.escape(unit)}(?![\w/])", f" {unit_text(unit)}".rstrip(), reason)
+    return re.sub(r"(?<![\w.-])-(?=\d)", "\N{MINUS SIGN}", reason)
 
 
 def model_text(model: str) -> str:

@@ -34,14 +34,14 @@ def findings(
     """
     for name, found in screened.items():
         yield from _units(name, found, variables[name].unit, node, ids)
-        codes = found.flags & Flag.FILL_CODE > 0
-        if codes.any():
-            codes &= ~np.isin(delivered[name], np.array(variables[name].missing, np.float64))
-        for value, count in zip(*np.unique(delivered[name][codes], return_counts=True), strict=True):
+        codes = delivered[name][found.flags & Flag.FILL_CODE > 0]
+        for code in variables[name].missing:
+            codes = codes[codes != code]
+        for value, count in zip(*np.unique(codes, return_counts=True), strict=True) if len(codes) else ():
             yield f"{name}: {count:,} readings of {value:g}, out of bounds and a usual code for none: list it in missing"
     for flag, words in ((f, w) for f, w in _TOLD.items() if not (recorded and f is Flag.FUTURE)):
-        where = np.any([found.flags & flag > 0 for found in screened.values()], axis=0) if screened else np.zeros(0, np.bool_)
-        if where.any():
+        if any(np.bitwise_or.reduce(found.flags) & flag for found in screened.values()):
+            where = np.any([found.flags & flag > 0 for found in screened.values()], axis=0)
             yield f"{int(where.sum()):,} readings {words}, the first of node {ids[int(node[np.argmax(where)])]}"
 
 

@@ -21,7 +21,10 @@ def missing(values: Values) -> Mask:
 
 def fill_code(delivered: Values, codes: Sequence[float]) -> Mask:
     """Where the delivered value is one of the source's codes for no measurement."""
-    return np.isin(delivered, np.array(codes, np.float64)) if codes else np.zeros(len(delivered), np.bool_)
+    found = np.zeros(len(delivered), np.bool_)
+    for code in codes:
+        found |= delivered == code
+    return found
 
 
 def out_of_range(values: Values, low: float | None, high: float | None) -> Mask:
@@ -84,7 +87,12 @@ def likely_fill_code(delivered: Values, outside: Mask) -> Mask:
     """Where a delivered value that is out of range is one of the usual fill codes."""
     if not outside.any():
         return outside
-    return outside & (np.isin(delivered, USUAL_FILL_CODES) | np.isin(delivered.astype(np.float32), np.array(USUAL_FILL_CODES, np.float32)))
+    found, where = np.zeros(len(outside), np.bool_), np.flatnonzero(outside)
+    value = delivered[where]
+    with np.errstate(over="ignore"):
+        narrow = value.astype(np.float32)
+    found[where] = np.isin(value, USUAL_FILL_CODES) | np.isin(narrow, np.array(USUAL_FILL_CODES, np.float32))
+    return found
 
 
 def too_often(valid_time: NDArray[np.int64], start: Mask, cadence: int) -> Mask:

@@ -85,7 +85,9 @@ def _screen_one(
     low = floor_of(unit) if variable.valid_min is None else variable.valid_min
     change, likely = conversion(variable.unit, variable.to), mistakes(variable.unit, variable.to)
     code = rules.fill_code(delivered, variable.missing)
-    values = np.where(code, np.nan, delivered) * change.factor + change.offset
+    values = np.where(code, np.nan, delivered)
+    values *= change.factor
+    values += change.offset
     flags = common.copy()
 
     def mark(where: NDArray[np.bool_], flag: Flag) -> None:
@@ -104,8 +106,8 @@ def _screen_one(
         narrow = values.astype(np.float32)
     beyond = np.isinf(narrow)
     mark(beyond, Flag.OUT_OF_RANGE)
-    kept = np.where(beyond, np.float32(np.nan), narrow)
-    return Screened(values=kept, flags=flags, suspect=suspect, mistakes=likely)
+    narrow[beyond] = np.nan
+    return Screened(values=narrow, flags=flags, suspect=suspect, mistakes=likely)
 
 
 def _over_series(

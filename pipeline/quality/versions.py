@@ -43,12 +43,29 @@ def unrepeated(
     keep = np.ones(len(key), np.bool_)
     if len(key) < 2 or _strictly_increasing(key):
         return keep
-    order = np.lexsort((np.arange(len(key)), available_time, key))
+    rows = _shared(key)
+    order = rows[np.lexsort((rows, available_time[rows], key[rows]))]
     again = same_as_previous(order, [key, available_time])
     keep[order[:-1][again[1:]]] = False
     kept = order[keep[order]]
     keep[kept[same_as_previous(kept, [key, *bits])]] = False
     return keep
+
+
+def by_series(
+    node: NDArray[np.int32], valid_time: NDArray[np.int64], available_time: NDArray[np.int64], rows: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """These rows by node, instant and availability."""
+    key = _key(node[rows], valid_time[rows])
+    return rows if _strictly_increasing(key) else rows[np.lexsort((available_time[rows], key))]
+
+
+def _shared(key: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The rows whose key another row has too."""
+    order = np.argsort(key, kind="stable")
+    same = np.diff(key[order]) == 0
+    shared: NDArray[np.int64] = order[np.r_[False, same] | np.r_[same, False]]
+    return shared
 
 
 def _key(node: NDArray[np.int32], valid_time: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -59,9 +76,9 @@ def _strictly_increasing(key: NDArray[np.int64]) -> bool:
     return bool((key[1:] > key[:-1]).all())
 
 
-def apart(node: NDArray[np.int32], delivery: NDArray[np.int64]) -> bool:
+def apart(node: NDArray[np.int32], delivery: NDArray[np.int32]) -> bool:
     """Whether no node has readings of two deliveries, so that `merged` keeps them all as they are."""
-    one = np.zeros(int(node.max(initial=-1)) + 1, np.int64)
+    one = np.zeros(int(node.max(initial=-1)) + 1, np.int32)
     one[node] = delivery
     return bool((one[node] == delivery).all())
 

@@ -89,17 +89,25 @@ def records_bytes(head: Mapping[str, Any], records: Sequence[Mapping[str, Any]],
     _check_rows(len(records), form)
     if form == "json":
         return json_bytes({**head, "rows": list(records)})
-    flat = [{key: value for name, inner in record.items() for key, value in _columns(name, inner)} for record in records]
-    names = list(dict.fromkeys(key for row in flat for key in row)) or ["domain"]
-    return table_bytes(head, pa.table({name: pa.array([row.get(name) for row in flat]) for name in names}), form)
+    flat = flattened(records) or [{"domain": None}]
+    return table_bytes(head, pa.table({name: pa.array([row[name] for row in flat]) for name in flat[0]})[: len(records)], form)
+
+
+def flattened(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Records of the same plain columns each: what is nested becomes columns such as `skill_ridge` and `pit_0`; None where there is none."""
+    rows = [{key: value for name, inner in record.items() for key, value in _columns(name, inner)} for record in records]
+    names = dict.fromkeys(key for row in rows for key in row)
+    return [{name: row.get(name) for name in names} for row in rows]
 
 
 def _columns(name: str, value: Any) -> list[tuple[str, Any]]:
     if isinstance(value, Mapping):
-        return [(f"{name}_{key}", inner) for key, inner in value.items()]
-    if isinstance(value, list | tuple):
-        return [(f"{name}_{number}", inner) for number, inner in enumerate(value)]
-    return [(name, value)]
+        nested = list(value.items())
+    elif isinstance(value, list | tuple):
+        nested = list(enumerate(value))
+    else:
+        return [(name, value)]
+    return [column for key, inner in nested for column in _columns(f"{name}_{key}", inner)]
 
 
 def table_bytes(head: Mapping[str, Any], table: pa.Table, form: Format) -> bytes:

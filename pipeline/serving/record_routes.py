@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
@@ -11,7 +12,8 @@ from fastapi import APIRouter, Query, Response
 from pipeline.contracts.cubes import DomainCube
 from pipeline.contracts.times import format_instant, from_seconds, to_seconds
 from pipeline.errors import NotYetAvailable
-from pipeline.serving.answers import MEDIA_TYPES, Refused, records_bytes, table_bytes, unknown
+from pipeline.score_lines import Way, rows_by, table_name
+from pipeline.serving.answers import MEDIA_TYPES, Refused, flattened, records_bytes, table_bytes, unknown
 from pipeline.serving.forecast_routes import DOMAIN, FORMAT, NODE, VARIABLES, WORLD
 from pipeline.serving.schemas import FAULTS, Observations, Scores, table_of
 from pipeline.serving.shelf import Shelf, WorldShelf, instant
@@ -19,14 +21,18 @@ from pipeline.serving.world_routes import TIME
 from pipeline.stores.cubes import CubeStore
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.scores import ScoreStore
-from pipeline.verification.metrics import flat_rows, score_rows
 from pipeline.verification.statistics import Statistics
+from pipeline.verification.tables import TABLES
 
 MOST_CELLS = 20_000_000
 """Cells of a cube that one request for observations may read."""
 
 _SUMMED = 200
 LAST = Annotated[int, Query(description="So many of the newest verified issue times together.", ge=1, le=_SUMMED)]
+BY = Annotated[Way | None, Query(description="By what scores are told apart.")]
+ONLY_DOMAIN = Annotated[str | None, Query(alias="domain", description="One domain only.", max_length=40)]
+MODELS = Annotated[list[str] | None, Query(alias="model", description="A model; may be repeated; by default all.", max_length=20)]
+LABEL = Annotated[str | None, Query(description="One part only, such as `south west`, `06-09` or `absent`.", max_length=100)]
 SCORED = Annotated[str | None, Query(description="One issue time instead.", max_length=60, json_schema_extra={"format": "date-time"})]
 
 
@@ -58,21 +64,34 @@ def record_routes(shelf: Shelf) -> APIRouter:
         return Response(table_bytes(head, table, form), 200, {"cache-control": "no-cache"}, MEDIA_TYPES[form])
 
     @router.get("/worlds/{world}/scores", responses=table_of(Scores))
-    def scores(world: WORLD, last: LAST = 100, issue_time: SCORED = None, form: FORMAT = "json") -> Response:
-        """Scores of published forecasts, and of every rival, against what came; lead 0 is all leads together."""
+    def scores(
+        world: WORLD,
+        last: LAST = 100,
+        issue_time: SCORED = None,
+        by: BY = None,
+        domain: ONLY_DOMAIN = None,
+        variable: VARIABLES = None,
+        model: MODELS = None,
+        label: LABEL = None,
+        form: FORMAT = "json",
+    ) -> Response:
+        """Scores of published forecasts, and of every rival, against what came; lead 0 is all leads together.
+
+        Without `by` every lead of the whole. A part (`region`, `hour`, `availability`, `regime`, `event`) has rows by group of
+        leads, from the first to the last one of `leads`; `warning` is what came of warnings, of the whole and of each part;
+        `rival` how sure the differences of the joint model from its rivals are, as they stand and for all of them at once.
+        """
         found = shelf.of(world)
         store = ScoreStore(ObjectStore(found.store), world)
-        verified: list[str] = []
         times = store.issue_times(newest=last) if issue_time is None else [to_seconds(instant(issue_time))]
-        total = Statistics.zero()
-        for moment in times:
-            record = store.newest(moment)
-            if record is not None:
-                total, verified = total + Statistics.from_json(record["statistics"]), [*verified, format_instant(from_seconds(moment))]
-        if issue_time is not None and not verified:
+        period = store.period(times[0], times[-1]) if times else None
+        if issue_time is not None and (period is None or not period.issue_times):
             raise _never(found, issue_time)
-        body = records_bytes({"world": world, "issue_times": verified}, flat_rows(score_rows(total)), form)
-        return Response(body, 200, {"cache-control": "no-cache"}, MEDIA_TYPES[form])
+        verified = [format_instant(from_seconds(moment)) for moment in times]
+        head = {"world": world, "issue_times": verified, "left_out": period.left_out if period else 0}
+        wanted = {"domain": [domain] if domain else None, "variable": variable, "model": model, "label": [label] if label else None}
+        rows = _scored(period.statistics if period else Statistics.zero(), by, wanted)
+        return Response(records_bytes(head, flattened(rows), form), 200, {"cache-control": "no-cache"}, MEDIA_TYPES[form])
 
     @router.get("/worlds/{world}/scorecard", responses={200: {"model": Scores}})
     def scorecard(world: WORLD) -> dict[str, Any]:
@@ -82,6 +101,15 @@ def record_routes(shelf: Shelf) -> APIRouter:
         return {**card, "world": world}
 
     return router
+
+
+def _scored(statistics: Statistics, by: Way | None, wanted: Mapping[str, list[str] | None]) -> list[Mapping[str, Any]]:
+    """The rows told apart in a way, of wanted names only; a column that a table has not, as events no variable, leaves nothing out."""
+    name = table_name(by or "all")
+    some = statistics.only(frozenset(statistics.axes) & frozenset(wanted["domain"] or statistics.axes))
+    rows: list[Mapping[str, Any]] = [row.model_dump(mode="json") for row in TABLES[name](some)]
+    kept = rows if by is None else rows_by({name: rows}, by)
+    return [row for row in kept if all(not names or row.get(column, names[0]) in names for column, names in wanted.items())]
 
 
 def _never(world: WorldShelf, issue_time: str) -> Refused:

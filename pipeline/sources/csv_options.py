@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+from itertools import islice
 from typing import Literal, Self
 
 from pydantic import model_validator
@@ -11,6 +13,8 @@ from pipeline.errors import ConfigError
 from pipeline.sources.columns import Dialect, Kind, kind_of_stamp, require_columns
 from pipeline.sources.delimited import header_of
 from pipeline.sources.row_options import EPOCHS, RowOptions
+
+_LOOKED_AT = 65536
 
 
 class CsvOptions(RowOptions):
@@ -91,7 +95,7 @@ def iso_kind(options: CsvOptions, data: bytes, file: str, column: str) -> Kind:
     """
     names = header_of(data, options.dialect, file)
     require_columns(names, [column], file)
-    for line in data[:65536].split(b"\n")[0 if options.columns else 1 :]:
+    for line in islice(io.BytesIO(data[:_LOOKED_AT]), 0 if options.columns else 1, None):
         fields = line.decode(options.encoding, errors="replace").strip().split(options.separator)
         if len(fields) == len(names):
             return kind_of_stamp(fields[names.index(column)].strip('" '))

@@ -7,7 +7,6 @@ path reads the same file line by line as text and says which rows are bad and wh
 from __future__ import annotations
 
 import csv
-import io
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,9 @@ from pipeline.errors import ContractError
 from pipeline.sources.adapter import NO_TIME
 from pipeline.sources.columns import NULLS, Columns, Dialect, Kind, rejected_rows, require_columns
 from pipeline.sources.delimited_lines import MAX_LINE, lines_of, read_lines
+
+_BLOCK = 2**17
+"""Bytes looked at at once, which the processor has at hand."""
 
 
 def header_of(data: bytes, dialect: Dialect, file: str) -> list[str]:
@@ -55,26 +57,45 @@ def read_columns(data: bytes, kinds: dict[str, Kind], dialect: Dialect, file: st
     require_columns(names, list(kinds), file)
     if data.startswith(b"\xef\xbb\xbf"):
         data = data[3:]
-    lines = _lines(data)
-    if lines is not None and b"\0" not in data and _well_quoted(data, dialect.separator):
+    if _short_lines(data) and b"\0" not in data and _well_quoted(data, dialect.separator):
         try:
             found = _fast(data, kinds, dialect, file)
         except pa.ArrowInvalid:
             pass
         else:
-            if found.raw_rows == lines - (not dialect.columns):  # an open quote swallows the lines after it
+            if _all_lines(data, found.raw_rows + (not dialect.columns)):
                 return found
     return read_lines(data, kinds, dialect, file, names)
 
 
-def _lines(data: bytes) -> int | None:
-    """How many lines that are not empty a text has; None where one is longer than MAX_LINE."""
+def _all_lines(data: bytes, rows: int) -> bool:
+    """Whether each line is one row: an open quote swallows the lines after it, a carriage return alone ends one for pyarrow."""
+    if b'"' in data:
+        return rows == _lines(data)
+    text, lines, alone = np.frombuffer(data, np.uint8), int(not data.endswith(b"\n")), 0
+    returns = b"\r" in data
+    for begin in range(0, len(data), _BLOCK):
+        ends = text[begin : begin + _BLOCK + 1] == 10
+        lines += int(np.count_nonzero(ends[:_BLOCK]))
+        if returns:
+            back = text[begin : begin + _BLOCK] == 13
+            alone += int(np.count_nonzero(back)) - int(np.count_nonzero(back[: len(ends) - 1] & ends[1:]))
+    return rows == (_lines(data) if alone or rows != lines else lines)
+
+
+def _short_lines(data: bytes) -> bool:
+    """Whether no line is longer than MAX_LINE."""
     begin, end = 0, len(data)
     while end - begin > MAX_LINE:
         found = data.rfind(b"\n", begin, begin + MAX_LINE + 1)
         if found < 0:
-            return None
+            return False
         begin = found + 1
+    return True
+
+
+def _lines(data: bytes) -> int:
+    """How many lines that are not empty a text has."""
     text = np.frombuffer(data, np.uint8)
     ends = text == 10
     empty = bool((ends[1:] & ends[:-1]).any())
@@ -107,7 +128,7 @@ def _parse(data: bytes, types: dict[str, pa.DataType], dialect: Dialect, bad: li
         return "skip"
 
     return pv.read_csv(
-        io.BytesIO(data),
+        pa.BufferReader(data),
         read_options=pv.ReadOptions(use_threads=False, column_names=dialect.columns or None, encoding=dialect.encoding, block_size=1 << 22),
         parse_options=pv.ParseOptions(delimiter=dialect.separator, invalid_row_handler=keep),
         convert_options=pv.ConvertOptions(
@@ -135,12 +156,11 @@ def _columns_of(table: pa.Table, kinds: dict[str, Kind]) -> dict[str, Any]:
         column = table[name].combine_chunks() if kind != "text" else table[name].unify_dictionaries().combine_chunks()
         if isinstance(column, pa.ChunkedArray):
             column = column.chunk(0) if column.num_chunks else pa.array([], column.type)
-        if kind == "number":
-            found[name] = column.fill_null(float("nan")).to_numpy(zero_copy_only=False)
-        elif kind == "text":
+        if kind == "text":
             found[name] = column
         else:
-            found[name] = column.cast(pa.int64()).fill_null(int(NO_TIME)).to_numpy(zero_copy_only=False)
+            plain, absent = (column, float("nan")) if kind == "number" else (column.view(pa.int64()), int(NO_TIME))
+            found[name] = (plain.fill_null(absent) if plain.null_count else plain).to_numpy(zero_copy_only=False)
     return found
 
 

@@ -132,7 +132,8 @@ def readings_of(source: Source, options: RowOptions, file: str, found: Columns, 
     valid_time, fault = valid_times(options, source.timezone, found.columns[options.time], time)
     ids, node = _nodes(options, file, found)
     reasons = {int(i): "no node" for i in np.flatnonzero(node < 0)} | time_faults(fault, options, source.timezone)
-    keep = (fault == 0) & (node >= 0)
+    good = (fault == 0) & (node >= 0)
+    keep = slice(None) if not reasons else good
 
     def instants(column: str | None) -> NDArray[np.int64] | None:
         if column is None:
@@ -158,7 +159,7 @@ def readings_of(source: Source, options: RowOptions, file: str, found: Columns, 
         rejected=found.rejected + rejected,
         raw_rows=found.raw_rows,
         init_time=instants(options.init),
-        text=None if source.text is None else found.columns[source.text.column].cast(pa.string()).filter(pa.array(keep)),
+        text=None if source.text is None else found.columns[source.text.column].cast(pa.string()).filter(pa.array(good)),
     )
 
 

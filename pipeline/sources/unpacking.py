@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-import zlib
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
 
 from pipeline.errors import ContractError
 
@@ -10,6 +13,12 @@ MAX_BYTES = 2**31
 _PIECE = 2**26
 _MOST_TIMES = 400
 """Text shrinks to a 7th or 20th; deflate goes to a 1032nd."""
+
+
+@cache
+def _inflater() -> Any:
+    """isal, which does the same as zlib four times as fast, where it is installed."""
+    return import_module("isal.isal_zlib" if find_spec("isal") is not None else "zlib")
 
 
 def unpacked(data: bytes, file: str) -> bytes:
@@ -23,6 +32,7 @@ def unpacked(data: bytes, file: str) -> bytes:
         if file.endswith(".gz") or not data:
             raise ContractError(asked=f"read {file}", found=f"{len(data)} bytes that are no gzip" if data else "0 bytes", mend=mend)
         return data
+    zlib = _inflater()
     out: list[bytes] = []
     size, rest = 0, data
     while rest:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from pipeline.contracts.backtests import BacktestRecord
-from pipeline.contracts.forecasts import BASELINES, JOINT
+from pipeline.contracts.forecasts import BASELINES
 from pipeline.contracts.scores import Scorecard
 from pipeline.contracts.times import format_instant, from_seconds
 from pipeline.contracts.worlds import World
 from pipeline.settings import Settings
 from pipeline.steps.judging import judged_by
 from pipeline.stores.backtests import BacktestStore
-from pipeline.verification.differences import against_all
-from pipeline.verification.metrics import event_rows, score_rows, slice_rows
+from pipeline.verification.metrics import score_rows
 from pipeline.verification.statistics import Statistics
+from pipeline.verification.tables import tables_of
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -34,7 +34,6 @@ def together(world: World, record: BacktestRecord, found: Mapping[int, Mapping[s
     """
     each = [_Found(content=found[n], statistics=Statistics.from_json(found[n]["statistics"])) for n in sorted(found)]
     pooled = Statistics.added(origin.statistics for origin in each)
-    rivals = [*BASELINES, *sorted({m for d in pooled.axes for m in pooled.models(d)} - {JOINT, *BASELINES})]
     notes = dict.fromkeys(note for origin in each for note in origin.content["notes"])
     if len(each) < record.origins:
         notes |= {f"{len(each)} of {record.origins} origins are done": None}
@@ -46,9 +45,7 @@ def together(world: World, record: BacktestRecord, found: Mapping[int, Mapping[s
         periods=_ends(each),
         snapshot=each[-1].content["snapshot"] if each else "",
         windows={name: sum(origin.content["windows"].get(name, 0) for origin in each) for name in pooled.axes},
-        rows=score_rows(pooled),
-        slices=slice_rows(pooled),
-        events=event_rows(pooled),
+        **tables_of(pooled),
         judged_by=judged_by(world),
         notes=tuple(notes),
     )
@@ -56,7 +53,6 @@ def together(world: World, record: BacktestRecord, found: Mapping[int, Mapping[s
         "backtest": record.model_dump(mode="json"),
         "origins": [_summary(origin) for origin in each],
         "scorecard": card.model_dump(mode="json"),
-        "differences": [asdict(row) for row in against_all(pooled, JOINT, rivals)],
         "notes": list(notes),
     }
 

@@ -28,7 +28,7 @@ from pipeline.steps.slab_fields import SLAB_COLUMNS, slab_fields
 from pipeline.steps.texts import build_texts
 from pipeline.stores.cube_books import RegionBook
 from pipeline.stores.cube_format import TEXTS, GroupTemplate, VariableTemplate
-from pipeline.stores.cube_writer import CubeWriter, RegionWriter
+from pipeline.stores.cube_writer import CubeWriter, RegionWriter, Written
 from pipeline.stores.cubes import CubeStore
 from pipeline.stores.kept import Kept
 from pipeline.stores.objects import ObjectStore
@@ -38,12 +38,12 @@ from pipeline.telemetry import Progress
 
 @dataclass(frozen=True, kw_only=True)
 class _Built:
-    """What comes back from one region; `written` where a worker of another process made it."""
+    """What comes back from one region."""
 
     domain: str
     book: RegionBook
     gaps: tuple[Gaps, ...]
-    written: Any
+    written: Written
 
 
 def run(request: BuildCubeRequest, settings: Settings, progress: Progress) -> Receipt:
@@ -152,7 +152,8 @@ def _build_region(
         names = [n for n, v in group.variables.items() if v.source == source]
         times = ["valid_time", "available_time", *(["init_time"] if group.runs is not None else [])]
         columns = list(SLAB_COLUMNS) if source in group.slabs else ["node", *times, *(c for n in names for c in (n, f"{n}_flag"))]
-        found = ObservationStore(objects, world, source, at=consumed[source], kept=kept).read(begin, end, columns, dictionaries=True)
+        store = ObservationStore(objects, world, source, at=consumed[source], kept=kept)
+        found = store.read(begin, end, columns, dictionaries=True, in_order=source in group.slabs)
         if source in group.slabs:
             fields |= slab_fields(objects, world, group, source, plan_of.nodes, found)
         else:
@@ -162,6 +163,7 @@ def _build_region(
     book = RegionBook(
         chunk=region.chunk,
         digest=slab.digest,
+        proof=written.proofs[0],
         present=slab.present,
         known_time=slab.known_time,
         node_known_time=slab.node_known_time,

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.alignment.as_of import earlier
-from pipeline.calibration.blocks import Targets, cases_of
+from pipeline.alignment.time_grid import DAY, step_seconds
+from pipeline.calibration.blocks import Conditions, Targets, cases_of
 from pipeline.calibration.calibration import Calibration, Cases
 from pipeline.calibration.pace import Pace, chosen
 from pipeline.calibration.walk import Ground, Raw, Walk
@@ -25,7 +26,7 @@ from pipeline.stores.calibrations import CalibrationStore, dump_calibrations, lo
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.registry import Candidate, Registry
 from pipeline.verification.evaluation import Forecaster, Quantiles, Told, truth_of
-from pipeline.verification.grounds import regions_of
+from pipeline.verification.grounds import HOURS, hours_of, regions_of
 from pipeline.windows.index import issue_lag
 from pipeline.windows.nodes import fit_nodes
 from pipeline.windows.regimes import regimes_at
@@ -46,6 +47,7 @@ def targets_of(world: World, view: DomainWindows, group_N: NDArray[np.int64]) ->
         groups=int(group_N.max(initial=0)) + 1,
         group_N=group_N,
         leads=view.horizon,
+        hours=DAY // (HOURS * 3600) if step_seconds(world.domains[view.domain].clock) < DAY else 1,
         window=pace_in(world, view.domain).window,
         events={name: (names.index(event.variable), event) for name, event in events.items() if event.variable in names},
     )
@@ -62,6 +64,13 @@ def taught_from(world: World, moment: int) -> int:
     """The instant (seconds UTC) from which on windows teach the calibrations that come in force just before another."""
     paces = [pace_in(world, domain) for domain in world.domains]
     return min(pace.begin(pace.known_at(moment)) for pace in paces)
+
+
+def conditions_of(world: World, view: DomainWindows, index_W: NDArray[np.int64], availability_WN: NDArray[np.int8]) -> Conditions:
+    """What the calibration of a domain is told of some windows."""
+    steps_WL = view.end_W[index_W].astype(np.int64)[:, None] + 1 + np.arange(view.horizon)
+    hour_WL = hours_of(world.domains[view.domain], view.valid_time_T[steps_WL].astype(np.int64), world.zone)
+    return Conditions(availability_WN=availability_WN, hour_WL=np.zeros(steps_WL.shape, np.int64) if hour_WL is None else hour_WL)
 
 
 def quantiles_of(model: Predictor) -> Quantiles:
@@ -87,13 +96,15 @@ def ground_of(world: World, windows: WindowSet, domain: str, cube: DomainCube) -
     """The windows of a domain's test fold; the model was chosen on those of the validation fold, which flatter it."""
     view = windows.domains[domain]
     held_out = view.windows_of("test")
-    availability = np.zeros((len(view.issue_time_W), len(view.node_ids)), np.int8)
+    count = len(view.issue_time_W)
+    availability, hour = np.zeros((count, len(view.node_ids)), np.int8), np.zeros((count, view.horizon), np.int64)
     if len(held_out):
-        availability[held_out] = regimes_at(world, windows, domain, held_out)[AVAILABILITY]
+        told = conditions_of(world, view, held_out, regimes_at(world, windows, domain, held_out)[AVAILABILITY])
+        availability[held_out], hour[held_out] = told.availability_WN, told.hour_WL
     return Ground(
         view=view,
         observed_TNV=cube.values_TNV,
-        availability_WN=availability,
+        conditions=Conditions(availability_WN=availability, hour_WL=hour),
         learned_W=held_out,
         targets=targets_of(world, view, regions_of(world.domains[domain], cube.nodes)[1]),
         pace=pace_in(world, domain),
@@ -195,15 +206,15 @@ class Book:
         view = windows.domains[domain]
         index_W = chosen(np.flatnonzero((view.issue_time_W >= first) & (view.issue_time_W < pace.begin(block + 1))))
         if not len(index_W):
-            return {name: Cases.none(state.cases.seen_VLGR.shape, len(state.events)) for name, state in in_force.items()}
+            return {name: state.cases.faded(0) for name, state in in_force.items()}
         whole = known.cubes[domain]
         cube = earlier(whole, moment, first=int(np.searchsorted(whole.valid_time, view.valid_time_T[0])))
         truth = truth_of(view, fit_nodes(cube, view.node_ids).values_TNV, index_W)
-        availability = regimes_at(world, windows, domain, index_W)[AVAILABILITY]
+        conditions = conditions_of(world, view, index_W, regimes_at(world, windows, domain, index_W)[AVAILABILITY])
         models = self._predictors.of(domain)
         raw = {name: models[name].predict(windows, domain, index_W, split=False).quantiles_BLNVQ for name in in_force}
         return {
-            name: cases_of(state, self.targets(view), raw[name], availability, truth.values_WLNV, truth.good_WLNV)
+            name: cases_of(state, self.targets(view), raw[name], conditions, truth.values_WLNV, truth.good_WLNV)
             for name, state in in_force.items()
         }
 

@@ -60,9 +60,9 @@ def show_candidate(registry: Registry, world: World, model_id: str) -> dict[str,
 
 
 def compare_candidates(registry: Registry, world_name: str, first: str, second: str) -> dict[str, Any]:
-    """Per target the MAE of two joint models on the held-out windows that both were scored on, with a 95 % interval.
+    """Per target the MAE of two joint models on the held-out windows that both were scored on, with 95 % intervals.
 
-    p-values are given as they are and adjusted for the number of targets (Holm, Benjamini-Hochberg).
+    Intervals and p-values are given as they are and adjusted for the number of targets (Bonferroni; Holm, Benjamini-Hochberg).
 
     Raises:
         NotYetAvailable: One is not there, or was never evaluated.
@@ -72,13 +72,13 @@ def compare_candidates(registry: Registry, world_name: str, first: str, second: 
     scored = [Scored(statistics=statistics_of(registry, name), periods=_periods(card)) for name, card in zip(ids, cards, strict=True)]
     notes = [] if cards[0].snapshot == cards[1].snapshot else ["they were scored on different snapshots of the cube: revisions differ"]
     found = versus(scored[0], scored[1], JOINT)
-    sure = adjusted([None if row.difference is None else row.difference.p for row in found])
+    sure = adjusted([row.difference for row in found])
     return {
         "world": world_name,
         "first": ids[0],
         "second": ids[1],
         "periods": {"first": cards[0].periods, "second": cards[1].periods},
-        "targets": [asdict(row) | {"p_holm": by_holm, "p_bh": by_bh} for row, (by_holm, by_bh) in zip(found, sure, strict=True)],
+        "targets": [asdict(row) | asdict(among) for row, among in zip(found, sure, strict=True)],
         "notes": notes,
     }
 

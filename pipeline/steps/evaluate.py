@@ -30,8 +30,8 @@ from pipeline.stores.objects import ObjectStore
 from pipeline.stores.registry import Candidate, Evidence, Registry
 from pipeline.telemetry import Progress
 from pipeline.verification.evaluation import CLIMATE, evaluate_domain
-from pipeline.verification.metrics import event_rows, score_rows, slice_rows
 from pipeline.verification.statistics import Statistics
+from pipeline.verification.tables import tables_of
 from pipeline.windows.folds import expected_windows, fold_boundaries
 
 
@@ -200,8 +200,7 @@ class _Evaluation:
 
 
 def _with_rows(card: Scorecard, statistics: Statistics, **changes: Any) -> Scorecard:
-    rows = {"rows": score_rows(statistics), "slices": slice_rows(statistics), "events": event_rows(statistics)}
-    return card.model_copy(update=rows | changes)
+    return card.model_copy(update=tables_of(statistics) | changes)
 
 
 def _notes(candidate: Candidate, windows: WindowSet, used: Mapping[str, NDArray[np.int64]]) -> tuple[str, ...]:

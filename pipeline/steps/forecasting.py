@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.alignment.as_of import earlier
-from pipeline.calibration.blocks import Targets, probabilities, published
+from pipeline.calibration.blocks import Conditions, Targets, probabilities, published
 from pipeline.calibration.calibration import Calibration
 from pipeline.contracts.cubes import DomainCube
 from pipeline.contracts.forecasts import BASELINES, JOINT, DomainForecast, Forecast
@@ -23,7 +23,7 @@ from pipeline.errors import NotYetAvailable
 from pipeline.monitoring.freshness import freshness, inputs
 from pipeline.settings import Settings, code_version
 from pipeline.steps import reading
-from pipeline.steps.calibrating import Book, pace_in
+from pipeline.steps.calibrating import Book, conditions_of, pace_in
 from pipeline.steps.incumbents import makers_of
 from pipeline.steps.looking import looked_at
 from pipeline.stores.registry import Candidate, Registry
@@ -139,9 +139,10 @@ def _domain(
     view = windows.domains[domain]
     regimes = regimes_at(world, windows, domain, index_W)
     states, targets = maker.book.at(domain, issue_time, known), maker.book.targets(view)
+    conditions = conditions_of(world, view, index_W, regimes[AVAILABILITY])
     predicted = {name: model.predict(windows, domain, index_W) for name, model in models.items()}
     quantiles = {
-        name: published(states[name], targets, p.quantiles_BLNVQ, regimes[AVAILABILITY]) if name in states else p.quantiles_BLNVQ
+        name: published(states[name], targets, p.quantiles_BLNVQ, conditions) if name in states else p.quantiles_BLNVQ
         for name, p in predicted.items()
     }
     decided = {v.variable: v.published for v in champion.verdicts if v.domain == domain}
@@ -164,7 +165,7 @@ def _domain(
         split_LNVP=split.astype(np.float32),
         model_V=model_V,
         rivals={name: q[0].astype(np.float32) for name, q in quantiles.items()},
-        events=_events(states, targets, {m: predicted[m].quantiles_BLNVQ for m in set(model_V)}, regimes[AVAILABILITY], model_V),
+        events=_events(states, targets, {m: predicted[m].quantiles_BLNVQ for m in set(model_V)}, conditions, model_V),
         regimes={name: codes[0] for name, codes in regimes.items()},
     )
     block = next((state.block for state in states.values()), None)
@@ -176,12 +177,12 @@ def _events(
     states: Mapping[str, Calibration],
     targets: Targets,
     raw: Mapping[str, NDArray[np.float32]],
-    availability_WN: NDArray[np.int8],
+    conditions: Conditions,
     model_V: tuple[str, ...],
 ) -> dict[str, NDArray[np.float32]]:
     """The probability (L, N) of each event, by the model that is published for its variable."""
     plain = Calibration.start(0, targets.shape, tuple(targets.events))
-    told = {model: probabilities(states.get(model, plain), targets, q, availability_WN) for model, q in raw.items()}
+    told = {model: probabilities(states.get(model, plain), targets, q, conditions) for model, q in raw.items()}
     return {name: told[model_V[v]][name][0] for name, (v, _) in targets.events.items()}
 
 

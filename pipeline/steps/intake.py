@@ -19,7 +19,7 @@ from pipeline.quality.acceptance import document_keys, series_codes
 from pipeline.quality.availability import available_times, settled
 from pipeline.quality.findings import findings
 from pipeline.quality.screen import Screened, rest_on_series, screen
-from pipeline.quality.versions import unrepeated, value_bits
+from pipeline.quality.versions import by_series, unrepeated, value_bits
 from pipeline.sources.adapter import Adapter, Readings
 from pipeline.sources.slabs import slab_times
 from pipeline.steps.accepting import accepted, check_whole
@@ -51,7 +51,7 @@ class Work:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Taken:
-    """One delivery, parsed and screened: the readings that stay, and the rows that do not.
+    """One delivery, parsed and screened: the readings that stay, by node and instant, and the rows that do not.
 
     `key` (R,) tells apart rows of one node and instant: the run of a forecast, the text of a document; all 0 for readings.
     `further` are the columns beside the variables that are kept of them; `notes` say what looks like a mistake.
@@ -108,9 +108,9 @@ def take_in(work: Work, landed: Landed) -> Taken | None:
     bits = value_bits([s.values for s in screened.values()])
     bits += [] if readings.content is None else [readings.content]
     keep = unrepeated(series, readings.valid_time, available, bits)
-    taken = _taken(landed, readings, available, declared, screened, keep, _further(readings, horizon))
+    taken = _taken(landed, readings, available, declared, screened, keep, _further(readings, horizon), key)
     notes = tuple(findings(screened, work.source.variables, readings.values, readings.node, readings.node_ids, recorded=work.recorded))
-    return replace(taken, notes=notes, key=taken.key if key is None else key[keep])
+    return replace(taken, notes=notes)
 
 
 def _keys(readings: Readings) -> NDArray[np.int64] | None:
@@ -139,15 +139,16 @@ def _taken(
     screened: dict[str, Screened],
     keep: NDArray[np.bool_],
     further: dict[str, pa.Array],
+    key: NDArray[np.int64] | None,
 ) -> Taken:
     values = {name: s.values for name, s in screened.items()}
     file = landed.parts[0].name
     bad = readings.rejected
-    rejected = pa.table(
-        {"delivery": [landed.id] * len(bad), "file": bad.file, "row": bad.row, "reason": bad.reason, "raw": bad.raw},
-        schema=REJECTION_SCHEMA,
-    )
-    kept = int(keep.sum())
+    rejected = REJECTION_SCHEMA.empty_table()
+    if len(bad):
+        columns = {"delivery": [landed.id] * len(bad), "file": bad.file, "row": bad.row, "reason": bad.reason, "raw": bad.raw}
+        rejected = pa.table(columns, schema=REJECTION_SCHEMA)
+    kept = int(np.count_nonzero(keep))
     if kept < len(keep):
         again = ~keep
         duplicates = duplicate_rows(
@@ -159,18 +160,19 @@ def _taken(
             readings.row[again],
         )
         rejected = pa.concat_tables([rejected, duplicates])
+    rows = by_series(readings.node, readings.valid_time, available, np.flatnonzero(keep))
     return Taken(
         landed=landed,
         ids=readings.node_ids,
-        node=readings.node[keep],
-        valid_time=readings.valid_time[keep],
-        available_time=available[keep],
-        declared=declared[keep],
-        row=readings.row[keep],
-        values={n: v[keep] for n, v in values.items()},
-        flags={n: s.flags[keep] for n, s in screened.items()},
-        key=np.zeros(kept, np.int64),
-        further={n: c.filter(pa.array(keep)) for n, c in further.items()},
+        node=readings.node[rows],
+        valid_time=readings.valid_time[rows],
+        available_time=available[rows],
+        declared=declared[rows],
+        row=readings.row[rows],
+        values={n: v[rows] for n, v in values.items()},
+        flags={n: s.flags[rows] for n, s in screened.items()},
+        key=np.zeros(kept, np.int64) if key is None else key[rows],
+        further={n: c.take(pa.array(rows)) for n, c in further.items()},
         rejected=rejected,
         counts=RowCounts(raw=readings.raw_rows, observations=kept, duplicates=len(keep) - kept, rejected=len(bad)),
     )

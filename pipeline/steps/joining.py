@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -10,64 +12,117 @@ from pipeline.contracts.observations import REJECTION_SCHEMA
 from pipeline.quality.acceptance import document_keys, series_codes
 from pipeline.quality.versions import apart, merged, value_bits
 from pipeline.steps.intake import STAMP, Taken, duplicate_rows
-from pipeline.stores.observation_index import DAY
-from pipeline.stores.observation_tables import dictionary_column, node_codes
+from pipeline.stores.observation_tables import Span, Stretches, dictionary_column, node_codes, stretches_of
 from pipeline.stores.observations import ObservationStore
 
+_LONG = 64
+"""Rows of a stretch, on average, from which on whole stretches are quicker moved than rows."""
 
-def joined(store: ObservationStore, taken: list[Taken]) -> tuple[pa.Table, pa.Table]:
-    """The rows of several deliveries that are news beside what is stored, and those that repeat it."""
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Joined:
+    """The rows of several deliveries that are news, and those that repeat others; `spans`: where each day lies, if they are in order."""
+
+    table: pa.Table
+    repeated: pa.Table
+    spans: list[Span] | None = None
+
+
+def joined(store: ObservationStore, taken: list[Taken]) -> Joined:
+    """The rows of several deliveries beside each other and what is stored."""
     ids = sorted({i for t in taken for i in t.ids})
     place = {identity: code for code, identity in enumerate(ids)}
-    node = np.concatenate([np.array([place[i] for i in t.ids] or [0], np.int32)[t.node] for t in taken])
+    nodes = [np.array([place[i] for i in t.ids] or [0], np.int32)[t.node] for t in taken]
+    stretches = stretches_of([(code, t.valid_time) for code, t in zip(nodes, taken, strict=True)], len(ids))
+    stored = store.stored_versions(set(ids), set(np.unique(stretches.day).tolist()))
+    count = 0 if stored is None else stored.num_rows
+    alone = not count and sum(len(t.ids) for t in taken) == len(ids)
+    if alone and stretches.apart and len(stretches.day) * _LONG <= stretches.length.sum() and not taken[0].further:
+        return Joined(table=_side_by_side(store, taken, ids, stretches), repeated=REJECTION_SCHEMA.empty_table(), spans=stretches.spans)
+    node = np.concatenate(nodes)
     valid = np.concatenate([t.valid_time for t in taken])
     available = np.concatenate([t.available_time for t in taken])
     values = {name: np.concatenate([t.values[name] for t in taken]) for name in store.variables}
-    origin = np.repeat(np.arange(len(taken)), [len(t.row) for t in taken])
-    keep, available = _versions(store, taken, ids, node, valid, available, values, origin)
-    columns: dict[str, pa.Array] = {
-        "node": dictionary_column(node, ids),
-        "valid_time": pa.array(valid, pa.int64()).cast(STAMP),
-        "available_time": pa.array(available, pa.int64()).cast(STAMP),
-        "received_time": pa.array(np.array([t.landed.received_time for t in taken], np.int64)[origin], pa.int64()).cast(STAMP),
-        "delivery": dictionary_column(origin.astype(np.int32), [t.landed.id for t in taken]),
-        "row": pa.array(np.concatenate([t.row for t in taken]), pa.int64()),
-    }
+    lengths = [len(t.row) for t in taken]
+    origin = np.repeat(np.arange(len(taken), dtype=np.int32), lengths)
+    keep, available = _versions(stored, taken, ids, node, valid, available, values, origin)
+    row = np.concatenate([t.row for t in taken])
+    received = np.repeat([t.landed.received_time for t in taken], lengths)
+    columns = _keys(taken, ids, node, valid, available, received, origin, row)
     for name in taken[0].further:
         columns[name] = pa.concat_arrays([t.further[name] for t in taken])
     for name in store.variables:
-        columns[name] = pa.array(values[name], mask=np.isnan(values[name]))
-        columns[f"{name}_flag"] = pa.array(np.concatenate([t.flags[name] for t in taken]))
+        columns |= _variable(name, values[name], np.concatenate([t.flags[name] for t in taken]))
     table = pa.table(columns)
     if keep.all():
-        return table, REJECTION_SCHEMA.empty_table()
+        return Joined(table=table, repeated=REJECTION_SCHEMA.empty_table())
     again = table.filter(pa.array(~keep))
-    places = origin[~keep].astype(np.int32)
+    places = origin[~keep]
     repeated = duplicate_rows(
         again["node"].combine_chunks(),
         valid[~keep],
         {name: again[name].combine_chunks() for name in (*store.variables, *taken[0].further)},
         dictionary_column(places, [t.landed.id for t in taken]).cast(pa.string()),
         dictionary_column(places, [t.landed.parts[0].name for t in taken]).cast(pa.string()),
-        np.concatenate([t.row for t in taken])[~keep],
+        row[~keep],
     )
-    return table.filter(pa.array(keep)), repeated
+    return Joined(table=table.filter(pa.array(keep)), repeated=repeated)
+
+
+def _side_by_side(store: ObservationStore, taken: list[Taken], ids: list[str], stretches: Stretches) -> pa.Table:
+    """All rows of deliveries that share no node with each other nor with what is stored, in the order at rest."""
+    origin = np.repeat(stretches.piece, stretches.length)
+    columns = _keys(
+        taken,
+        ids,
+        np.repeat(stretches.node, stretches.length),
+        stretches.gather([t.valid_time for t in taken]),
+        stretches.gather([t.available_time for t in taken]),
+        np.repeat(np.array([t.landed.received_time for t in taken])[stretches.piece], stretches.length),
+        origin,
+        stretches.gather([t.row for t in taken]),
+    )
+    for name in store.variables:
+        columns |= _variable(name, stretches.gather([t.values[name] for t in taken]), stretches.gather([t.flags[name] for t in taken]))
+    return pa.table(columns)
+
+
+def _keys(
+    taken: list[Taken],
+    ids: list[str],
+    node: NDArray[np.int32],
+    valid: NDArray[np.int64],
+    available: NDArray[np.int64],
+    received: NDArray[np.int64],
+    origin: NDArray[np.int32],
+    row: NDArray[np.int64],
+) -> dict[str, pa.Array]:
+    return {
+        "node": dictionary_column(node, ids),
+        "valid_time": pa.array(valid, pa.int64()).cast(STAMP),
+        "available_time": pa.array(available, pa.int64()).cast(STAMP),
+        "received_time": pa.array(received, pa.int64()).cast(STAMP),
+        "delivery": dictionary_column(origin, [t.landed.id for t in taken]),
+        "row": pa.array(row, pa.int64()),
+    }
+
+
+def _variable(name: str, values: NDArray[np.float32], flags: NDArray[np.uint16]) -> dict[str, pa.Array]:
+    return {name: pa.array(values, mask=np.isnan(values)), f"{name}_flag": pa.array(flags)}
 
 
 def _versions(
-    store: ObservationStore,
+    stored: pa.Table | None,
     taken: list[Taken],
     ids: list[str],
     node: NDArray[np.int32],
     valid: NDArray[np.int64],
     available: NDArray[np.int64],
     values: dict[str, NDArray[np.float32]],
-    origin: NDArray[np.int64],
+    origin: NDArray[np.int32],
 ) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
     """Which of the new rows are news beside each other and what is stored, and when each was available."""
     key = np.concatenate([t.key for t in taken])
-    days = {int(d) for d in np.unique(valid // DAY) * DAY}
-    stored = store.stored_versions(set(ids), days)
     count = 0 if stored is None else stored.num_rows
     if not count and apart(node, origin):
         return np.ones(len(node), np.bool_), available

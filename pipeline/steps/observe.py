@@ -23,7 +23,7 @@ from pipeline.sources.registry import adapter_named, check_sources, source_names
 from pipeline.steps.accepting import check_places
 from pipeline.steps.checks import check_units
 from pipeline.steps.intake import DUPLICATE, Taken, Work, take_in
-from pipeline.steps.joining import joined
+from pipeline.steps.joining import Joined, joined
 from pipeline.steps.repeating import again_after_conflicts
 from pipeline.stores.landing import Landed, LandingStore
 from pipeline.stores.objects import ObjectStore
@@ -190,14 +190,19 @@ def _observe_batch(
             rows += found.counts.raw
         stage.advance(1, f"{rows:,} rows")
     counts = sum((t.counts for t in taken), NO_ROWS)
-    for one in taken:
-        reasons = one.rejected["reason"].value_counts().to_pylist()
-        noticed.rejected.update({r["values"]: r["counts"] for r in reasons if r["values"] != DUPLICATE})
     rejected = pa.concat_tables([REJECTION_SCHEMA.empty_table(), *(t.rejected for t in taken)])
-    table = store.schema.empty_table()
-    if taken:
-        table, repeated = joined(store, taken)
-        rejected = pa.concat_tables([rejected, repeated])
-        moved = repeated.num_rows
-        counts += RowCounts(raw=0, observations=-moved, duplicates=moved, rejected=0)
-    store.append(table, rejected, counts, deliveries=[d.number for d in batch], refused=refused, places=places, expected=expected)
+    reasons = rejected["reason"].value_counts().to_pylist()
+    noticed.rejected.update({r["values"]: r["counts"] for r in reasons if r["values"] != DUPLICATE})
+    news = joined(store, taken) if taken else Joined(table=store.schema.empty_table(), repeated=REJECTION_SCHEMA.empty_table())
+    moved = news.repeated.num_rows
+    counts += RowCounts(raw=0, observations=-moved, duplicates=moved, rejected=0)
+    store.append(
+        news.table,
+        pa.concat_tables([rejected, news.repeated]),
+        counts,
+        deliveries=[d.number for d in batch],
+        refused=refused,
+        places=places,
+        expected=expected,
+        spans=news.spans,
+    )

@@ -16,9 +16,9 @@ from pipeline.settings import Settings, code_version
 from pipeline.stores.lanes import LaneStore
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.scores import ScoreStore
-from pipeline.verification.metrics import event_rows, score_rows, slice_rows
 from pipeline.verification.outcomes import Counts
 from pipeline.verification.statistics import Statistics
+from pipeline.verification.tables import TABLES, tables_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,9 +50,7 @@ class Replayed:
             periods={name: (format_instant(from_seconds(a)), format_instant(from_seconds(b))) for name, (a, b) in edges.items()},
             snapshot="",
             windows={name: len(times) for name, times in self.issue_times.items()},
-            rows=score_rows(self.statistics),
-            slices=slice_rows(self.statistics),
-            events=event_rows(self.statistics),
+            **tables_of(self.statistics),
         )
 
 
@@ -162,11 +160,11 @@ def show_lane(settings: Settings, world: World, lane_id: str) -> dict[str, Any]:
         "record": found.record.model_dump(mode="json"),
         "issue_times": max(map(len, found.issue_times.values()), default=0),
         "counts": found.counts.to_json(),
-        **found.scorecard().model_dump(mode="json", include={"rows", "slices", "events"}),
+        **found.scorecard().model_dump(mode="json", include=set(TABLES)),
     }
 
 
 def list_lanes(settings: Settings, world: World) -> list[dict[str, Any]]:
     """All lanes of a world without their scores."""
     ids = LaneStore(settings, world.name).lane_ids()
-    return [{k: v for k, v in show_lane(settings, world, lane_id).items() if k not in ("rows", "slices", "events")} for lane_id in ids]
+    return [{k: v for k, v in show_lane(settings, world, lane_id).items() if k not in TABLES} for lane_id in ids]

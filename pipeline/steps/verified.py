@@ -9,11 +9,11 @@ from pipeline.errors import NotYetAvailable
 from pipeline.settings import Settings
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.scores import ScoreStore
-from pipeline.verification.metrics import event_rows, score_rows, slice_rows
+from pipeline.verification.tables import tables_of
 
 
 def show_scores(settings: Settings, world: World, first: int, last: int) -> dict[str, Any]:
-    """Rows, slices and events of the issue times from `first` to `last` (seconds UTC), as JSON-able content.
+    """Every table of the scores of the issue times from `first` to `last` (seconds UTC), as JSON-able content.
 
     Raises:
         NotYetAvailable: No forecast of that period was verified.
@@ -27,7 +27,5 @@ def show_scores(settings: Settings, world: World, first: int, last: int) -> dict
         "issue_times": found.issue_times,
         "observed": found.observed,
         "left_out": found.left_out,
-        "rows": [row.model_dump(mode="json") for row in score_rows(found.statistics)],
-        "slices": [row.model_dump(mode="json") for row in slice_rows(found.statistics)],
-        "events": [row.model_dump(mode="json") for row in event_rows(found.statistics)],
+        **{name: [row.model_dump(mode="json") for row in rows] for name, rows in tables_of(found.statistics).items()},
     }

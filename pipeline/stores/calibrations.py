@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,8 @@ from pipeline.contracts.provenance import digest_bytes
 from pipeline.errors import ConflictError, ContractError
 from pipeline.stores.objects import ObjectStore
 
-_FORMAT = "cubecast calibration 2"
-_CASES = ("mass_VLGRB", "seen_VLGR", "span_V", "told_EP", "came_EP", "sum_EP")
+_FORMAT = "cubecast calibration 3"
+_CASES = tuple(field.name for field in fields(Cases))
 
 States = Mapping[str, Mapping[str, Calibration]]
 """Per domain and predictor (`joint` or a baseline) its calibration."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pipeline.contracts.cubes import Revisions
 from pipeline.contracts.nodes import Link, NodeSet
 from pipeline.cube.digests import revisions_digest
-from pipeline.stores.cube_format import BOOK_CHUNK, REVISION_CHUNK, REVISION_TYPES, GroupTemplate, axis_digest, content_digest
+from pipeline.stores.cube_format import BOOK_CHUNK, PROOFS, REVISION_CHUNK, REVISION_TYPES, GroupTemplate, axis_digest, content_digest
 
 Columns = dict[str, NDArray[Any]]
 
@@ -28,6 +28,7 @@ class RegionBook:
 
     Attributes:
         digest: sha256 of its values, flags and latencies.
+        proof: sha256 of what is stored of them.
         present: (variable,) cells with a good value.
         known_time: Latest availability of any cell.
         node_known_time: (node,) earliest availability of any row.
@@ -36,6 +37,7 @@ class RegionBook:
 
     chunk: int
     digest: bytes
+    proof: bytes
     present: NDArray[np.int64]
     known_time: int
     node_known_time: NDArray[np.int64]
@@ -43,7 +45,7 @@ class RegionBook:
 
 
 def keep_books(group: Any, template: GroupTemplate, books: Sequence[RegionBook], consumed: Mapping[str, int]) -> str:
-    """Bring coordinates, chunk books and revisions of a group up to the regions written; returns the domain's digest."""
+    """Bring coordinates, chunk books and revisions of a group, of a `ProvedStore`, up to the regions written; returns the domain's digest."""
     before = dict(group.attrs.get("cubecast", {}))
     ordered = sorted(books, key=lambda book: book.chunk)
     axis, labels = template.axis_T, axis_digest(template.axis_T)
@@ -76,7 +78,7 @@ def keep_books(group: Any, template: GroupTemplate, books: Sequence[RegionBook],
         **totals,
         "digest": digest,
     }
-    group.attrs.update({"title": template.title, "cubecast": kept})
+    group.attrs.update({"title": template.title, "cubecast": kept, PROOFS: group.store_path.store.proofs(template.domain)})
     return digest
 
 
@@ -155,6 +157,7 @@ def _chunk_entries(group: Any, template: GroupTemplate, books: Sequence[RegionBo
     _enter(group, "known_time", chunk, np.array([b.known_time for b in books], np.int64))
     _enter(group, "nodes", chunk, np.full(len(chunk), len(template.nodes), np.int64))
     _enter(group, "digest", chunk, np.stack([np.frombuffer(b.digest, np.uint8) for b in books]))
+    _enter(group, "proof", chunk, np.stack([np.frombuffer(b.proof, np.uint8) for b in books]))
     _enter(group, "revision_digest", chunk, np.stack([np.frombuffer(revisions_digest(b.revisions), np.uint8) for b in books]))
     return [int(n) for n in total]
 

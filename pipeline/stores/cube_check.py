@@ -15,15 +15,17 @@ from pipeline.contracts.times import format_instant, from_seconds
 from pipeline.cube.digests import ChunkDigest, revisions_digest
 from pipeline.errors import StoreError
 from pipeline.stores.cube_books import read_nodes, read_revisions
-from pipeline.stores.cube_format import REVISION_TYPES, TEXTS, DomainCheck, aggregate_of, axis_digest, axis_of, content_digest
+from pipeline.stores.cube_format import BIG, MEND, REVISION_TYPES, TEXTS, DomainCheck, aggregate_of, axis_digest, axis_of, content_digest
 from pipeline.stores.cube_texts import TextCheck
+from pipeline.stores.time_chunks import TimeChunks, proof_of
+from pipeline.stores.together import get_together
 from pipeline.telemetry import Progress, Stage
 
 _SHOWN = 20
-_SUFFIXES = ("", "_flag", "_latency")
+_SUFFIXES = tuple(BIG)
 _SMALL = ("node_id", "latitude", "longitude", "node_known_time")
 _BOOKS = tuple(
-    f"chunks/{name}" for name in ("known_time", "digest", "nodes", "present", "revision_start", "revision_stop", "revision_digest")
+    f"chunks/{name}" for name in ("known_time", "digest", "proof", "nodes", "present", "revision_start", "revision_stop", "revision_digest")
 )
 
 
@@ -44,11 +46,10 @@ def check_domains(session: Any, groups: Mapping[str, Any], progress: Progress) -
     return found, [fault for check in checks.values() for fault in check.faults]
 
 
-CUBE_MEND = "restore the store from a backup, or remove the cube and run build-cube to make it anew from the observations"
 STORE_MEND = "restore what is named from a backup, as docs/runbooks/restore-from-backup.md says"
 
 
-def damaged(url: str, faults: Sequence[str], *, what: str = "cube", mend: str = CUBE_MEND) -> StoreError:
+def damaged(url: str, faults: Sequence[str], *, what: str = "cube", mend: str = MEND) -> StoreError:
     """What a verification raises that found these faults."""
     more = f"; and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
     return StoreError(
@@ -66,6 +67,7 @@ class _DomainCheck:
         self.faults: list[str] = []
         self.book = dict(group.attrs["cubecast"])
         self.digest = str(self.book["digest"])
+        self.layout = TimeChunks.of_book(domain, self.book)
         self.variables, self.chunk_steps = list(self.book["variables"]), int(self.book["chunk_steps"])
         self.axis = str(axis_of(group).basename)
         self.small = [self.axis, *_SMALL, *(name for name in ("ends", "links") if name in group), *_BOOKS]
@@ -154,12 +156,21 @@ class _DomainCheck:
             np.minimum(earliest, np.where(known == 0, np.iinfo(np.int64).max, known).min(axis=0), out=earliest)
         span = f"time chunk {k}" if axis is None else f"time chunk {k} ({_span(axis, start, stop)})"
         expected: dict[str, NDArray[Any] | None] = {"revision_digest": self._revisions(k, small, span)}
+        if whole and (nodes := small["chunks/nodes"]) is not None:
+            expected["proof"] = self._proof(k, int(nodes[k]))
         if whole and axis is not None:
             expected |= {"digest": np.frombuffer(digest.bytes, np.uint8), "present": np.array(present), "known_time": np.array(latest)}
         for name, value in expected.items():
             stored = small[f"chunks/{name}"]
             if stored is not None and value is not None and not np.array_equal(stored[k], value):
                 self.faults.append(f"{self.domain}, {span}: its content differs from chunks/{name}")
+
+    def _proof(self, k: int, nodes: int) -> NDArray[np.uint8] | None:
+        """The proof of a time chunk as it is stored, None where a chunk of it is absent, which is told already."""
+        keys, found = self.layout.keys(k, nodes), list[NDArray[np.uint8] | None]()
+        get_together(self.group.store_path.store, [keys], lambda _, stored: found.extend(stored))
+        held = [part for part in found if part is not None]
+        return np.frombuffer(proof_of(held), np.uint8) if len(held) == len(keys) else None
 
     def _revisions(self, k: int, small: Mapping[str, NDArray[Any] | None], span: str) -> NDArray[np.uint8] | None:
         """The digest of a time chunk's revisions as they are read."""

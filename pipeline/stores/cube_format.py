@@ -24,8 +24,19 @@ from pipeline.errors import ContractError
 TEXTS = "texts."
 """How the name of a group of documents begins; all others are of domains."""
 
-FORMAT = 2
-"""Version of the layout; part of every group's recipe."""
+FORMAT = 3
+"""Version of the layout; part of every group's recipe, so that a cube of another version is made anew."""
+
+BIG: dict[str, tuple[str, Any]] = {"": ("float32", float("nan")), "_flag": ("uint16", int(Flag.MISSING)), "_latency": ("int32", int(NEVER))}
+"""The big arrays of a variable by what follows its name: their types, and what stands where nothing was written."""
+
+CODEC: dict[str, Any] = {"cname": "lz4", "clevel": 5}
+"""Of all arrays but strings: Blosc with bits shuffled, and a crc32c behind it."""
+
+PROOFS = "proofs"
+"""The attribute of a group that proves its small objects: key below the group -> sha256 of what is stored there."""
+
+MEND = "restore the store from a backup, or remove the cube and run build-cube to make it anew from the observations"
 
 COORDINATE_CHUNK = 16384
 BOOK_CHUNK = 1024
@@ -125,11 +136,8 @@ def value_arrays(template: GroupTemplate) -> list[ArrayTemplate]:
     chunks = tuple(max(n, 1) for n in (template.chunk_steps, *across))
     found = []
     for v in template.variables:
-        for suffix, dtype, fill, attributes in (
-            ("", "float32", float("nan"), _value_attributes(v, template.runs)),
-            ("_flag", "uint16", int(Flag.MISSING), _flag_attributes(v)),
-            ("_latency", "int32", int(NEVER), _latency_attributes(v, template.axis_name)),
-        ):
+        meanings = (_value_attributes(v, template.runs), _flag_attributes(v), _latency_attributes(v, template.axis_name))
+        for (suffix, (dtype, fill)), attributes in zip(BIG.items(), meanings, strict=True):
             found.append(
                 ArrayTemplate(
                     path=v.name + suffix,
@@ -155,6 +163,7 @@ def small_arrays(template: GroupTemplate) -> list[ArrayTemplate]:
         _line("node_known_time", "int64", nodes, 0, "node", {"units": _TIME["units"], "long_name": "when the node was first heard of"}),
         _line("chunks/known_time", "int64", chunks, 0, "chunk", {"units": _TIME["units"], "long_name": "latest availability in the chunk"}),
         _line("chunks/digest", "uint8", chunks, 0, "chunk", {"long_name": "sha256 of the chunk's values, flags, latencies"}, 32),
+        _line("chunks/proof", "uint8", chunks, 0, "chunk", {"long_name": "sha256 of what is stored of the chunk"}, 32),
         _line("chunks/nodes", "int64", chunks, 0, "chunk", {"long_name": "nodes there were when the chunk was written"}),
         _line("chunks/present", "int64", chunks, 0, "chunk", {"long_name": "cells with a good value"}, len(template.variables)),
         _line("chunks/revision_start", "int64", chunks, 0, "chunk", {"long_name": "first revision of the chunk"}),

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,14 +12,11 @@ from numpy.typing import NDArray
 from pipeline.alignment.as_of import hide_later, show_older, take_nodes, take_revisions
 from pipeline.contracts.cubes import DomainCube, Revisions
 from pipeline.cube.differences import DomainBook
-from pipeline.cube.digests import ChunkDigest, revisions_digest
-from pipeline.errors import StoreError
+from pipeline.cube.plan import BYTES_PER_CELL
 from pipeline.stores.cube_books import read_nodes, read_revisions
 from pipeline.stores.cube_format import axis_of
-from pipeline.stores.together import read_together
-
-_READERS, _AT_ONCE = 2, 4 * 2**20
-"""Threads that read, and bytes of one array that each holds before they are where they belong."""
+from pipeline.stores.time_chunks import Stored, TimeChunks
+from pipeline.stores.together import get_together
 
 
 def read_book(group: Any) -> DomainBook:
@@ -56,52 +51,6 @@ class _Span:
     def last(self) -> int:
         return -(-self.stop // self.chunk_steps)
 
-    @property
-    def stored(self) -> slice:
-        """The steps of whole chunks."""
-        return slice(self.first * self.chunk_steps, self.last * self.chunk_steps)
-
-    @property
-    def within(self) -> slice:
-        """The steps asked for among those of the whole chunks."""
-        return slice(self.begin - self.stored.start, self.stop - self.stored.start)
-
-
-class _Chunks:
-    """Whole time chunks as they are read, held against the digests of what was written.
-
-    A checksum within a chunk does not tell that a damaged index has led to another chunk.
-    """
-
-    def __init__(self, span: _Span) -> None:
-        self._span = span
-        self._found = [ChunkDigest() for _ in range(span.first, span.last)]
-
-    def seen(self, first: int, array: NDArray[Any]) -> NDArray[Any]:
-        """The same array, which begins with chunk number `first` of the span, counted in."""
-        size = self._span.chunk_steps
-        for k in range(-(-len(array) // size)):
-            self._found[first + k].add(array[k * size : (k + 1) * size])
-        return array
-
-    def check(self, group: Any, domain: str, revisions: Mapping[str, NDArray[Any]], counts: NDArray[np.int64]) -> None:
-        """Refuse chunks, or revisions of chunks (so many of each), that are not what was written.
-
-        Raises:
-            StoreError: Naming the domain and the chunk.
-        """
-        span = self._span
-        digests, of_revisions = (group[f"chunks/{name}"][span.first : span.last] for name in ("digest", "revision_digest"))
-        edges = np.cumsum(np.append(0, counts))
-        for k, found in enumerate(self._found):
-            mine = Revisions(**{name: column[edges[k] : edges[k + 1]] for name, column in revisions.items()})
-            if digests[k].tobytes() != found.bytes or of_revisions[k].tobytes() != revisions_digest(mine):
-                raise StoreError(
-                    asked=f"read time chunk {span.first + k} of cube {domain}",
-                    found="content that differs from what was written",
-                    mend="restore the store from a backup, or remove the cube and run build-cube to make it anew from the observations",
-                )
-
 
 def read_domain(group: Any, domain: str, as_of: int, start: int | None, snapshot: str, until: int | None = None) -> DomainCube:
     """The group's state as it was known at `as_of` (seconds UTC), from `start` to `until`."""
@@ -113,16 +62,9 @@ def read_domain(group: Any, domain: str, as_of: int, start: int | None, snapshot
     nodes = take_nodes(all_nodes, heard)
     shape = (len(axis), len(nodes), len(book["variables"]))
     values, flags, latency = np.empty(shape, np.float32), np.empty(shape, np.uint16), np.empty(shape, np.int32)
-    chunks = _Chunks(span)
-    targets = {
-        name + suffix: array[..., v]
-        for v, name in enumerate(book["variables"])
-        for suffix, array in (("", values), ("_flag", flags), ("_latency", latency))
-    }
-    _fill(group, span, chunks, targets, slice(None) if len(nodes) == len(all_nodes) else heard)
-    starts, stops = (group[f"chunks/revision_{end}"][span.first : span.last] for end in ("start", "stop"))
-    columns = read_revisions(group, starts, stops)
-    chunks.check(group, domain, columns, stops - starts)
+    targets = [array[..., v] for v in range(shape[2]) for array in (values, flags, latency)]
+    _fill(group, TimeChunks.of_book(domain, book), span, targets, heard if len(nodes) < len(all_nodes) else None)
+    columns = read_revisions(group, *(group[f"chunks/revision_{end}"][span.first : span.last] for end in ("start", "stop")))
     records = _revisions(columns, span, heard, len(all_nodes))
     late = _late_steps(group["chunks/known_time"][span.first : span.last], span, as_of)
     for part in late:
@@ -145,22 +87,20 @@ def read_domain(group: Any, domain: str, as_of: int, start: int | None, snapshot
     )
 
 
-def _fill(group: Any, span: _Span, chunks: _Chunks, targets: Mapping[str, NDArray[Any]], nodes: slice | NDArray[np.int64]) -> None:
-    """Read these nodes of arrays into their targets, some time chunks at a time, which are proved while a processor's cache holds them."""
-    opened = {name: group[name] for name in targets}
-    size = span.chunk_steps
-    count = max(_AT_ONCE // max(size * math.prod(array.shape[1:]) * 4 for array in opened.values()), 1) if opened else 1
+def _fill(group: Any, layout: TimeChunks, span: _Span, targets: Sequence[NDArray[Any]], heard: NDArray[np.int64] | None) -> None:
+    """Read these nodes of the big arrays into their targets, each time chunk proved before it is unpacked."""
+    store, size, nodes = group.store_path.store, layout.steps, group.attrs["cubecast"]["nodes"]
+    proofs, held = (group[f"chunks/{name}"][span.first : span.last] for name in ("proof", "nodes"))
+    wanted = [layout.keys(chunk, int(there)) for chunk, there in zip(range(span.first, span.last), held, strict=True)]
 
-    def read(first: int) -> None:
-        begin, end = (first * size, min((first + count) * size, span.stored.stop - span.stored.start))
-        low, high = max(begin, span.within.start), min(end, span.within.stop)
-        found = read_together(list(opened.values()), slice(span.stored.start + begin, span.stored.start + end))
-        for whole, target in zip(found, targets.values(), strict=True):
-            stored = chunks.seen(first, whole.reshape(len(whole), -1))
-            target[low - span.within.start : high - span.within.start] = stored[low - begin : high - begin, nodes]
+    def use(number: int, stored: Stored) -> None:
+        chunk = span.first + number
+        layout.prove(stored, proofs[number].tobytes(), chunk, int(held[number]))
+        low, high = max(chunk * size, span.begin), min((chunk + 1) * size, span.stop)
+        rows = [target[low - span.begin : high - span.begin] for target in targets]
+        layout.decode(stored, rows, slice(low - chunk * size, high - chunk * size), nodes=nodes, heard=heard)
 
-    with ThreadPoolExecutor(_READERS) as pool:
-        list(pool.map(read, range(0, span.last - span.first, count)))
+    get_together(store, wanted, use, most=max(BYTES_PER_CELL * size * nodes * len(layout.variables), 1))
 
 
 def _span(group: Any, book: Mapping[str, Any], until: int, start: int | None) -> _Span:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline.cube.documents import Documents
 from pipeline.stores.cube_books import write_present
-from pipeline.stores.cube_format import TEXTS, ArrayTemplate
+from pipeline.stores.cube_format import PROOFS, TEXTS, ArrayTemplate
 from pipeline.stores.cube_texts import DOCUMENT, PLACE, TextState, field, text_state
 from pipeline.stores.cube_writer import CubeWriter, create_array
 from pipeline.stores.repositories import storage_errors
@@ -29,7 +29,8 @@ def add_documents(writer: CubeWriter, stream: str, title: str, documents: Docume
 
     path = TEXTS + stream
     with storage_errors(f"write {writer.url}/{path}"):
-        root: Any = zarr.open_group(writer.store, mode="a", zarr_format=3)
+        store = writer.proved(path)
+        root: Any = zarr.open_group(store, mode="a", zarr_format=3)
         held = text_state(root[path]) if path in root else None
         if held is None or held.recipe != recipe:
             group, held = _created(root, path), TextState(recipe=recipe, consumed=0, documents=0, tokens=0, digest=f"{0:032x}", places="")
@@ -46,7 +47,7 @@ def add_documents(writer: CubeWriter, stream: str, title: str, documents: Docume
         digest = f"{(int(held.digest, 16) + documents.digest) % 2**128:032x}"
         state = {"recipe": recipe, "consumed": consumed, "digest": digest, "places": documents.places.digest}
         state |= {"documents": held.documents + len(documents), "tokens": held.tokens + len(documents.token)}
-        group.attrs.update({"title": title, "cubecast": state})
+        group.attrs.update({"title": title, "cubecast": state, PROOFS: store.proofs(path)})
     return digest
 
 

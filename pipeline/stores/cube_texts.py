@@ -16,13 +16,12 @@ from pipeline.contracts.cubes import TextCube
 from pipeline.contracts.nodes import NodeSet
 from pipeline.cube.documents import Documents
 from pipeline.errors import StoreError
-from pipeline.stores.cube_format import DomainCheck
+from pipeline.stores.cube_format import MEND, DomainCheck
 from pipeline.telemetry import Stage
 
 DOCUMENT = {"available_time": "int64", "valid_time": "int64", "place": "int32", "key": "uint64", "count": "int32"}
 PLACE = {"id": "string", "latitude": "float64", "longitude": "float64"}
 """Arrays of a stream, and their Zarr data types."""
-_MEND = "restore the store from a backup, or remove the cube and run build-cube to make it anew from the observations"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +115,7 @@ def _whole(group: Any, stream: str) -> Documents:
     sizes = (len(found), len(found.token), int(found.count_D.sum()), int(found.place_D.max(initial=-1)))
     if sizes[:3] != (state.documents, state.tokens, state.tokens) or sizes[3] >= len(places):
         asked = f"{state.documents} documents and {state.tokens} tokens of '{stream}'"
-        raise StoreError(asked=asked, found=f"{sizes[0]} and {sizes[1]}, or counts that do not add up", mend=_MEND)
+        raise StoreError(asked=asked, found=f"{sizes[0]} and {sizes[1]}, or counts that do not add up", mend=MEND)
     return found
 
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from numpy.typing import NDArray
 
 from pipeline.errors import ContractError
 from pipeline.stores.cube_books import RegionBook, keep_books
-from pipeline.stores.cube_format import ArrayTemplate, GroupTemplate, check_aligned, revision_arrays, small_arrays, value_arrays
-from pipeline.stores.repositories import BRANCH, commit, open_repository, storage_errors
-from pipeline.stores.together import write_together
+from pipeline.stores.cube_format import CODEC, ArrayTemplate, GroupTemplate, check_aligned, revision_arrays, small_arrays, value_arrays
+from pipeline.stores.repositories import BRANCH, commit, open_repository, prove_snapshot, storage_errors
+from pipeline.stores.time_chunks import TimeChunks
 from pipeline.stores.turns import taking_turns
 
 
@@ -21,37 +21,39 @@ from pipeline.stores.turns import taking_turns
 class RegionWriter:
     """What a worker needs to write regions; may be sent to another process.
 
-    With `isolated` each write leaves the shared session alone and returns what it wrote, to be handed to `merge`.
+    With `isolated` each write leaves the shared session alone and returns one of its own.
     """
 
     url: str
     templates: Mapping[str, GroupTemplate]
     fork: Any
     isolated: bool
-    _opened: dict[str, Any] = field(default_factory=dict)
 
-    def write(self, domain: str, start: int, arrays: Mapping[str, NDArray[Any]]) -> Any:
+    def write(self, domain: str, start: int, arrays: Mapping[str, NDArray[Any]]) -> Written:
         """Write steps from `start` on of every array of a domain, each (step, node).
 
         Raises:
             ContractError: The region cuts a chunk, or an array is absent or of another shape; nothing is written then.
             StoreError: The storage refused.
         """
-        import zarr
-
         template = self.templates[domain]
         stop = start + len(next(iter(arrays.values())))
         check_aligned(template, start, stop)
         _check_complete(template, arrays, stop - start)
+        layout, size = TimeChunks.of_template(template), template.chunk_steps
         with storage_errors(f"write steps {start}:{stop} of {self.url}/{domain}"):
             fork = copy.deepcopy(self.fork) if self.isolated else self.fork
-            opened: dict[str, Any] = {} if self.isolated else self._opened
-            paths = [f"{domain}/{name}" for name in arrays]
-            for path in (p for p in paths if p not in opened):
-                opened[path] = zarr.open_array(fork.store, mode="r+", path=path)
-            shaped = [values.reshape(stop - start, *template.space) for values in arrays.values()]
-            write_together([opened[path] for path in paths], slice(start, stop), shaped)
-        return fork if self.isolated else None
+            slabs = [{name: array[low : low + size] for name, array in arrays.items()} for low in range(0, stop - start, size)]
+            proofs = tuple(layout.write(fork.store, start // size + k, slab) for k, slab in enumerate(slabs))
+        return Written(proofs=proofs, fork=fork if self.isolated else None)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Written:
+    """What a worker wrote: a proof for each time chunk; of an isolated one the session to be handed to `merge`."""
+
+    proofs: tuple[bytes, ...]
+    fork: Any
 
 
 class CubeWriter:
@@ -67,6 +69,7 @@ class CubeWriter:
         with storage_errors(f"open {self.url}"), taking_turns(self.url):
             self._repository = open_repository(self.url, create=True)
             self._session = self._repository.writable_session(BRANCH)
+            prove_snapshot(self._repository, self.url, self.base)
             self._fork = self._session.fork()
         self._templates: dict[str, GroupTemplate] = {}
 
@@ -74,6 +77,18 @@ class CubeWriter:
     def store(self) -> Any:
         """The Zarr store of the session that will be committed; for writers in this process, after `merge`."""
         return self._session.store
+
+    def proved(self, name: str) -> Any:
+        """That store, which holds what it reads of a group against its proofs, and keeps proofs of what is put there."""
+        import zarr
+
+        from pipeline.stores.proved_store import ProvedStore
+
+        found = ProvedStore(self.store)
+        root: Any = zarr.open_group(found, mode="a", zarr_format=3)
+        if name in root:
+            found.learn(name, root[name].attrs)
+        return found
 
     @property
     def base(self) -> str:
@@ -101,17 +116,17 @@ class CubeWriter:
         """The writer for workers; `isolated` where they are other processes."""
         return RegionWriter(url=self.url, templates=dict(self._templates), fork=self._fork, isolated=isolated)
 
-    def merge(self, written: Sequence[Any]) -> None:
+    def merge(self, written: Sequence[Written]) -> None:
         """Take in what isolated workers wrote; call once, before `keep_books`."""
         with storage_errors(f"merge into {self.url}"):
-            self._session.merge(self._fork, *(w for w in written if w is not None))
+            self._session.merge(self._fork, *(w.fork for w in written if w.fork is not None))
 
     def keep_books(self, domain: str, books: Sequence[RegionBook], consumed: Mapping[str, int]) -> str:
         """Bring coordinates, chunk books and revisions up to the regions written; returns the domain's digest."""
         import zarr
 
         with storage_errors(f"write the books of {self.url}/{domain}"):
-            group: Any = zarr.open_group(self._session.store, mode="r+", path=domain)
+            group: Any = zarr.open_group(self.proved(domain), mode="r+", path=domain)
             return keep_books(group, self._templates[domain], books, consumed)
 
     def commit(self, message: str, provenance: Mapping[str, Any]) -> str:
@@ -128,7 +143,7 @@ class CubeWriter:
 def _codecs() -> Any:
     from zarr.codecs import BloscCodec, Crc32cCodec
 
-    return [BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle"), Crc32cCodec()]
+    return [BloscCodec(**CODEC, shuffle="bitshuffle"), Crc32cCodec()]
 
 
 def create_array(group: Any, array: ArrayTemplate) -> None:

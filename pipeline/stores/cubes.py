@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -16,13 +17,13 @@ from pipeline.contracts.nodes import NodeSet
 from pipeline.contracts.times import to_seconds
 from pipeline.cube.differences import DomainBook
 from pipeline.cube.groups import FUTURE
-from pipeline.errors import NotYetAvailable, StoreError
+from pipeline.errors import ContractError, CubecastError, NotYetAvailable, StoreError
 from pipeline.stores.cube_books import read_nodes
 from pipeline.stores.cube_check import check_domains, damaged
-from pipeline.stores.cube_format import TEXTS, DomainCheck
+from pipeline.stores.cube_format import PROOFS, TEXTS, DomainCheck
 from pipeline.stores.cube_texts import TextState, read_documents, text_state
-from pipeline.stores.repositories import BRANCH, open_repository, storage_errors
-from pipeline.stores.repository_check import check_repository
+from pipeline.stores.repositories import BRANCH, open_repository, prove_snapshot, storage_errors
+from pipeline.stores.repository_check import check_repository, damaged_metadata
 from pipeline.telemetry import Progress
 
 
@@ -126,7 +127,7 @@ class CubeStore:
             NotYetAvailable: The cube was never built.
         """
         with self._reading(self.url):
-            return CubeState(snapshot=self.snapshot, domains={name: _state(self._group(name)) for name in self.domains()})
+            return CubeState(snapshot=self.snapshot, domains={name: _state(self._root[name]) for name in self.domains()})
 
     def history(self) -> list[dict[str, Any]]:
         """Snapshots, newest first: id, written_time, message and provenance.
@@ -208,14 +209,29 @@ class CubeStore:
             return {}, [*whole.faults, error.found]
         return found, [*faults, *whole.faults]
 
-    def _reading(self, place: str) -> contextlib.AbstractContextManager[None]:
+    @contextlib.contextmanager
+    def _reading(self, place: str) -> Iterator[None]:
         mend = f"mend access to it; where it is damaged, restore it from a backup, or delete {self.url} and run build-cube: it is made anew"
-        return storage_errors(f"read {place}", mend)
+        try:
+            with storage_errors(f"read {place}", mend):
+                yield
+        except StoreError as error:
+            try:
+                damaged = damaged_metadata(self.url, self._at)
+            except CubecastError:
+                raise error from None
+            if not damaged:
+                raise
+            raise StoreError(asked=error.asked, found=f"{error.found}; damaged: {'; '.join(damaged)}", mend=error.mend) from error
 
     @property
     def snapshot(self) -> str:
         """Identity of the immutable state that this reader sees."""
         return str(self._session.snapshot_id)
+
+    @cached_property
+    def _snapshot(self) -> str:
+        return str(self._repository.lookup_branch(BRANCH)) if self._at is None else self._at
 
     @cached_property
     def _repository(self) -> Any:
@@ -226,23 +242,36 @@ class CubeStore:
 
     @cached_property
     def _session(self) -> Any:
-        return self._repository.readonly_session(BRANCH) if self._at is None else self._repository.readonly_session(snapshot_id=self._at)
+        prove_snapshot(self._repository, self.url, self._snapshot)
+        return self._repository.readonly_session(snapshot_id=self._snapshot)
 
     @cached_property
     def _root(self) -> dict[str, Any]:
         import zarr
         from zarr.errors import GroupNotFoundError
 
+        from pipeline.stores.proved_store import ProvedStore
+
+        store = ProvedStore(self._session.store)
         try:
-            return dict(zarr.open_group(self._session.store, mode="r").groups())
+            found = dict(zarr.open_group(store, mode="r").groups())
         except GroupNotFoundError:
             self._repository.lookup_snapshot(self.snapshot)  # Zarr takes a lost snapshot for an empty one
             return {}
+        for name, group in found.items():
+            store.learn(name, group.attrs)
+        return found
 
     def _group(self, domain: str) -> Any:
         if domain not in self._root:
             found = ", ".join(sorted(self._root)) or "nothing yet"
             raise NotYetAvailable(asked=f"domain {domain} of cube {self.url}", found=found, mend="run build-cube first")
+        if PROOFS not in self._root[domain].attrs:
+            raise ContractError(
+                asked=f"read {domain} of cube {self.url}",
+                found="a layout of an earlier version, without proofs of what is stored",
+                mend="run build-cube: it makes it anew from the observations",
+            )
         return self._root[domain]
 
 

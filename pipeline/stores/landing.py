@@ -255,12 +255,14 @@ class _Writes:
     def __init__(self, objects: ObjectStore) -> None:
         self._objects, self._pool = objects, ThreadPoolExecutor(_WRITERS)
         self._pending: deque[tuple[Future[None], int]] = deque()
+        self._bytes = 0
 
     def put(self, key: str, data: bytes) -> None:
         """Begin to write an object, or to make the one that is there as good as new."""
         self._pending.append((self._pool.submit(self._put, key, data), len(data)))
-        while sum(size for _, size in self._pending) > _UNDER_WAY:
-            self._pending.popleft()[0].result()
+        self._bytes += len(data)
+        while self._bytes > _UNDER_WAY:
+            self._await_one()
 
     def finish(self) -> None:
         """Wait until all are written.
@@ -269,11 +271,16 @@ class _Writes:
             StoreError: Storage refused one.
         """
         while self._pending:
-            self._pending.popleft()[0].result()
+            self._await_one()
 
     def close(self) -> None:
         """Begin no more; those that are being written come to their end."""
         self._pool.shutdown(cancel_futures=True)
+
+    def _await_one(self) -> None:
+        done, size = self._pending.popleft()
+        self._bytes -= size
+        done.result()
 
     def _put(self, key: str, data: bytes) -> None:
         if not self._objects.refresh(key):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.contracts.nodes import NodeSet, links_among
 from pipeline.contracts.provenance import canonical_json
+from pipeline.stores.observation_index import DAY
 
 GROUP_ROWS = 16384
 Span = tuple[int, int, int]
@@ -35,11 +37,12 @@ def instants(table: pa.Table, name: str) -> NDArray[np.int64]:
 
 
 def within(pieces: list[pa.Table], start: int, end: int) -> pa.Table:
-    """The rows with start < valid_time <= end of several tables, each in order of valid_time, as one."""
+    """The rows with start < valid_time <= end of several tables as one."""
     found = []
     for piece in pieces:
-        first, last = np.searchsorted(instants(piece, "valid_time"), (start, end), side="right").tolist()
-        found.append(piece.slice(first, last - first))
+        valid = instants(piece, "valid_time")
+        inside = (valid > start) & (valid <= end)
+        found.append(piece if inside.all() else piece.filter(pa.array(inside)))
     return pa.concat_tables(found)
 
 
@@ -77,6 +80,72 @@ def order_of(table: pa.Table) -> NDArray[np.int64] | None:
     if (ordered[1:] == ordered[:-1]).any():
         order = np.lexsort((instants(table, "available_time"), key))
     return order
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Stretches:
+    """Rows of one node and day with instants that grow, side by side in one of several pieces; all of them by day and node.
+
+    Attributes:
+        piece, first, length: Where each lies.
+        day, node: What it is of: start (seconds UTC), code.
+        apart: Whether no node and day has two.
+    """
+
+    piece: NDArray[np.int32]
+    first: NDArray[np.int64]
+    length: NDArray[np.int64]
+    day: NDArray[np.int64]
+    node: NDArray[np.int32]
+    apart: bool
+
+    @property
+    def spans(self) -> list[Span]:
+        """Where each day lies, once the rows are in order."""
+        end = np.cumsum(self.length)
+        opens = np.flatnonzero(np.r_[True, self.day[1:] != self.day[:-1]][: len(end)])
+        begin = (end - self.length)[opens].tolist()
+        return list(zip(self.day[opens].tolist(), begin, [*begin[1:], *end[-1:].tolist()], strict=True))
+
+    def gather(self, pieces: Sequence[NDArray[Any]]) -> NDArray[Any]:
+        """A column in order, of which these are the pieces."""
+        places = zip(self.piece.tolist(), self.first.tolist(), (self.first + self.length).tolist(), strict=True)
+        return np.concatenate([pieces[piece][first:end] for piece, first, end in places])
+
+
+def stretches_of(pieces: Sequence[tuple[NDArray[np.int32], NDArray[np.int64]]], nodes: int) -> Stretches:
+    """The stretches of pieces, each codes of nodes below `nodes` and instants."""
+    found = []
+    for piece, (code, valid) in enumerate(pieces):
+        pair = valid // DAY * max(nodes, 1) + code
+        opens = np.ones(len(pair), np.bool_)
+        np.logical_or(pair[1:] != pair[:-1], valid[1:] <= valid[:-1], out=opens[1:])
+        first = np.flatnonzero(opens)
+        found.append((np.full(len(first), piece), first, np.diff(np.append(first, len(pair))), pair[first]))
+    piece_S, first_S, length_S, pair_S = (np.concatenate(column) for column in zip(*found, strict=True))
+    turn = np.argsort(pair_S, kind="stable")
+    pair_S = pair_S[turn]
+    return Stretches(
+        piece=piece_S[turn].astype(np.int32),
+        first=first_S[turn],
+        length=length_S[turn],
+        day=pair_S // max(nodes, 1) * DAY,
+        node=(pair_S % max(nodes, 1)).astype(np.int32),
+        apart=bool((pair_S[1:] != pair_S[:-1]).all()),
+    )
+
+
+def by_day(table: pa.Table) -> tuple[NDArray[np.int64] | None, list[Span]]:
+    """The rows of a table by day, node, valid_time, available_time (None where they lie so), and where each day lies among them."""
+    codes, ids = node_codes(table)
+    valid = instants(table, "valid_time")
+    found = stretches_of([(codes, valid)], len(ids))
+    if not found.apart:
+        return np.lexsort((instants(table, "available_time"), valid, codes, valid // DAY)), found.spans
+    if (np.diff(found.first) > 0).all():
+        return None, found.spans
+    end = np.cumsum(found.length)
+    return np.repeat(found.first - end + found.length, found.length) + np.arange(len(valid)), found.spans
 
 
 def packed(spans: list[Span]) -> list[list[Span]]:

@@ -134,7 +134,9 @@ class ObservationStore:
         files = self._tree.files({year: years[year] for year in sorted(years)[:1]}, 0, 2**36)
         return min((file.groups[0][0] for file in files), default=None)
 
-    def read(self, start: int, end: int, columns: Iterable[str] | None = None, *, dictionaries: bool = False) -> pa.Table:
+    def read(
+        self, start: int, end: int, columns: Iterable[str] | None = None, *, dictionaries: bool = False, in_order: bool = True
+    ) -> pa.Table:
         """Rows with start < valid_time <= end (seconds UTC), sorted by valid_time, node, available_time.
 
         Args:
@@ -142,14 +144,16 @@ class ObservationStore:
             end: Inclusive.
             columns: Those wanted, in this order; all of the schema by default.
             dictionaries: Leave `node` and `delivery` dictionary-encoded, which is smaller and faster.
+            in_order: Without it the rows come as they lie, which is faster.
 
         Raises:
             StoreError: A file is gone or damaged.
         """
         wanted = list(columns) if columns is not None else self.schema.names
-        needed = list(dict.fromkeys([*wanted, "valid_time", "node", "available_time"]))
+        needed = list(dict.fromkeys([*wanted, "valid_time", *(["node", "available_time"] if in_order else [])]))
         pieces = self._pieces(self.files(start, end), lambda day: day <= end and day + DAY > start, needed)
-        table = tables.in_order(tables.within(pieces, start, end)) if pieces else tables.dictionary_schema(self.schema).empty_table()
+        table = tables.within(pieces, start, end) if pieces else tables.dictionary_schema(self.schema).empty_table()
+        table = tables.in_order(table) if in_order else table
         table = table.select(wanted)
         return table if dictionaries else table.cast(pa.schema([self.schema.field(name) for name in wanted]))
 
@@ -191,8 +195,11 @@ class ObservationStore:
         refused: Iterable[int] = (),
         places: NodeSet | None = None,
         expected: int,
+        spans: list[tables.Span] | None = None,
     ) -> Commit:
         """Write a batch and commit it as number `expected` + 1, where `expected` batches have been read.
+
+        `spans` say where each day lies in a table whose rows lie by day, node, valid_time and available_time.
 
         Raises:
             ConflictError: Another writer committed first; nothing shows, repeat.
@@ -205,7 +212,7 @@ class ObservationStore:
             number=expected + 1,
             deliveries=taken,
             refused=tuple(refused),
-            files=tuple(self._write(table, self._put_names(names))) if names else (),
+            files=tuple(self._write(table, self._put_names(names), spans)) if names else (),
             counts=counts,
             rejections=self._write_rejections(rejected) if rejected.num_rows else None,
         )
@@ -279,11 +286,8 @@ class ObservationStore:
             raise StoreError(asked=asked, found="bytes that are not those written (sha256 differs)", mend=mend)
         return data
 
-    def _write(self, table: pa.Table, nodes: str) -> list[StoredFile]:
-        order, valid = tables.order_of(table), tables.instants(table, "valid_time")
-        day = (valid if order is None else valid[order]) // DAY * DAY
-        begin = np.flatnonzero(np.r_[True, day[1:] != day[:-1]])
-        spans = [(int(day[b]), int(b), int(e)) for b, e in zip(begin, np.r_[begin[1:], len(day)], strict=True)]
+    def _write(self, table: pa.Table, nodes: str, given: list[tables.Span] | None) -> list[StoredFile]:
+        order, spans = tables.by_day(table) if given is None else (None, given)
         months = [list(found) for _, found in groupby(spans, key=lambda span: f"{from_seconds(span[0]):%Y-%m}")]
 
         def written(spans: list[tables.Span]) -> StoredFile:
@@ -301,9 +305,9 @@ class ObservationStore:
         with pq.ParquetWriter(
             sink,
             ordered.schema,
-            compression="zstd",
-            compression_level=1,
+            compression="lz4",
             write_page_checksum=True,
+            write_statistics=["valid_time"],
             use_dictionary=[name for name in ordered.schema.names if name not in whole],
             column_encoding=dict.fromkeys(whole, "DELTA_BINARY_PACKED"),
         ) as writer:

@@ -169,6 +169,28 @@ def read_seal(url: str, snapshot: str) -> Seal:
         raise StoreError(asked=f"read {objects.url(key)}", found=found, mend="restore that file from a backup") from error
 
 
+def prove_snapshot(repository: Any, url: str, snapshot: str) -> None:
+    """Hold a snapshot, which says what arrays there are, how they are cut and what their attributes are, against its seal.
+
+    Raises:
+        StoreError: It is damaged, or its seal is.
+    """
+    path, found = f"snapshots/{snapshot}", "bytes that are not those written (sha256 differs)"
+    for _ in range(2):  # a retention may rewrite the snapshot after its seal was read
+        try:
+            known = read_seal(url, snapshot).objects.get(path, ())
+        except StoreError:
+            if repository.lookup_snapshot(snapshot).parent_id is None:
+                return  # nothing was ever committed
+            raise
+        try:
+            if REWRITING in known or object_digests(url, [path])[path] in known:
+                return
+        except NotYetAvailable:
+            found = "nothing there, though its seal is"
+    raise StoreError(asked=f"read {url}/{path}", found=found, mend="restore that file from a backup")
+
+
 def replace_seal(url: str, seal: Seal) -> None:
     """Put another seal in the place of a snapshot's."""
     ObjectStore(url).overwrite(f"seals/{seal.snapshot}.json", _sealed(seal))

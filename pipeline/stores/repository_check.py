@@ -14,7 +14,7 @@ from pipeline.contracts.provenance import digest_bytes
 from pipeline.errors import CubecastError, NotYetAvailable, StoreError
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.repositories import BRANCH, REWRITING, Seal, open_repository, reachable_snapshots, read_seal, seals
-from pipeline.telemetry import Progress, Stage
+from pipeline.telemetry import QUIET, Progress, Stage
 
 _ROWS = 32
 _READERS = 8
@@ -68,6 +68,26 @@ def check_repository(url: str, progress: Progress, *, newest: bool = True) -> Re
     return RepositoryCheck(
         snapshots=len(reachable), metadata=proved, chunks=chunks, faults=tuple(dict.fromkeys(faults)), unfinished=unfinished
     )
+
+
+def damaged_metadata(url: str, snapshot: str | None) -> list[str]:
+    """Which objects that a snapshot (None: the newest) is read by are not what was written; for an error that came of them.
+
+    Raises:
+        StoreError: The storage is out of reach.
+    """
+    head = f"refs/branch.{BRANCH}/ref.json"
+    try:
+        newest = snapshot or str(json.loads(ObjectStore(url).get(head))["snapshot"])
+    except (ValueError, KeyError, TypeError, NotYetAvailable) as error:
+        return [f"{url}/{head}: {_said(error)}"]
+    sealed = seals(url)
+    if newest not in sealed:
+        return [f"{url}/{head if snapshot is None else f'seals/{newest}.json'}: no snapshot {newest} is sealed"]
+    known, faults = _read_seals(url, [newest], sealed)
+    digests = {path: found for seal in known.values() for path, found in seal.objects.items()}
+    used = [f"snapshots/{newest}", *(f"manifests/{m}" for m in (known[newest].manifests if newest in known else ()))]
+    return [*faults, *_prove(url, {path: digests[path] for path in used if path in digests}, QUIET)[1]]
 
 
 def _nothing(fault: str) -> RepositoryCheck:

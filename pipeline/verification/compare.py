@@ -6,14 +6,22 @@ Shape suffixes: D days, V target variable, K group of leads, S statistic.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import ContractError
 from pipeline.verification.cells import PINBALLS
-from pipeline.verification.significance import LEAST_PERIODS, bootstrap_interval, diebold_mariano, periods_ahead
+from pipeline.verification.significance import (
+    LEAST_BLOCKS,
+    LEAST_PERIODS,
+    bootstrap_interval,
+    diebold_mariano,
+    mean_error,
+    periods_ahead,
+    student_interval,
+)
 from pipeline.verification.statistics import BLOCKS, Statistics
 
 _EXPECTED, _N = BLOCKS.index("expected"), BLOCKS.index("n")
@@ -24,8 +32,9 @@ _DAY = 86400
 class Difference:
     """Mean loss of a model minus that of its rival (negative: the model is better), on days that both were scored on.
 
-    `low` and `high` are its 95 % interval over blocks of days, `p` the two-sided p-value of no difference; None where
-    fewer than three days were scored: too few to say. `first` and `second` are the two mean losses, `n` the cells.
+    `low` and `high` are its 95 % interval over resampled blocks of days, `dm_low` and `dm_high` that of Diebold and Mariano,
+    from its standard `error`, `p` the two-sided p-value of no difference; None where fewer than three days were scored:
+    too few to say. Blocks need three times as many days as the horizon reaches over. `first` and `second` are the two mean losses, `n` the cells.
     """
 
     value: float
@@ -33,6 +42,9 @@ class Difference:
     high: float | None
     days: int
     p: float | None = None
+    error: float | None = None
+    dm_low: float | None = None
+    dm_high: float | None = None
     first: float = math.nan
     second: float = math.nan
     n: int = 0
@@ -53,24 +65,27 @@ def mae_difference(
     region: str | None = None,
     group: int | None = None,
     loss: str = "absolute",
+    alike: bool = False,
 ) -> Difference | None:
     """The difference of the MAE (or of another of `BLOCKS`) over all nodes and leads, or of one region and group of leads.
 
-    Only days that both were scored on count; None where nothing was observed on them. The interval is a paired block
-    bootstrap, the p-value a Diebold-Mariano test; both treat as many days as dependent as the horizon reaches over.
+    Only days that both were scored on count, with `alike` only those on the same observations; None where nothing was
+    observed on them. One interval is a paired block bootstrap; the other and the p-value are a Diebold-Mariano test; all
+    treat as many days as dependent as the horizon reaches over.
 
     Raises:
         ContractError: On a day that both were scored on they were scored on different observations.
     """
     days = sorted(set(statistics.days(domain, model)) & set(statistics.days(domain, rival)))
     ours_DS, theirs_DS = (_daily(statistics, domain, variable, name, days, region, group) for name in (model, rival))
-    if not np.array_equal(ours_DS[:, [_EXPECTED, _N]], theirs_DS[:, [_EXPECTED, _N]]):
+    same_D = (ours_DS[:, [_EXPECTED, _N]] == theirs_DS[:, [_EXPECTED, _N]]).all(axis=1)
+    if not alike and not same_D.all():
         raise ContractError(
             asked=f"compare {model} with {rival} on {domain}.{variable}",
             found="they were scored on different observations",
             mend="score both on the same windows",
         )
-    scored = ours_DS[:, _N] > 0
+    scored = same_D & (ours_DS[:, _N] > 0)
     count, at = ours_DS[scored, _N], BLOCKS.index(loss)
     size = count.sum() * (len(PINBALLS) if loss == "pinball" else 1)
     if not scored.any():
@@ -84,9 +99,12 @@ def mae_difference(
         return plain
     overlap = math.ceil(max(statistics.axes[domain].lead_times) / _DAY)
     ahead = periods_ahead(len(count), overlap)
-    low, high = bootstrap_interval(total, count, ahead)
-    _, p = diebold_mariano(total / count.mean(), ahead)
-    return Difference(**{**vars(plain), "low": low, "high": high, "p": p})
+    low, high = bootstrap_interval(total, count, ahead) if len(count) >= LEAST_BLOCKS * ahead else (None, None)
+    series = total / count.mean()
+    error = mean_error(series, ahead)
+    dm_low, dm_high = student_interval(plain.value, error, len(series))
+    _, p = diebold_mariano(series, ahead)
+    return replace(plain, low=low, high=high, p=p, error=error, dm_low=dm_low, dm_high=dm_high)
 
 
 def _daily(

@@ -54,6 +54,9 @@ EVENTS: tuple[str, ...] = (*WARNINGS, *(f"bin_{b}_{name}" for name in ("n", "pro
 """Names along S: cells, events, events warned of, warnings, squared errors of the probability, first steps of an event and
 those warned of; then per bin of the probability its cells, their probabilities and their events."""
 
+ONSETS: tuple[str, ...] = ("onsets", "warned_onsets")
+"""Those of them that the time under warning follows from, lead by lead."""
+
 
 def event_rows(
     event: Event,

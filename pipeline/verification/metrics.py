@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,10 @@ from numpy.typing import NDArray
 from pipeline.contracts.forecasts import BASELINES
 from pipeline.contracts.scores import EventRow, Reliability, ScoreRow
 from pipeline.verification.cells import BELOW, PINBALLS, UPTO
-from pipeline.verification.events import EVENTS, WARNING_BINS
-from pipeline.verification.statistics import STATISTICS, Axis, Statistics, Table
+from pipeline.verification.events import EVENTS, ONSETS, WARNING_BINS
+from pipeline.verification.statistics import STATISTICS, Axis, Statistics
+
+_ONSETS = [EVENTS.index(name) for name in ONSETS]
 
 
 def score_rows(statistics: Statistics, *, by_lead: bool = True) -> tuple[ScoreRow, ...]:
@@ -57,28 +60,23 @@ def slice_rows(statistics: Statistics) -> tuple[ScoreRow, ...]:
 
 
 def event_rows(statistics: Statistics) -> tuple[EventRow, ...]:
-    """One row per domain, event, model and lead, lead 0 for all leads together, and lead 0 of each part."""
+    """One row per domain, event, model and lead, and of each part by group of leads; lead 0 is all leads together."""
     rows = []
     for domain in sorted(statistics.axes):
         axis = statistics.axes[domain]
         for model in statistics.models(domain):
             for table in statistics.tables(domain, model, "event"):
                 numbers = statistics.table(domain, model, table)
-                rows.append(_event(domain, model, table, axis, 0, numbers))
-                if not table.kind:
-                    rows += [_event(domain, model, table, axis, i + 1, numbers[[i]]) for i in range(len(numbers))]
+                groups = axis.lead_groups if table.kind else [(i + 1, i + 1) for i in range(len(numbers))]
+                about: dict[str, Any] = {"domain": domain, "event": table.event, "model": model, "kind": table.kind, "label": table.label}
+                onsets_LS = statistics.table(domain, model, replace(table, what="onset")) if table.kind else numbers[:, _ONSETS]
+                whole: dict[str, Any] = {"leads": (1, len(axis.lead_times)), "warning_lead_time": _time_under_warning(axis, onsets_LS)}
+                rows.append(EventRow(**about, **whole, lead=0, lead_time=0, **_event(numbers.sum(axis=0))))
+                rows += [
+                    EventRow(**about, leads=group, lead=group[1], lead_time=axis.lead_times[group[1] - 1], **_event(numbers[k]))
+                    for k, group in enumerate(groups)
+                ]
     return tuple(sorted(rows, key=lambda r: (r.domain, r.event, r.model, r.kind, r.label, r.lead)))
-
-
-def flat_rows(rows: Iterable[ScoreRow]) -> list[dict[str, Any]]:
-    """Rows as plain columns, the same ones in each: `skill_<baseline>` and `pit_<n>` from 0; None where a row has no such figure."""
-    found = []
-    for row in rows:
-        plain = row.model_dump(mode="json", exclude={"skill", "pit", "leads", "kind", "label"})
-        more = {f"skill_{name}": value for name, value in row.skill.items()} | {f"pit_{i}": share for i, share in enumerate(row.pit)}
-        found.append(plain | more)
-    columns = dict.fromkeys(name for row in found for name in row)
-    return [{name: row.get(name) for name in columns} for row in found]
 
 
 def figures(names: tuple[str, ...], sums_S: NDArray[np.float64]) -> dict[str, Any]:
@@ -140,38 +138,32 @@ def _with_skill(rows: Iterable[ScoreRow]) -> tuple[ScoreRow, ...]:
     return tuple(sorted(found, key=lambda r: (r.domain, r.variable, r.kind, r.label, r.model, r.lead)))
 
 
-def _event(domain: str, model: str, table: Table, axis: Axis, lead: int, numbers_LS: NDArray[np.float64]) -> EventRow:
-    at = dict(zip(EVENTS, (float(x) for x in numbers_LS.sum(axis=0)), strict=True))
+def _event(numbers_S: NDArray[np.float64]) -> dict[str, Any]:
+    """The figures of an EventRow."""
+    at = dict(zip(EVENTS, (float(x) for x in numbers_S), strict=True))
     n, happened, hits, warned, onsets = (int(at[name]) for name in ("n", "happened", "hits", "warned", "onsets"))
     brier, rate = _share(at["brier"], n), _share(happened, n)
     constant = 0.0 if rate is None else rate * (1 - rate)
-    return EventRow(
-        domain=domain,
-        event=table.event,
-        model=model,
-        kind=table.kind,
-        label=table.label,
-        lead=lead,
-        lead_time=axis.lead_times[lead - 1] if lead else 0,
-        n=n,
-        happened=happened,
-        hits=hits,
-        misses=happened - hits,
-        false_alarms=warned - hits,
-        brier=brier,
-        brier_skill=None if brier is None or constant == 0 else 1 - brier / constant,
-        pod=_share(hits, happened),
-        far=_share(warned - hits, warned),
-        csi=_share(hits, happened + warned - hits),
-        onsets=onsets,
-        warning_lead_time=None if lead or table.kind else _time_under_warning(axis, numbers_LS),
-        reliability=_reliability(at),
-    )
+    return {
+        "n": n,
+        "happened": happened,
+        "hits": hits,
+        "misses": happened - hits,
+        "false_alarms": warned - hits,
+        "brier": brier,
+        "brier_skill": None if brier is None or constant == 0 else 1 - brier / constant,
+        "pod": _share(hits, happened),
+        "far": _share(warned - hits, warned),
+        "csi": _share(hits, happened + warned - hits),
+        "onsets": onsets,
+        "warned_onsets": int(at["warned_onsets"]),
+        "reliability": _reliability(at),
+    }
 
 
-def _time_under_warning(axis: Axis, numbers_LS: NDArray[np.float64]) -> float | None:
+def _time_under_warning(axis: Axis, onsets_LS: NDArray[np.float64]) -> float | None:
     """Seconds: the sum over leads of the share of onsets warned of at that lead, times the step to the lead before."""
-    onsets, warned = (numbers_LS[:, EVENTS.index(name)] for name in ("onsets", "warned_onsets"))
+    onsets, warned = (onsets_LS[:, ONSETS.index(name)] for name in ("onsets", "warned_onsets"))
     if not onsets.any():
         return None
     steps = np.diff([0, *axis.lead_times])

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from pipeline.contracts.forecasts import BASELINES, CHAMPION, JOINT
 from pipeline.contracts.judging import PromotionRules
 from pipeline.contracts.scores import Check, ScoreRow, Verdict
+from pipeline.contracts.units import signed_text
 from pipeline.verification.compare import Difference, mae_difference, skill
+from pipeline.verification.differences import Adjusted, adjusted
 from pipeline.verification.evidence import Ground, Replay, Rows, ground_in, overall
-from pipeline.verification.significance import holm
 from pipeline.verification.statistics import STATISTICS, Axis, Statistics
 
 Target = tuple[str, str]
@@ -80,9 +81,8 @@ def verdicts(
         for domain, axis in sorted(statistics.axes.items())
         for variable in axis.variables
     ]
-    known = [j for j in judged if j.against is not None and j.against.p is not None]
-    sure = dict(zip(((j.domain, j.variable) for j in known), holm([_p(j) for j in known]), strict=True))
-    made = [_verdict(statistics, j, rules, sure.get((j.domain, j.variable)), candidate, incumbent, domains) for j in judged]
+    sure = adjusted([j.against for j in judged])
+    made = [_verdict(statistics, j, rules, among, candidate, incumbent, domains) for j, among in zip(judged, sure, strict=True)]
     scored = {(v.domain, v.variable) for v in made}
     return tuple(sorted([*made, *_unscored(incumbent, scored)], key=lambda v: (v.domain not in statistics.axes, v.domain)))
 
@@ -113,15 +113,11 @@ def _judged(
     )
 
 
-def _p(judged: _Judged) -> float:
-    return 1.0 if judged.against is None or judged.against.p is None else judged.against.p
-
-
 def _verdict(
     statistics: Statistics,
     judged: _Judged,
     rules: PromotionRules,
-    sure: float | None,
+    among: Adjusted,
     candidate: str | None,
     incumbent: Incumbent | None,
     domains: frozenset[str],
@@ -142,7 +138,7 @@ def _verdict(
         checks = [Check(name="forecasts this domain", passed=False, text="the joint model does not forecast this domain")]
     else:
         checks = [*_baselines(judged), *_calibrated(judged, rules), *_complete(judged, rules, incumbent, domains)]
-    checks += _champion(statistics, judged, rules, sure, incumbent)
+    checks += _champion(statistics, judged, rules, among, incumbent)
     if all(check.passed for check in checks):
         return verdict(JOINT, checks)
     found = judged.ground.rows
@@ -206,9 +202,7 @@ def _complete(judged: _Judged, rules: PromotionRules, incumbent: Incumbent | Non
     return found
 
 
-def _champion(
-    statistics: Statistics, judged: _Judged, rules: PromotionRules, sure: float | None, incumbent: Incumbent | None
-) -> list[Check]:
+def _champion(statistics: Statistics, judged: _Judged, rules: PromotionRules, among: Adjusted, incumbent: Incumbent | None) -> list[Check]:
     """Whether the candidate is better than the champion; with nothing to be compared with it is not asked, and said so."""
     if incumbent is None:
         return []
@@ -217,8 +211,11 @@ def _champion(
         why = incumbent.not_comparable.get(judged.domain, "it was not scored on these windows")
         return [Check(name="champion", passed=True, text=f"not comparable with champion {incumbent.model_id}: {why}")]
     ours, theirs = judged.rows[JOINT].pinball, judged.rows[CHAMPION].pinball
+    sure = among.p_holm
     better = against.value < 0 and sure is not None and sure < rules.alpha and not _less(theirs, ours)
-    doubt = f"{against.days} days are too few to say" if sure is None else f"p = {sure:.3g} over all targets, below {rules.alpha:g} asked"
+    doubt = f"{against.days} days are too few to say"
+    if sure is not None and among.all_low is not None and among.all_high is not None:
+        doubt = f"over all targets {signed_text(among.all_low)} to {signed_text(among.all_high)} and p = {sure:.3g}, below {rules.alpha:g} asked"
     text = (
         f"joint is {'better' if better else 'not surely better'} than champion {incumbent.model_id}: MAE {_pair(against, judged.unit)},"
         f" {doubt}; pinball {_figure(ours)} against {_figure(theirs)}"
@@ -279,6 +276,15 @@ def _percent(value: float | None) -> str:
 
 
 def _interval(sure: Difference | None) -> str:
-    if sure is None or sure.low is None or sure.high is None:
+    if sure is None or sure.dm_low is None or sure.dm_high is None:
         return ""
-    return f", difference {sure.value:+.3g}, 95 % interval {sure.low:+.3g} to {sure.high:+.3g} over {sure.days} days"
+    said, tested = (
+        f", difference {signed_text(sure.value)}, 95 % interval",
+        f"Diebold-Mariano {signed_text(sure.dm_low)} to {signed_text(sure.dm_high)}",
+    )
+    spread = (
+        f"{said} {tested}"
+        if sure.low is None or sure.high is None
+        else f"{said} {signed_text(sure.low)} to {signed_text(sure.high)} ({tested})"
+    )
+    return f"{spread} over {sure.days} days"

@@ -5,7 +5,7 @@ Shape suffixes: W windows, L lead, K group of leads, N node, V target variable, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.verification.cells import planes_of, rows_of, rows_within
-from pipeline.verification.events import event_probability, event_rows, happened
+from pipeline.verification.events import EVENTS, ONSETS, event_probability, event_rows, happened
 from pipeline.verification.exact import Limbs, grouped_sum, limbs_of, normal
 from pipeline.verification.fields import field_planes, field_rows
 from pipeline.verification.grounds import EVERYWHERE, Grounds, hour_label
@@ -26,6 +26,7 @@ _CHUNK_NUMBERS = 2_000_000
 """Rows of so many numbers are summed up at once."""
 
 _DAY = 86400
+_ONSETS = [EVENTS.index(name) for name in ONSETS]
 _PLAIN = Grounds()
 Column = tuple[str, str]
 """Kind and label of a set of nodes; the first one is all of them."""
@@ -61,7 +62,7 @@ class _Batch:
 
 Rows = dict[tuple[str, str], NDArray[np.float64]]
 """What some windows are worth, windows first, by sort and event: `whole` (W, L, V, S), `parts` (W, K, V, C, S), `event` (W, L, S),
-`warnings` (W, K, C, S) and `outcome` (W, K, V, S), where the columns C are all but the first."""
+`warnings` (W, K, C, S), `onsets` (W, L, C, S) and `outcome` (W, K, V, S), where the columns C are all but the first."""
 
 
 def score_windows(
@@ -137,7 +138,7 @@ def _rows(batch: _Batch, columns: list[Column], axis: Axis) -> Rows:
         told = event_probability(event, np.moveaxis(quantiles[:, :, v], 2, -1)) if given is None else given.astype(np.float64)
         before = None if origin is None else origin[:, v]
         whole, parts = event_rows(event, told, truth[:, :, v], good[:, :, v], before, members[..., 1:])
-        rows["event", name], rows["warnings", name] = whole, _grouped(parts, axis)
+        rows["event", name], rows["warnings", name], rows["onsets", name] = whole, _grouped(parts, axis), parts[..., _ONSETS]
         came = happened(event, truth[:, :, v]) & good[:, :, v]
         within = field_rows(fields, came[..., None].astype(np.float64))[:, :, :, 0]
         rows["outcome", name] = _grouped(np.concatenate([rows_within(planes, came), within], axis=3), axis)
@@ -164,25 +165,36 @@ def _tables(rows: Rows, batch: _Batch, columns: list[Column], axis: Axis) -> Ite
         if label != EVERYWHERE and part.any():
             yield Table(what="part", kind=kind, label=label), np.swapaxes(part, 0, 1)
     if batch.grounds.hour_WL is not None:
-        for hour, part in _by_hour(whole, batch.grounds.hour_WL, axis).items():
+        for hour, part in _by_hour(whole, batch.grounds.hour_WL, axis.lead_codes).items():
             yield Table(what="part", kind="hour", label=hour_label(hour)), part
     for name in batch.grounds.events:
         yield Table(what="event", event=name), normal(exact["event", name].sum(axis=0))
         if (outcome := normal(exact["outcome", name].sum(axis=0))).any():
             yield Table(what="part", kind="event", label=name), np.swapaxes(outcome, 0, 1)
-        warnings = normal(exact["warnings", name].sum(axis=0))
-        if batch.grounds.hour_WL is not None:
-            for hour, part in _by_hour(exact["event", name][:, :, None], batch.grounds.hour_WL, axis).items():
-                yield Table(what="event", kind="hour", label=hour_label(hour), event=name), part[0]
-        for c, (kind, label) in enumerate(columns[1:]):
-            if label != EVERYWHERE and warnings[:, c].any():
-                yield Table(what="event", kind=kind, label=label, event=name), warnings[:, c]
+        yield from _event_parts(name, exact, batch.grounds.hour_WL, columns, axis)
 
 
-def _by_hour(limbs_WLVS: Limbs, hour_WL: NDArray[np.int64], axis: Axis) -> dict[int, Limbs]:
-    """Per slot of the day the sums (V, K, S) of the leads that fall in it."""
-    groups = len(axis.lead_groups)
-    code_M = (hour_WL * groups + axis.lead_codes).ravel()
+def _event_parts(
+    name: str, exact: Mapping[tuple[str, str], Limbs], hour_WL: NDArray[np.int64] | None, columns: list[Column], axis: Axis
+) -> Iterator[tuple[Table, Limbs]]:
+    """What came of warnings in each part, by group of leads, and its onsets by lead."""
+    if hour_WL is not None:
+        event = exact["event", name][:, :, None]
+        for hour, part in _by_hour(event, hour_WL, axis.lead_codes).items():
+            yield Table(what="event", kind="hour", label=hour_label(hour), event=name), part[0]
+        for hour, part in _by_hour(event[:, :, :, _ONSETS], hour_WL, np.arange(len(axis.lead_times))).items():
+            yield Table(what="onset", kind="hour", label=hour_label(hour), event=name), part[0]
+    warnings, onsets = (normal(exact[sort, name].sum(axis=0)) for sort in ("warnings", "onsets"))
+    for c, (kind, label) in enumerate(columns[1:]):
+        if label != EVERYWHERE and warnings[:, c].any():
+            yield Table(what="event", kind=kind, label=label, event=name), warnings[:, c]
+            yield Table(what="onset", kind=kind, label=label, event=name), onsets[:, c]
+
+
+def _by_hour(limbs_WLVS: Limbs, hour_WL: NDArray[np.int64], code_L: NDArray[np.int64]) -> dict[int, Limbs]:
+    """Per slot of the day the sums (V, K, S) of the leads that fall in it, by the codes of the leads."""
+    groups = int(code_L[-1]) + 1
+    code_M = (hour_WL * groups + code_L).ravel()
     flat = limbs_WLVS.reshape(-1, *limbs_WLVS.shape[2:])
     found: dict[int, Limbs] = {}
     for code, total in grouped_sum(flat, code_M).items():

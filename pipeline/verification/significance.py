@@ -1,4 +1,4 @@
-"""How sure a mean difference is: block bootstrap, Diebold-Mariano test, and control of many comparisons at once.
+"""How sure a mean difference is: block bootstrap, Diebold-Mariano test and interval, and control of many comparisons at once.
 
 Shape suffixes: T periods in time order, R resamples.
 """
@@ -15,6 +15,9 @@ RESAMPLES = 2000
 _SEED = 20140930
 LEAST_PERIODS = 3
 """Fewer periods than this say nothing of how sure a difference is."""
+
+LEAST_BLOCKS = 3
+"""Fewer blocks than this say nothing when they are resampled: with one, every resample is the whole."""
 
 
 def bootstrap_interval(total_T: NDArray[np.float64], count_T: NDArray[np.float64], block: int, level: float = 0.95) -> tuple[float, float]:
@@ -34,15 +37,14 @@ def bootstrap_interval(total_T: NDArray[np.float64], count_T: NDArray[np.float64
     return float(low), float(high)
 
 
-def diebold_mariano(difference_T: NDArray[np.float64], ahead: int) -> tuple[float, float]:
-    """The statistic and the two-sided p-value of "the mean difference of losses is zero", for forecasts `ahead` periods ahead.
+def mean_error(difference_T: NDArray[np.float64], ahead: int) -> float:
+    """The standard error of the mean of differences of losses that forecasts `ahead` periods ahead make dependent.
 
     The variance takes the autocovariances up to lag ahead - 1 in full, or, where that is not positive, with falling
-    weights (Bartlett); the statistic is corrected for few periods and held against Student's t with T - 1 degrees.
+    weights (Bartlett); the error is corrected for few periods, so that mean / error is Student's t with T - 1 degrees.
+    Zero where the differences do not vary.
     Source: Diebold and Mariano (1995); Harvey, Leybourne and Newbold (1997); Newey and West (1987).
     """
-    from scipy.special import stdtr
-
     periods = len(difference_T)
     ahead = max(1, min(ahead, periods - 1))
     mean = float(difference_T.mean())
@@ -52,10 +54,31 @@ def diebold_mariano(difference_T: NDArray[np.float64], ahead: int) -> tuple[floa
     if variance <= 0:
         variance = gamma[0] + 2 * ((1 - np.arange(1, ahead) / ahead) * gamma[1:]).sum()
     if gamma[0] <= 1e-24 * max(mean * mean, 1e-300) or variance <= 0:
-        return (0.0, 1.0) if mean == 0 else (math.copysign(math.inf, mean), 0.0)
+        return 0.0
     correction = math.sqrt((periods + 1 - 2 * ahead + ahead * (ahead - 1) / periods) / periods)
-    statistic = correction * mean / math.sqrt(variance / periods)
-    return statistic, float(2 * stdtr(periods - 1, -abs(statistic)))
+    return math.sqrt(variance / periods) / correction
+
+
+def diebold_mariano(difference_T: NDArray[np.float64], ahead: int) -> tuple[float, float]:
+    """The statistic and the two-sided p-value of "the mean difference of losses is zero", for forecasts `ahead` periods ahead."""
+    from scipy.special import stdtr
+
+    mean, error = float(difference_T.mean()), mean_error(difference_T, ahead)
+    if error == 0:
+        return (0.0, 1.0) if mean == 0 else (math.copysign(math.inf, mean), 0.0)
+    return mean / error, float(2 * stdtr(len(difference_T) - 1, -abs(mean / error)))
+
+
+def student_interval(mean: float, error: float, periods: int, *, comparisons: int = 1, level: float = 0.95) -> tuple[float, float]:
+    """The interval of a mean from its `mean_error`: those values that the Diebold-Mariano test does not reject.
+
+    Of many `comparisons` each is made wider, so that all of them together hold with probability `level`, however they
+    depend on each other (Bonferroni).
+    """
+    from scipy.special import stdtrit
+
+    reach = error * float(stdtrit(periods - 1, 1 - (1 - level) / (2 * comparisons)))
+    return mean - reach, mean + reach
 
 
 def periods_ahead(periods: int, overlap: int) -> int:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import ContractError
 from pipeline.verification.cells import CELLS, PINBALLS
-from pipeline.verification.events import EVENTS
+from pipeline.verification.events import EVENTS, ONSETS
 from pipeline.verification.exact import FINE, Limbs, from_text, normal, rounded, to_text
 from pipeline.verification.fields import FIELDS
 
@@ -57,8 +57,8 @@ class Table:
     """What a table of sums is about.
 
     `whole`: (V, L, S) over all cells. `part`: (V, K, S) over the cells of one `label` of a `kind` (a region, hours of the day,
-    a regime, or where an event happened). `event`: (L, S) of one event, of a part (K, S), all of `EVENTS`. `day`: (V, K, S) of the windows
-    issued on one day (UTC days since 1970) and of one region.
+    a regime, or where an event happened). `event`: (L, S) of one event, of a part (K, S), all of `EVENTS`; `onset`: of a part
+    (L, S), those of `ONSETS`. `day`: (V, K, S) of the windows issued on one day (UTC days since 1970) and of one region.
     """
 
     what: str = "whole"
@@ -72,6 +72,8 @@ class Table:
         v, leads, groups = len(axis.variables), len(axis.lead_times), len(axis.lead_groups)
         if self.what == "event":
             return (groups if self.kind else leads, len(EVENTS))
+        if self.what == "onset":
+            return (leads, len(ONSETS))
         if self.what == "day":
             return (v, groups, len(BLOCKS))
         return (v, leads if self.what == "whole" else groups, len(STATISTICS))
@@ -171,8 +173,11 @@ class Statistics:
 
     def daily(self, domain: str, model: str, region: str | None = None) -> NDArray[np.float64]:
         """Sums per day (day, V, K, S of `BLOCKS`), of all regions or of one, each correctly rounded from the exact sum."""
-        days, tables = self.days(domain, model), self.tables(domain, model, "day")
-        wanted = {day: [self.sums[domain, model, t] for t in tables if t.day == day and region in (None, t.label)] for day in days}
+        days = self.days(domain, model)
+        wanted: dict[int, list[Limbs]] = {day: [] for day in days}
+        for table in self.tables(domain, model, "day"):
+            if region in (None, table.label):
+                wanted[table.day].append(self.sums[domain, model, table])
         shape = Table(what="day").shape(self.axes[domain])
         zero: Limbs = np.zeros((*shape, 4), np.int64)
         return np.array([rounded(normal(sum(wanted[day], zero))) for day in days]).reshape(-1, *shape)
@@ -242,7 +247,7 @@ def stitched(domain: str, owners: Sequence[Statistics], events: Mapping[str, str
     for key in sorted({key for owner in owners for key in owner.sums if key[0] == domain}):
         table = key[2]
         zero: Limbs = np.zeros((*table.shape(axis), 4), np.int64)
-        if table.what == "event":
+        if table.event:
             owner = owners[axis.variables.index(events[table.event])]
             if key in owner.sums:
                 sums[key] = owner.sums[key]

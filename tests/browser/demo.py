@@ -17,6 +17,7 @@ from pipeline.contracts.worlds import World
 from pipeline.monitoring.freshness import freshness, inputs
 from pipeline.publishing.page_inputs import Earlier, PageInputs, ReplayCard
 from pipeline.verification.events import event_probability
+from pipeline.verification.grounds import Grounds
 from pipeline.verification.metrics import score_rows
 from pipeline.verification.promotion import verdicts
 from pipeline.verification.scoring import score_windows
@@ -164,7 +165,15 @@ def _domain_forecast(world: World, cube: DomainCube, leads: int, parts: tuple[st
     )
 
 
-def scored(world: World, domain: str, leads: int, random: np.random.Generator, models: dict[str, float], windows: int) -> Statistics:
+def scored(
+    world: World,
+    domain: str,
+    leads: int,
+    random: np.random.Generator,
+    models: dict[str, float],
+    windows: int,
+    grounds: Grounds | None = None,
+) -> Statistics:
     variables = tuple(world.domains[domain].variables)
     axis = Axis(
         variables=variables,
@@ -186,6 +195,7 @@ def scored(world: World, domain: str, leads: int, random: np.random.Generator, m
             truth_WLNV=truth,
             good_WLNV=np.ones(truth.shape, bool),
             quantiles_WLNVQ=quantiles.astype(np.float32),
+            grounds=grounds or Grounds(),
         )
     return found
 

@@ -19,6 +19,8 @@ from pipeline.api import STEPS, load_world
 from pipeline.local_airflow.rest import Rest
 from pipeline.process_tree import descendants
 from pipeline.settings import project_folder
+from pipeline.stores.monitoring import MonitoringStore
+from pipeline.stores.objects import ObjectStore
 
 pytestmark = [pytest.mark.airflow, pytest.mark.timeout(600)]
 
@@ -260,6 +262,11 @@ def test_a_world_with_a_schedule_runs_by_itself_waits_for_late_inputs_and_goes_o
     wait_for(lambda: all(asked(step) for step in wanted), process, seconds=280)
     backfill(store, "2025-10-20", "2025-10-22")
     wait_for(lambda: backfilled(store) == ["success"] * 3, process, seconds=150)
+    alarms = MonitoringStore(ObjectStore(str(store)), "synthetic")
+    wait_for(lambda: any("roads" in alert.key for alert in alarms.logged("failures")), process)
+    failed = [alert.finding for alert in alarms.logged("failures") if "roads" in alert.key]
+    assert [(alert.rule, alert.subject) for alert in failed] == [("task_failed", "ingest.roads.land")]
+    assert failed[0].text.endswith("its step ended with 65"), "Airflow's failure callback was given the task's own exit code"
     replays = len(asked("replay"))
     backfill(store, "2025-10-20", "2025-10-22")
     process.send_signal(signal.SIGINT)

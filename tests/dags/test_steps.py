@@ -269,7 +269,7 @@ sys.exit(75)
 
 
 def test_a_step_that_takes_more_memory_than_its_world_allows_is_ended(monkeypatch):
-    child = "b = bytearray(400 * 2**20)"
+    child = "import time; time.sleep(2); b = bytearray(400 * 2**20)"
     small = LIVE.model_copy(update={"schedule": LIVE.schedule.model_copy(update={"memory": 300 * 2**20})})
     monkeypatch.setattr(_child, "command", lambda request: [sys.executable, "-c", child])
     monkeypatch.setattr(_child, "die_with_parent", lambda parent: None)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -20,6 +22,7 @@ from typing import Any
 from pipeline.contracts.world_files import load_world
 from pipeline.stores.objects import ObjectStore
 from tests.torture import corpus, damages, full_disks, kills, s3_faults, writers
+from tests.torture.proxy import FAULTS
 from tests.torture.scene import scene
 from tests.torture.zygote import ROOT
 from tests.world import tiny_world
@@ -59,7 +62,8 @@ def _kills(run: Run, where: str) -> Iterator[Row]:
 
 def _faults(run: Run) -> Iterator[Row]:
     with scene(run.folder, days=4 if run.scale == 1 else 2) as made:
-        for fault, tally in s3_faults.fail_requests(made, trials=run.count(10), seed=run.seed).items():
+        for fault in FAULTS:
+            tally = s3_faults.fail_requests(made, trials=run.count(100), seed=run.seed, faults=(fault,))[fault]
             yield {
                 "fault": fault,
                 "trials": tally.trials,
@@ -171,6 +175,35 @@ def _all_steps(run: Run) -> Iterator[Row]:
         yield {"step": "all", "wrong": [done.stderr[-2000:]]}
 
 
+def _schedule(run: Run, backend: str) -> Iterator[Row]:
+    """Kill what keeps a schedule going, in each step of a chain and of a replay; see `tests/torture/schedule.py`."""
+    project = run.folder / "project"
+    for name in ("pipeline", "models", "dags", "plugins", "docker", "tests"):
+        shutil.copytree(ROOT / name, project / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (project / "worlds").mkdir()
+    world_file = tiny_world(project / "worlds", delivery="1h")
+    victims = ["step", "supervisor", "scheduler", "dag-processor", "api-server", *(["postgres"] if backend == "PostgreSQL" else [])]
+    command = [sys.executable, "-m", "tests.torture.schedule", backend, str(world_file), str(run.folder / "ground")]
+    done = subprocess.run(
+        [*command, *victims[: run.count(len(victims))]],
+        cwd=project,
+        env=os.environ | {"PYTHONPATH": str(project)},
+        capture_output=True,
+        text=True,
+    )
+    for trial in [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]:
+        yield {
+            "database": backend,
+            "killed": trial["victim"],
+            "while these ran": ", ".join(trial["strikes"]),
+            "seconds until its step ran again": ", ".join(f"{seconds:g}" for seconds in trial["again"].values()),
+            "all over after, s": trial["seconds"],
+            "wrong": trial["wrong"],
+        }
+    if done.returncode:
+        yield {"database": backend, "wrong": [done.stderr[-2000:]]}
+
+
 PARTS: dict[str, tuple[str, Callable[[Run], Iterator[Row]]]] = {
     "kills-disk": ("kill -9 beside a reader, on a disk", lambda run: _kills(run, "disk")),
     "kills-s3": ("kill -9 beside a reader, on S3", lambda run: _kills(run, "S3")),
@@ -180,6 +213,8 @@ PARTS: dict[str, tuple[str, Callable[[Run], Iterator[Row]]]] = {
     "damages-s3": ("Damage to every object, on S3", _damages_s3),
     "disks": ("No room", _full_disks),
     "writers": ("Writers at once", _writers),
+    "schedule-sqlite": ("A schedule on one box, whose parts are killed", lambda run: _schedule(run, "SQLite")),
+    "schedule-postgres": ("A schedule on PostgreSQL, whose parts are killed", lambda run: _schedule(run, "PostgreSQL")),
     "hostile": ("Hostile and dirty files", _hostile),
 }
 
@@ -196,12 +231,14 @@ def main() -> int:
     given.found.mkdir(parents=True, exist_ok=True)
     for name in filter(None, given.parts.split(",")):
         began = time.monotonic()
+        rows: list[Row] = []
         with tempfile.TemporaryDirectory() as folder:
-            rows = list(PARTS[name][1](Run(seed=given.seed, scale=given.scale, folder=Path(folder))))
-        seconds = round(time.monotonic() - began)
-        found = {"seed": given.seed, "scale": given.scale, "seconds": seconds, "rows": rows}
-        (given.found / f"{name}.json").write_text(json.dumps(found, indent=1))
-        print(f"{name}: {seconds} s, {sum(len(row['wrong']) for row in rows)} wrong", file=sys.stderr, flush=True)
+            for row in PARTS[name][1](Run(seed=given.seed, scale=given.scale, folder=Path(folder))):
+                rows.append(row)
+                seconds = round(time.monotonic() - began)
+                found = {"seed": given.seed, "scale": given.scale, "seconds": seconds, "rows": rows}
+                (given.found / f"{name}.json").write_text(json.dumps(found, indent=1))
+                print(f"{name}: {len(rows)} rows, {seconds} s, {sum(len(row['wrong']) for row in rows)} wrong", file=sys.stderr, flush=True)
     text, wrong = _table(given.found)
     print(text)
     if given.table:

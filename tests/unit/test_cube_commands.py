@@ -119,15 +119,22 @@ def test_every_lost_chunk_is_named_at_once(ask, built, tmp_path):
 
 
 def tampered(built: Place, folder: Path, change) -> Place:
-    """The cube after a commit with sound checksums that a build would never make."""
+    """The cube after a commit with sound checksums, proofs and seal that a build would never make."""
     import zarr
 
-    from pipeline.stores.repositories import open_repository
+    from pipeline.stores.proved_store import ProvedStore
+    from pipeline.stores.repositories import commit, open_repository
 
     place = copy_of(built, folder)
-    session = open_repository(f"{place.settings.store}/cubes/little", create=False).writable_session("main")
-    change(zarr.open_group(session.store, mode="r+"), session)
-    session.commit("tampered")
+    url = f"{place.settings.store}/cubes/little"
+    repository = open_repository(url, create=False)
+    session = repository.writable_session("main")
+    store = ProvedStore(session.store)
+    root = zarr.open_group(store, mode="r+")
+    store.learn("traffic", root["traffic"].attrs)
+    change(root, session)
+    root["traffic"].attrs["proofs"] = store.proofs("traffic")
+    commit(repository, session, url, "tampered", {})
     return place
 
 

@@ -174,8 +174,11 @@ def test_two_models_are_compared_on_the_windows_of_both(desk: Desk) -> None:
     assert flow["left_out"] == 0
     assert found["notes"] == []
     assert flow["p_holm"] == min(1.0, 2 * min(t["difference"]["p"] for t in found["targets"])) >= flow["difference"]["p"]
+    sure = flow["difference"]
+    assert flow["all_low"] <= sure["dm_low"] <= sure["value"] <= sure["dm_high"] <= flow["all_high"]
     text = desk.say("compare", "m1", "m2")[1]
     assert "p (Holm)" in text
+    assert "95 % of all (DM)" in text
     assert "road flow (count)" in text
     assert "+0.5" in text
 
@@ -188,6 +191,7 @@ def test_a_model_is_promoted_by_hand_with_the_verdicts_of_its_own_scorecard_once
     entry = first["promotion"]
     assert (entry["model_id"], entry["previous"], entry["how"], entry["reason"]) == ("m1", "m2", "hand", REASON[1])
     assert "MAE 1 against" in entry["verdicts"][0]["reasons"][0]
+    assert "(Diebold-Mariano " in entry["verdicts"][0]["reasons"][0]
     assert desk.registry.champion(CUTOFF).model_id == "m2"
     assert len(desk.registry.promotions()) == 2
 

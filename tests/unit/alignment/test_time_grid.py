@@ -4,7 +4,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 
-from pipeline.alignment.time_grid import axis, local_slots, season_steps, step_before, step_seconds, steps_ahead
+from pipeline.alignment.time_grid import axis, local_slots, season_steps, step_before, step_of, step_seconds, steps_ahead
 from pipeline.contracts.times import from_seconds, parse_instant, to_seconds
 from pipeline.contracts.worlds import Clock
 
@@ -67,3 +67,10 @@ def test_seasons_count_steps_and_sessions_count_five_to_the_week() -> None:
     assert season_steps(NEW_YORK, 7 * 86400) == 5
     assert season_steps(NEW_YORK, 86400) == 0
     assert step_seconds(NEW_YORK) == 86400
+
+
+@pytest.mark.parametrize("labels", [[7], [5, 10, 15, 20], [5, 10, 16, 20]])
+def test_an_instant_lies_in_the_step_whose_label_is_the_next_on_any_axis(labels: list[int]) -> None:
+    instants = np.arange(-3, 25)
+    wanted = [next((k for k, label in enumerate(labels) if label >= t), len(labels)) for t in instants]
+    assert step_of(np.array(labels, np.int64), instants).tolist() == wanted

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from pipeline.calibration.normal_scores import BINS, KNOTS, bins_of, moved, moves_to, normal_scores, score_at, share_below
+from pipeline.calibration.normal_scores import BINS, KNOTS, bins_of, moved, normal_scores, score_at, share_below
 from pipeline.contracts.forecasts import MEDIAN, QUANTILES
 
 RANDOM = np.random.default_rng(3)
@@ -22,9 +22,9 @@ def test_the_quantiles_of_a_forecast_have_the_scores_of_their_levels() -> None:
 
 
 def test_moving_to_the_scores_of_the_levels_changes_nothing_and_moving_further_widens() -> None:
-    forecasts, code = _forecasts(50), np.zeros(50, np.int64)
-    assert moved(forecasts, moves_to(KNOTS[None]), code) == pytest.approx(forecasts, abs=1e-4)
-    wide = moved(forecasts, moves_to(1.5 * KNOTS[None]), code)
+    forecasts, knots = _forecasts(50), np.broadcast_to(KNOTS.astype(np.float32), (50, len(QUANTILES)))
+    assert moved(forecasts, knots) == pytest.approx(forecasts, abs=1e-4)
+    wide = moved(forecasts, 1.5 * knots)
     assert (wide[:, 0] < forecasts[:, 0]).all()
     assert (wide[:, -1] > forecasts[:, -1]).all()
     assert (wide[:, MEDIAN] == forecasts[:, MEDIAN]).all()
@@ -32,17 +32,17 @@ def test_moving_to_the_scores_of_the_levels_changes_nothing_and_moving_further_w
 
 
 def test_a_moved_quantile_has_the_score_it_was_moved_to() -> None:
-    forecasts, code = _forecasts(200), RANDOM.integers(0, 2, 200)
-    scores = np.sort(RANDOM.normal(0, 1.5, (2, len(QUANTILES))), axis=1)
+    forecasts = _forecasts(200)
+    scores = np.sort(RANDOM.normal(0, 1.5, (200, len(QUANTILES))), axis=1).astype(np.float32)
     scores[:, :MEDIAN], scores[:, MEDIAN], scores[:, MEDIAN + 1 :] = -np.abs(scores[:, :MEDIAN]), 0, np.abs(scores[:, MEDIAN + 1 :])
     scores.sort(axis=1)
-    made = moved(forecasts, moves_to(scores), code)
+    made = moved(forecasts, scores)
     for q in range(len(QUANTILES)):
-        assert normal_scores(made[:, q], forecasts) == pytest.approx(scores[code, q], abs=1e-3)
+        assert normal_scores(made[:, q], forecasts) == pytest.approx(scores[:, q], abs=1e-3)
 
 
 def test_quantiles_stay_within_the_bounds_of_their_variable() -> None:
-    made = moved(_forecasts(20), moves_to(4 * KNOTS[None]), np.zeros(20, np.int64), (0.0, 9.0))
+    made = moved(_forecasts(20), np.broadcast_to(4 * KNOTS.astype(np.float32), (20, len(QUANTILES))), (0.0, 9.0))
     assert made.min() >= 0
     assert made[:, -1].max() <= max(9.0, made[:, MEDIAN].max())
 

@@ -11,16 +11,19 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
+from pipeline.contracts.judging import Event
 from pipeline.contracts.times import from_seconds
 from pipeline.serving.app import create_app
 from pipeline.serving.shelf import Shelf
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.scores import ScoreStore
+from pipeline.verification.grounds import Grounds, Watched
 from tests.browser.demo import ISSUE_TIME, demo_world, scored
 from tests.feeds import START, Place, build, make_place, observe, random_rows
 from tests.unit.stores.published_demo import FORECAST, publish
 
 HOURS = 12
+LEADS, WINDOWS = 24, 24
 NOW = from_seconds(START + HOURS * 3600)
 HOST = "127.0.0.1"
 
@@ -55,9 +58,17 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     changed = replace(FORECAST, provenance={**FORECAST.provenance, "model_id": "another", "absent": ["parking"]})
     publish(objects, replace(changed, domains={k: v for k, v in FORECAST.domains.items() if k != "parking"}))
     publish(objects, replace(FORECAST, issue_time=ISSUE_TIME + 3600))
-    statistics = scored(demo_world(), "weather", 24, np.random.default_rng(1), {"published": 0.9, "ridge": 1.0}, 2)
+    errors = {"published": 0.9, "joint": 0.9, "ridge": 1.0}
+    statistics = scored(demo_world(), "weather", LEADS, np.random.default_rng(1), errors, WINDOWS, _grounds())
     ScoreStore(objects, "demo").add(ISSUE_TIME, {"statistics": statistics.to_json(), "counts": {"all": {"observed": 1}}, "final": True})
     return place
+
+
+def _grounds() -> Grounds:
+    """Two groups of places, hours of the day and an event, so that there are parts."""
+    hours = (np.arange(WINDOWS)[:, None] * 4 + np.arange(LEADS)) % 24 // 3
+    hot = Watched(event=Event(variable="temperature", above=49.0), variable=0)
+    return Grounds(regions=("north", "south"), region_N=np.array([0, 0, 0, 1, 1]), hour_WL=hours, events={"hot above 49 degC": hot})
 
 
 @pytest.fixture(scope="session")

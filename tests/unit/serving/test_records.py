@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -97,6 +98,29 @@ def test_scores_tell_how_good_the_published_forecasts_were(served: Served) -> No
     assert csv["mae"].tolist() == pytest.approx([row["mae"] for row in found["rows"]])
     parquet = pd.read_parquet(io.BytesIO(served.client.get("/worlds/demo/scores?format=parquet").content))
     assert parquet["model"].tolist() == csv["model"].tolist()
+
+
+def test_scores_are_told_apart_as_they_are_by_the_command_and_narrowed_by_name(served: Served) -> None:
+    def ask(**params: Any) -> list[dict[str, Any]]:
+        return list(served.client.get("/worlds/demo/scores", params=params).json()["rows"])
+
+    assert {row["lead"] for row in ask(by="all")} == {0}
+    assert 0 not in {row["lead"] for row in ask(by="lead")}
+    hours = ask(by="hour", model="published", variable="temperature")
+    assert {(row["kind"], row["model"], row["variable"]) for row in hours} == {("hour", "published", "temperature")}
+    assert {row["label"] for row in ask(by="hour", label="06-09")} == {"06-09"}
+    assert len({row["lead"] for row in hours}) > 1
+    warned = ask(by="warning", model="published")
+    assert {row["kind"] for row in warned} >= {"", "hour"}
+    assert {"brier", "pod", "warning_lead_time", "warned_onsets", "reliability_0_probability"} <= set(warned[0])
+    assert {row["label"] for row in ask(by="region")} == {"north", "south"}
+    assert ask(by="region", domain="traffic") == []
+    (sure,) = ask(by="rival", variable="temperature")
+    assert (sure["model"], sure["rival"], sure["days"]) == ("joint", "ridge", 5)
+    assert sure["all_low"] <= sure["dm_low"] < sure["value"] < 0
+    csv = served.client.get("/worlds/demo/scores?by=warning&format=csv")
+    assert pd.read_csv(io.BytesIO(csv.content))["hits"].sum() == sum(row["hits"] for row in ask(by="warning"))
+    assert served.client.get("/worlds/demo/scores?by=weekday").status_code == 422
 
 
 def test_what_is_nested_becomes_columns_of_a_table() -> None:

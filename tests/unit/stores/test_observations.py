@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pipeline.contracts.nodes import NodeSet
 from pipeline.contracts.observations import REJECTION_SCHEMA, RowCounts
@@ -66,6 +68,23 @@ def test_a_read_has_the_schema_of_the_contract_also_when_empty(store: Observatio
     assert store.read(0, 10).schema == store.schema
     assert store.read(0, 10, ["price", "node"]).schema.names == ["price", "node"]
     assert pa.types.is_dictionary(store.read(0, 10, ["node"], dictionaries=True).schema.field("node").type)
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 5), st.integers(0, 3)), min_size=1, max_size=12), st.booleans())
+@settings(deadline=None)
+def test_rows_lie_by_day_and_node_and_time_whatever_their_order(drawn: list[tuple[str, int, int]], tidy: bool) -> None:
+    found = [(name, half * DAY // 2, half * DAY // 2 + late, 1.0) for name, half, late in (sorted(set(drawn)) if tidy else drawn)]
+    order, spans = observation_tables.by_day(rows(*found))
+    kept = list(range(len(found))) if order is None else order.tolist()
+    wanted = sorted((v // DAY * DAY, name, v, available) for name, v, available, _ in found)
+    assert [(found[i][1] // DAY * DAY, *found[i][:3]) for i in kept] == wanted
+    assert [day for day, begin, end in spans for _ in range(begin, end)] == [day for day, *_ in wanted]
+
+
+def test_rows_may_come_as_they_lie(store: ObservationStore) -> None:
+    append(store, rows(("b", 20, 25, 1.0), ("a", 20, 30, 2.0), ("a", 10, 15, 4.0), ("a", 30, 35, 5.0)), 0)
+    found = store.read(10, 30, ["node", "valid_time", "available_time"], in_order=False)
+    assert keys(found) == [("a", 20, 30), ("a", 30, 35), ("b", 20, 25)]
 
 
 def test_rows_of_later_batches_are_merged_into_the_order(store: ObservationStore) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from pipeline.contracts.scores import EventRow, ScoreRow
 from pipeline.verification.events import event_probability, happened
 from pipeline.verification.fields import MEMBER_WEIGHTS
 from pipeline.verification.grounds import Grounds, Watched
-from pipeline.verification.metrics import event_rows, flat_rows, score_rows, slice_rows
+from pipeline.verification.metrics import event_rows, score_rows, slice_rows
 from pipeline.verification.scoring import score_windows
 from pipeline.verification.statistics import Axis, Statistics
 
@@ -262,11 +263,53 @@ def test_the_warning_lead_time_is_the_time_under_warning_before_an_onset() -> No
     assert told({5}).warning_lead_time == 300  # once, and taken back: not five steps
 
 
-def test_rows_as_plain_columns_are_alike_and_hold_every_figure() -> None:
-    rows = flat_rows(score_rows(STATISTICS))
-    assert len({tuple(row) for row in rows}) == 1
-    assert {"skill_ridge", "pit_0", "pit_7", "energy"} <= set(rows[0])
-    assert all(value is None or isinstance(value, int | float | str) for row in rows for value in row.values())
+def test_every_part_has_its_own_time_under_warning_and_its_figures_by_group_of_leads() -> None:
+    leads, nodes = 5, 2
+    truth, good = np.full((leads, leads, nodes, 2), 30, np.float32), np.ones((leads, leads, nodes, 2), bool)
+    for w in range(leads):
+        truth[w, 4 - w :] = 5.0
+    probability = np.zeros((leads, leads, nodes), np.float32)
+    probability[:, :4, 0] = 0.9
+    step_WL = np.arange(leads)[:, None] + np.arange(leads)
+    grounds = Grounds(
+        regions=("told", "silent"),
+        region_N=np.array([0, 1]),
+        hour_WL=(step_WL >= 4).astype(np.int64),
+        regimes={"wet": (("no", "yes"), np.tile([[0, 1]], (leads, 1)).astype(np.int8))},
+        events={"slow": Watched(event=SLOW, variable=0, probability_WLN=probability)},
+        origin_WNV=np.full((leads, nodes, 2), 30, np.float32),
+    )
+    scored = Statistics.added(
+        score_windows(
+            domain="d",
+            axis=AXIS,
+            model="joint",
+            issue_time_W=np.array([w * 300]),
+            truth_WLNV=truth[[w]],
+            good_WLNV=good[[w]],
+            quantiles_WLNVQ=np.repeat(truth[[w]][..., None], len(QUANTILES), axis=-1),
+            grounds=replace(
+                grounds,
+                hour_WL=grounds.hour_WL[[w]],
+                regimes={"wet": (("no", "yes"), grounds.regimes["wet"][1][[w]])},
+                events={"slow": replace(grounds.events["slow"], probability_WLN=probability[[w]])},
+                origin_WNV=grounds.origin_WNV[[w]],
+            ),
+        )
+        for w in range(leads)
+    )
+    rows = {(r.kind, r.label, r.lead): r for r in event_rows(Statistics.from_json(scored.to_json()))}
+    told = {key[:2]: row.warning_lead_time for key, row in rows.items() if not key[2]}
+    assert told["", ""] == 600
+    assert (told["region", "told"], told["region", "silent"]) == (1200, 0)
+    assert (told["wet", "no"], told["wet", "yes"]) == (1200, 0)
+    assert (told["hour", "00-03"], told["hour", "03-06"]) == (None, 600)
+    groups = [row for key, row in rows.items() if key[:2] == ("region", "told") and key[2]]
+    assert [row.leads for row in groups] == list(AXIS.lead_groups)
+    for name in ("n", "happened", "hits", "onsets", "warned_onsets"):
+        assert sum(getattr(row, name) for row in groups) == getattr(rows["region", "told", 0], name)
+    assert rows["region", "told", 0].warned_onsets == 4
+    assert [row.warned_onsets for key, row in rows.items() if key[0] == "" and key[2]] == [1, 1, 1, 1, 0]
 
 
 def test_in_every_part_fields_are_those_of_the_nodes_and_windows_within_it() -> None:

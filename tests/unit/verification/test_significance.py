@@ -7,10 +7,19 @@ import pytest
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binom, false_discovery_control, nct, t
+from scipy.signal import lfilter
+from scipy.stats import binom, false_discovery_control, nct, t, ttest_1samp
 from scores.stats.statistical_tests import diebold_mariano as peer
 
-from pipeline.verification.significance import benjamini_hochberg, bootstrap_interval, diebold_mariano, holm, periods_ahead
+from pipeline.verification.significance import (
+    benjamini_hochberg,
+    bootstrap_interval,
+    diebold_mariano,
+    holm,
+    mean_error,
+    periods_ahead,
+    student_interval,
+)
 
 TRIALS = 1500
 
@@ -26,6 +35,8 @@ def test_the_statistic_equals_that_of_the_library_with_the_small_sample_correcti
         xr.DataArray(draw[None], dims=("m", "t"), coords={"h": ("m", [ahead])}), "m", "h", method="HLN", statistic_distribution="t"
     )
     statistic, p = diebold_mariano(draw, ahead)
+    interval = student_interval(draw.mean(), mean_error(draw, ahead), periods)
+    assert interval == pytest.approx((float(theirs["ci_lower"].item()), float(theirs["ci_upper"].item())), rel=1e-9)
     assert statistic == pytest.approx(float(theirs["dm_test_stat"].item()), rel=1e-9)
     assert p == pytest.approx(2 * min(float(theirs["confidence_gt_0"].item()), 1 - float(theirs["confidence_gt_0"].item())), rel=1e-9)
 
@@ -42,6 +53,42 @@ def test_losses_that_overlap_need_the_autocovariances_and_then_have_nearly_the_r
     overlapping = noise[:, :-2] + noise[:, 1:-1] + noise[:, 2:]
     assert _rejected(overlapping, 1) > 0.15
     assert _rejected(overlapping, 3) < 0.09
+
+
+@pytest.mark.parametrize("periods", [5, 40])
+def test_the_interval_of_independent_differences_is_that_of_students_t(periods: int) -> None:
+    draw = np.random.default_rng(periods).normal(0.3, 2, periods)
+    interval = student_interval(draw.mean(), mean_error(draw, 1), periods, level=0.9)
+    assert interval == pytest.approx(tuple(ttest_1samp(draw, 0).confidence_interval(0.9)), rel=1e-12)
+
+
+def test_the_error_of_an_autoregressive_series_is_the_analytic_one() -> None:
+    phi, periods = 0.6, 200_000
+    series = lfilter([1], [1, -phi], np.random.default_rng(6).normal(0, 1, periods))
+    assert mean_error(series, 40) == pytest.approx(1 / (1 - phi) / np.sqrt(periods), rel=0.05)
+    assert mean_error(series, 1) == pytest.approx(1 / np.sqrt(1 - phi**2) / np.sqrt(periods), rel=0.02)
+
+
+def test_intervals_of_many_comparisons_hold_all_at_once_where_those_of_one_do_not() -> None:
+    draws = np.random.default_rng(8).normal(0, 1, (400, 10, 20))
+
+    def all_hold(comparisons: int) -> float:
+        return float(np.mean([all(_holds(draw, comparisons) for draw in family) for family in draws]))
+
+    assert all_hold(1) < 0.7
+    assert all_hold(10) == pytest.approx(0.95, abs=0.035)
+
+
+def _holds(draw: np.ndarray, comparisons: int) -> bool:
+    low, high = student_interval(float(draw.mean()), mean_error(draw, 1), len(draw), comparisons=comparisons)
+    return low <= 0 <= high
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_an_interval_leaves_zero_out_where_the_test_rejects_it(seed: int) -> None:
+    draw = np.random.default_rng(seed).normal(0.5, 1, 20)
+    low, high = student_interval(draw.mean(), mean_error(draw, 2), 20)
+    assert (diebold_mariano(draw, 2)[1] < 0.05) == (not low <= 0 <= high)
 
 
 def test_power_is_that_of_the_noncentral_t() -> None:

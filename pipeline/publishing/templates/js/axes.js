@@ -3,6 +3,9 @@ const NS = "http://www.w3.org/2000/svg";
 const RAMP = [[68, 1, 84], [65, 68, 135], [42, 120, 142], [34, 168, 132], [122, 209, 81], [253, 231, 37]];
 const DIVERGE = [[33, 102, 172], [90, 155, 200], [176, 205, 222], [221, 222, 218], [240, 196, 172], [232, 128, 90], [178, 24, 43]];
 const DIVERGE_DARK = [[90, 165, 235], [70, 118, 158], [52, 78, 92], [46, 58, 55], [92, 70, 56], [178, 102, 62], [246, 140, 86]];
+/* on a dark ground the darkest colours would be lost */
+const RAMP_DARK = [[112, 98, 190], [72, 122, 196], [46, 154, 180], [62, 188, 148], [144, 216, 100], [252, 236, 90]];
+const ramp = () => (dark() ? RAMP_DARK : RAMP);
 const diverging = () => (dark() ? DIVERGE_DARK : DIVERGE);
 
 function svg(tag, attributes, text) {
@@ -39,7 +42,7 @@ function timeTicks(low, high, count) {
   const step = STEPS.find((s) => (high - low) / s <= count) || 31536000;
   const shift = offset(low), found = [];
   for (let t = Math.ceil((low + shift) / step) * step - shift; t <= high; t += step) found.push(t);
-  return [found, (t) => (step >= 86400 || (t + shift) % 86400 === 0 ? DM : HM).format(new Date(t * 1000))];
+  return [found, (t) => said(step >= 86400 || (t + shift) % 86400 === 0 ? DM : HM, t)];
 }
 
 /* A frame with a vertical axis; gives the functions that place things in it. */

@@ -97,5 +97,6 @@ function drawPit(pit) {
   for (const x of [0, 0.5, 1]) root.append(svg("text", { x: X(x), y: height - 5, "text-anchor": x === 0 ? "start" : x === 1 ? "end" : "middle" }, percent(x, 0)));
   leave(root);
   root.setAttribute("aria-label", `Spread of the outcomes over the bins between the quantiles: ${pit.map((x) => percent(x, 0)).join(", ")}; even is right.`);
-  $("pit").append(note("Outcomes between the quantiles, per unit of probability: at 1 all are as frequent as foretold."));
+  const tied = vari().q[0].some((x) => x === 0) && dense[0] > 1.5 ? " Outcomes that equal a quantile, as zeros do, count half on each side of it: many zeros make the first bar tall." : "";
+  $("pit").append(note(`Outcomes between the quantiles, per unit of probability: at 1 all are as frequent as foretold.${tied}`));
 }

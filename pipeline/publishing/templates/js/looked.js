@@ -8,6 +8,7 @@ function drawLooked() {
   for (const id of ["looked-map", "looked-time", "looked-others", "looked-pick"]) $(id).replaceChildren();
   host.hidden = !found.length;
   $("looked-none").hidden = !!found.length;
+  $("looked-card").classList.toggle("slim", !found.length);
   if (!found.length) return;
   const c = found[Math.min(state.change, found.length - 1)], v = vari();
   $("looked-pick").replaceChildren(...found.map((other, i) => {
@@ -34,7 +35,7 @@ function drawHiddenPlaces(d, c) {
   marks.forEach((mark, n) => {
     if (!mark) return;
     const x = c.space.length ? effect(n) : null;
-    const shade = c.space.length ? (isNum(x) ? colour(diverging(), 0.5 + x / (2 * most)) : css("--nodata")) : colour(RAMP, (asked.get(n) || 0) / top);
+    const shade = c.space.length ? (isNum(x) ? colour(diverging(), 0.5 + x / (2 * most)) : css("--nodata")) : colour(ramp(), (asked.get(n) || 0) / top);
     fill(mark, shade);
     if (!asked.has(n)) return;
     const share = Math.sqrt(asked.get(n) / top);

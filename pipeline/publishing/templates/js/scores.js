@@ -47,7 +47,7 @@ function drawSkill() {
   const models = s.models.map(modelName).join(", ");
   root.setAttribute("aria-label", `${METRICS[m]} by lead for ${models}; the table below holds the numbers.`);
   $("skill-key").replaceChildren(
-    ...s.models.map((k) => modelKey(k, k === "joint" ? 3 : 2)), ...(m === "skill" ? [make("span", {}, "against the best baseline")] : []));
+    ...s.models.map((k) => modelKey(k, k === "joint" ? 3 : 2)), ...(m === "skill" ? [make("span", {}, "against the best baseline")] : v.unit ? [make("span", {}, `in ${v.unit}`)] : []));
   fillScores(s);
   drawVerified();
 }

@@ -69,7 +69,9 @@ const FULL = clock({ weekday: "short", day: "numeric", month: "short", hour: "2-
 const HM = clock({ hour: "2-digit", minute: "2-digit" });
 const DM = clock({ day: "numeric", month: "short" });
 const WHOLE = clock({ year: "numeric", month: "numeric", day: "numeric", hour: "numeric", minute: "numeric" });
-const at = (seconds) => FULL.format(new Date(seconds * 1000));
+/* as the words around the charts have it: Sep, not Sept */
+const said = (format, seconds) => format.format(new Date(seconds * 1000)).replace("Sept", "Sep");
+const at = (seconds) => said(FULL, seconds);
 function span(seconds) {
   const minutes = Math.round(seconds / 60);
   if (minutes < 60) return `${minutes} min`;

@@ -11,11 +11,13 @@ function drawWhy() {
     make("td", { class: "w" }, p.part === "anchor" ? make("span", { class: "quiet" }, v.anchor) : barOf(p.value, widest, p.name, places)));
   const sum = make("tr", { class: "pub" }, make("th", { scope: "row" }, "Forecast (median)"), cell(fmt(median, places)), make("td", { class: "w" }, v.unit));
   const anchors = parts.filter((p) => p.part === "anchor");
-  $("split").replaceChildren(make("tbody", {}, ...anchors.map(row), ...moved.map(row), sum));
+  const shown = v.model === "joint" ? moved : moved.filter((p) => p.value !== 0);
+  $("split").replaceChildren(make("tbody", {}, ...anchors.map(row), ...shown.map(row), sum));
   const cut = Math.abs(total - median) > 1e-3 * Math.max(1, Math.abs(median));
   $("split-note").textContent = v.model !== "joint"
     ? `Published here is the baseline “${modelName(v.model)}”: all of the number is its anchor.`
     : cut ? `The parts add up to ${fmt(total, places)}; the median is kept within the variable's bounds.` : "";
+  $("weights-title").textContent = v.model === "joint" ? "How the model weighs its parts here" : "How the joint model would weigh its parts here";
   drawWeights();
 }
 /* a bar to the right of the middle for more, to the left for less */
@@ -47,12 +49,13 @@ function drawWeights() {
   host.replaceChildren(...out);
 }
 function weightTable(d, e, names, wide) {
-  const peak = Math.max(...names.flatMap((k) => e.w[k].map(Math.abs)), 0.02), every = Math.ceil(d.lead.length / (wide ? 8 : 6));
+  const largest = Math.max(...names.flatMap((k) => e.w[k].map(Math.abs))), peak = Math.max(largest, 0.02);
+  const places = largest >= 0.1 ? 2 : largest >= 0.01 ? 3 : 4, every = Math.ceil(d.lead.length / (wide ? (places > 2 ? 6 : 8) : places > 2 ? 4 : 6));
   const leads = d.lead.map((_, i) => i).filter((i) => i % every === 0);
   const short = (text) => text.replace(" min", "′").replace(" h", "h").replace(" d", "d");
   const head = make("tr", {}, make("td", {}, ""), ...leads.map((i) => make("th", { scope: "col" }, short(span(e.lead_times[i])))));
   const body = names.map((k) => make("tr", {}, make("th", { scope: "row" }, e.names[k] || k), ...leads.map((i) => {
-    const x = e.w[k][i], c = make("td", {}, fmt(x, 2)), share = Math.round((45 * Math.abs(x)) / peak);
+    const x = e.w[k][i], c = make("td", {}, fmt(x, places)), share = Math.round((45 * Math.abs(x)) / peak);
     c.style.background = `color-mix(in srgb, ${css(x < 0 ? "--down" : "--up")} ${share}%, transparent)`;
     return c;
   })));

@@ -1,0 +1,35 @@
+"""When a task is tried again: at once where its step was killed, with growing patience where something is not there or does not answer."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import RetryAction, RetryDecision, RetryPolicy
+from airflow.sdk.exceptions import AirflowException
+
+FIRST, MOST = timedelta(seconds=15), timedelta(minutes=10)
+
+
+class Killed(AirflowException):
+    """A step was killed: by a fault of its machine, or for want of memory."""
+
+
+class Patience(RetryPolicy):
+    """Come back after 15 s, then after twice as long each time, never later than after 10 minutes; what was killed is begun again at once."""
+
+    def evaluate(self, exception: BaseException, try_number: int, max_tries: int, context: Any = None) -> RetryDecision:
+        """How long to wait after this failure."""
+        if isinstance(exception, Killed):
+            return RetryDecision.default()
+        return RetryDecision(action=RetryAction.RETRY, retry_delay=min(FIRST * 2 ** (try_number - 1), MOST))
+
+
+TRIES = {
+    "retries": 5,
+    "retry_delay": timedelta(seconds=1),
+    "retry_exponential_backoff": True,
+    "max_retry_delay": MOST,
+    "retry_policy": Patience(),
+}
+"""The delay is for those who cannot be asked: a task whose own process was killed."""

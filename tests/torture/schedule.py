@@ -1,0 +1,192 @@
+"""What the schedule survives: components of a real Airflow killed in the middle of each step of a chain, and of a replay.
+
+python -m tests.torture.schedule {SQLite,PostgreSQL} WORLD_FILE FOLDER VICTIM...     (in a copy of the project: one line of JSON per victim)
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from pipeline.api import World, load_world
+from pipeline.contracts.times import format_instant, to_seconds
+from pipeline.errors import StoreError
+from pipeline.local_airflow import rehearse
+from pipeline.local_airflow.follow import DAGS, Screen
+from pipeline.settings import read_settings
+from pipeline.stores.cubes import CubeStore
+from pipeline.stores.forecasts import ForecastStore
+from pipeline.stores.lanes import LaneStore
+from pipeline.stores.objects import ObjectStore
+from pipeline.stores.registry import Registry
+from tests.torture.managed import Box, Ground, Manager, parent_of, words_of
+
+STRUCK = ("observe", "build-cube", "train", "predict")
+"""The steps of a chain in which the victim is killed, one per DAG."""
+PATIENCE = 900.0
+
+
+@dataclass(kw_only=True)
+class Trial:
+    """One chain, or one replay, in which the victim was killed once in each step of `strikes`."""
+
+    victim: str
+    strikes: dict[str, float] = field(default_factory=dict)
+    again: dict[str, float] = field(default_factory=dict)
+    wrong: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+@contextmanager
+def postgres(world: World, folder: Path) -> Iterator[Ground]:
+    """PostgreSQL, four components, Dask and S3, each a process that is started again."""
+    screen = Screen(io.StringIO())
+    with screen, rehearse.topology(world, folder, read_settings(os.environ), screen, Manager) as (place, rest, every):
+        assert isinstance(place.keeper, Manager)
+        yield Ground(keeper=place.keeper, rest=rest, environment=every[0].environment | place.base)
+
+
+@contextmanager
+def sqlite(world: World, folder: Path) -> Iterator[Ground]:
+    """`cubecast airflow ui` on one box, started again when it ends."""
+    box = Box(world.name, folder)
+    try:
+        yield Ground(keeper=box, rest=box.rest, environment=box.environment)
+    finally:
+        box.end()
+
+
+def step_process(ground: Ground, step: str) -> int | None:
+    """The process of a step that runs now."""
+    return next((pid for pid in ground.keeper.processes if words_of(pid)[1:4] == ["-m", "pipeline", step]), None)
+
+
+def strike(ground: Ground, victim: str, step: int) -> None:
+    """Kill the victim while a step runs."""
+    with suppress(ProcessLookupError, FileNotFoundError):
+        if victim == "step":
+            os.kill(step, signal.SIGKILL)
+        elif victim == "supervisor":
+            os.kill(parent_of(parent_of(step)), signal.SIGKILL)
+        else:
+            ground.keeper.kill(victim)
+
+
+def follow(ground: Ground, trial: Trial, steps: tuple[str, ...], over: Any, chance: random.Random) -> None:
+    """Strike once in each of the steps, and wait until `over` says that all runs are a success."""
+    began, waiting, struck = time.monotonic(), list(steps), {}
+    while time.monotonic() < began + PATIENCE:
+        ground.keeper.check()
+        if waiting and (found := step_process(ground, waiting[0])):
+            time.sleep(chance.uniform(0, 1.5))
+            step = waiting.pop(0)
+            strike(ground, trial.victim, found)
+            struck[step] = (found, time.monotonic())
+            trial.strikes[step] = round(time.monotonic() - began, 1)
+        for step, (pid, at) in list(struck.items()):
+            if not Path(f"/proc/{pid}").exists() and (again := step_process(ground, step)) and again != pid:
+                trial.again[step] = round(time.monotonic() - at, 1)
+                del struck[step]
+        with suppress(OSError, StoreError, ValueError):
+            states = over()
+            if "failed" in states:
+                trial.wrong.append(f"{trial.victim}: a run failed: {states}")
+                return
+            if states and set(states) == {"success"}:
+                trial.seconds = round(time.monotonic() - began)
+                trial.wrong += [f"{trial.victim}: {step} was never struck" for step in waiting]
+                return
+        time.sleep(0.1)
+    trial.wrong.append(f"{trial.victim}: not over in {PATIENCE:.0f} s, {waiting} not struck")
+
+
+def patient(ask: Any) -> Any:
+    """The answer of an api-server that may be on its way back."""
+    deadline = time.monotonic() + 180
+    while True:
+        try:
+            return ask()
+        except (OSError, StoreError):
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(1)
+
+
+def chain(ground: Ground, world: World, victim: str, issue_time: datetime, chance: random.Random) -> Trial:
+    """One forecast from the feeds on."""
+    trial, name = Trial(victim=victim), world.name
+    conf = {"issue_time": format_instant(issue_time), "now": format_instant(issue_time)}
+    first = patient(lambda: ground.rest.post(f"/dags/{name}__ingest/dagRuns", {"logical_date": None, "conf": conf}))
+    since = quote(first["run_after"])
+
+    def over() -> list[str]:
+        found = [ground.rest.get(f"/dags/{name}__{dag}/dagRuns?run_after_gte={since}")["dag_runs"] for dag in DAGS]
+        states = [run["state"] for runs in found for run in runs]
+        return states if all(found) else [*states, "running"]
+
+    follow(ground, trial, STRUCK, over, chance)
+    trial.wrong += [f"{victim}: {said}" for said in once_each(ground, world, issue_time)]
+    return trial
+
+
+def once_each(ground: Ground, world: World, issue_time: datetime) -> Iterator[str]:
+    """What is not there exactly once of an issue time: its state of the cube, its candidate, its forecast."""
+    os.environ.update({k: v for k, v in ground.environment.items() if k.startswith(("AWS_", "CUBECAST_"))})
+    store = ground.environment["CUBECAST_STORE"]
+    objects, asked = ObjectStore(store), format_instant(issue_time)
+    commits = [c for c in CubeStore(store, world.name).history() if c["provenance"].get("as_of") == asked]
+    candidates = [c for c in Registry(objects, world.name).candidates() if c.as_of == issue_time]
+    revisions = ForecastStore(objects, world.name).revisions(to_seconds(issue_time))
+    for what, found in (("commits of the cube", commits), ("candidates", candidates), ("forecasts", revisions)):
+        if len(found) != 1:
+            yield f"{len(found)} {what} as of {asked}"
+
+
+def replay(ground: Ground, world: World, victim: str, day: datetime, chance: random.Random) -> Trial:
+    """The forecasts of a day, again."""
+    trial = Trial(victim=victim)
+    asked = {"logical_date": None, "conf": {"issue_time": format_instant(day), "mode": "reforecast", "every": "2h"}}
+    run = patient(lambda: ground.rest.post(f"/dags/{world.name}__replay/dagRuns", asked))
+    path = f"/dags/{world.name}__replay/dagRuns/{quote(run['dag_run_id'])}"
+    follow(ground, trial, ("replay",), lambda: [ground.rest.get(path)["state"]], chance)
+    settings = read_settings(os.environ | ground.environment)
+    lanes = LaneStore(settings, world.name)
+    for lane in lanes.lane_ids():
+        forecasts = ForecastStore(ObjectStore(lanes.url(lane)), world.name)
+        found = [t for t in forecasts.issue_times() if to_seconds(day) < t <= to_seconds(day + timedelta(days=1))]
+        twice = [t for t in found if len(forecasts.revisions(t)) != 1]
+        if len(found) < 11 or twice:
+            trial.wrong.append(f"{victim}: {len(found)} issue times of {day:%Y-%m-%d} in lane {lane}, {len(twice)} more than once")
+    return trial
+
+
+def main(backend: str, world_file: str, folder: str, victims: list[str]) -> None:
+    """Strike down each victim in each step, and say what came of it."""
+    world, chance = load_world(world_file), random.Random(1)
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    recorded = world.recorded
+    assert recorded is not None
+    with {"SQLite": sqlite, "PostgreSQL": postgres}[backend](world, Path(folder)) as ground:
+        for number, victim in enumerate(victims):
+            issue_time = recorded.as_of - timedelta(hours=2 * (len(victims) - number))
+            for trial in (
+                chain(ground, world, victim, issue_time, chance),
+                replay(ground, world, victim, recorded.as_of.replace(hour=0) - timedelta(days=1 + number), chance),
+            ):
+                print(json.dumps(trial.__dict__), flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:4], sys.argv[4:])
