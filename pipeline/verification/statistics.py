@@ -173,8 +173,11 @@ class Statistics:
 
     def daily(self, domain: str, model: str, region: str | None = None) -> NDArray[np.float64]:
         """Sums per day (day, V, K, S of `BLOCKS`), of all regions or of one, each correctly rounded from the exact sum."""
-        days, tables = self.days(domain, model), self.tables(domain, model, "day")
-        wanted = {day: [self.sums[domain, model, t] for t in tables if t.day == day and region in (None, t.label)] for day in days}
+        days = self.days(domain, model)
+        wanted: dict[int, list[Limbs]] = {day: [] for day in days}
+        for table in self.tables(domain, model, "day"):
+            if region in (None, table.label):
+                wanted[table.day].append(self.sums[domain, model, table])
         shape = Table(what="day").shape(self.axes[domain])
         zero: Limbs = np.zeros((*shape, 4), np.int64)
         return np.array([rounded(normal(sum(wanted[day], zero))) for day in days]).reshape(-1, *shape)
