@@ -34,11 +34,11 @@ from pipeline.contracts.world_files import load_world
 from pipeline.contracts.worlds import World
 from pipeline.settings import read_settings
 from pipeline.steps import reading
-from pipeline.steps.calibrating import Walked, quantiles_of
+from pipeline.steps.calibrating import ground_of, quantiles_of, walk_of
 from pipeline.steps.judging import grounds_in
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.registry import Registry
-from pipeline.verification.evaluation import Told, batches_of, truth_of
+from pipeline.verification.evaluation import batches_of, truth_of
 from pipeline.verification.events import event_probability, happened
 from pipeline.verification.grounds import hour_label
 
@@ -64,21 +64,20 @@ def sampled(
 ) -> Iterator[tuple[int, Array, Array, Array, dict[str, Array], dict[str, tuple[Array, Array, Array]]]]:
     """Per batch of test windows and variable: good cells, and of each event what was told before and after, and what came."""
     view = windows.domains[domain]
-    joint = models.predictors[JOINT]
-    publishing = Walked(
-        world, windows, domain, reading.Models(predictors={JOINT: joint}, domains={JOINT: frozenset({domain})}), cube
-    ).forecasters()[JOINT]
-    raw_of, grounds_of = quantiles_of(joint), grounds_in(world, windows, {domain: cube.nodes}, domain)
+    raw_of, made = quantiles_of(models.predictors[JOINT]), list[Array]()
+
+    def once(index_W: Array) -> Array:
+        made[:] = [raw_of(windows, domain, index_W)]
+        return made[0]
+
+    walk = walk_of(ground_of(world, windows, domain, cube), once)
+    grounds_of = grounds_in(world, windows, {domain: cube.nodes}, domain)
     index_W = view.windows_of("test")
     every = max(1, len(index_W) * view.horizon * len(view.node_ids) // CELLS)
     for batch in batches_of(view, index_W):
-        truth, raw, told, grounds = (
-            truth_of(view, cube.values_TNV, batch),
-            raw_of(windows, domain, batch),
-            publishing(windows, domain, batch),
-            grounds_of(batch, None),
-        )
-        assert isinstance(told, Told)  # noqa: S101
+        truth, grounds = truth_of(view, cube.values_TNV, batch), grounds_of(batch, None)
+        told, chances = walk.forecast(batch)
+        raw = made[0]
         labels = {"hour": grounds.hour_WL, "region": grounds.region_N}
         for v in range(len(view.targets)):
             kept = truth.good_WLNV[..., v].copy()
@@ -94,8 +93,8 @@ def sampled(
             for name, event in world.domains[domain].events.items():
                 if event.variable == view.variables[view.targets[v]]:
                     before, came = event_probability(event, raw[..., v, :][kept]), happened(event, truth.values_WLNV[..., v][kept])
-                    events[name] = (before, told.events[name][kept].astype(np.float64), came)
-            yield v, truth.values_WLNV[..., v][kept], raw[..., v, :][kept], told.quantiles_BLNVQ[..., v, :][kept], parts, events
+                    events[name] = (before, chances[name][kept].astype(np.float64), came)
+            yield v, truth.values_WLNV[..., v][kept], raw[..., v, :][kept], told[..., v, :][kept], parts, events
 
 
 def covered(y: Array, q: Array, level: int) -> Array:

@@ -148,7 +148,8 @@ def export(
     ] = None,
     as_json: JsonObject = False,
 ) -> None:
-    """Copy a domain, as it was known at an instant, to plain Zarr or NetCDF with CF attributes."""
+    """Copy a domain, as it was known at an instant, to plain Zarr or NetCDF with CF attributes, and the graph of its nodes."""
+    from pipeline.alignment.graph import edges
     from pipeline.stores import cube_export
 
     loaded, newest = _open(world)
@@ -160,7 +161,8 @@ def export(
     chosen = form or ("netcdf" if path.suffix == ".nc" else "zarr")
     book, cube = store.book(domain), store.open(moment, domain)
     facts = {key: str(entry["provenance"][key]) for key in ("world", "world_digest", "code_version")} | {"domain": domain}
-    dataset = cube_export.to_dataset(cube, book, facts)
+    graph = edges(cube.nodes, loaded.domains[domain].graph) if domain in loaded.domains and cube.nodes.shape is None else None
+    dataset = cube_export.to_dataset(cube, book, facts, graph)
     cube_export.export(dataset, path, chosen, chunk_steps=book.chunk_steps)
     sizes = {str(name): size for name, size in dataset.sizes.items()}
     found = {"path": str(path.resolve()), "format": chosen, "as_of": format_instant(moment), "snapshot": cube.snapshot, "sizes": sizes}

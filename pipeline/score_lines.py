@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
 
+from pipeline.contracts.units import signed_text
 from pipeline.text_tables import table
 
 Row = Mapping[str, Any]
@@ -76,8 +77,8 @@ SURE_TITLES = ("difference", "95 % (bootstrap)", "95 % (DM)", "95 % of all (DM)"
 def sure_cells(found: Row, among: Row) -> tuple[str, ...]:
     """The cells of `SURE_TITLES`: of a difference, and what is left of it among many."""
     ranges = [(found["low"], found["high"]), (found["dm_low"], found["dm_high"]), (among["all_low"], among["all_high"])]
-    spans = ["too few days" if low is None else f"{low:+.3g} to {high:+.3g}" for low, high in ranges]
-    return (f"{found['value']:+.3g}", *spans, *(_shown("", p) for p in (found["p"], among["p_holm"], among["p_bh"])))
+    spans = ["too few days" if low is None else f"{signed_text(low)} to {signed_text(high)}" for low, high in ranges]
+    return (signed_text(found["value"]), *spans, *(_shown("", p) for p in (found["p"], among["p_holm"], among["p_bh"])))
 
 
 def _scores(rows: Sequence[Row], by: str) -> str:

@@ -7,7 +7,7 @@ Source: Jones, First- and second-order conservative remapping schemes (1999), fi
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,7 @@ class Regridder:
     rows: Any = None
     columns: Any = None
     points: Any = None
+    _windows: dict[tuple[int, int], _Window] = field(default_factory=dict, repr=False)
 
     def apply(self, bands: Iterable[Band]) -> tuple[NDArray[np.float32], NDArray[np.uint16]]:
         """Values and flags of the targets, from all rows of the grid in any portions.
@@ -83,11 +84,14 @@ class Regridder:
         return shown.reshape(-1), bits.reshape(-1)
 
     def _window(self, first: int, last: int) -> _Window:
-        """What rows `first` .. `last` - 1 of the grid reach."""
-        width = 1 if self.points is None else self.shape[1]
-        weights = (self.rows if self.points is None else self.points)[:, first * width : last * width]
-        low, high = (int(weights.indices.min()), int(weights.indices.max()) + 1) if weights.nnz else (0, 0)
-        return _Window(targets=slice(low, high), weights=weights[low:high])
+        """What rows `first` .. `last` - 1 of the grid reach; all grids come in the same portions."""
+        found = self._windows.get((first, last))
+        if found is None:
+            width = 1 if self.points is None else self.shape[1]
+            weights = (self.rows if self.points is None else self.points)[:, first * width : last * width]
+            low, high = (int(weights.indices.min()), int(weights.indices.max()) + 1) if weights.nnz else (0, 0)
+            found = self._windows[first, last] = _Window(targets=slice(low, high), weights=weights[low:high])
+        return found
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -124,3 +124,8 @@ _FLOORS = {"K": 0.0, "degC": -273.15, "degF": -459.67, "Pa": 0.0, "hPa": 0.0, "k
 def floor_of(unit: str) -> float | None:
     """The least value that is physically possible in a unit, where there is one."""
     return _FLOORS.get(unit)
+
+
+def signed_text(value: float) -> str:
+    """A difference with its sign: three digits, and whole numbers from a thousand on."""
+    return f"{value:+,.0f}" if abs(value) >= 1000 else f"{value:+.3g}"

@@ -9,6 +9,7 @@ import numpy as np
 from pipeline.contracts.forecasts import BASELINES, CHAMPION, JOINT, QUANTILES, DomainForecast
 from pipeline.contracts.scores import Scorecard, ScoreRow
 from pipeline.contracts.times import parse_instant, to_seconds
+from pipeline.contracts.units import signed_text
 from pipeline.publishing.page_inputs import PageInputs
 from pipeline.publishing.words import instant_text, model_text, places_for, unit_text
 
@@ -114,10 +115,11 @@ def _against_baselines(rows: list[ScoreRow], card: Scorecard) -> str:
 def _sure(card: Scorecard, target: ScoreRow, rival: str) -> str:
     """The interval of the difference from a rival that holds for every comparison of the card at once."""
     found = [d for d in card.differences if (d.domain, d.variable, d.rival) == (target.domain, target.variable, rival)]
-    if not found or found[0].all_low is None:
+    d = found[0] if found else None
+    if d is None or d.all_low is None or d.all_high is None:
         return ""
-    d, count = found[0], sum(each.all_low is not None for each in card.differences)
-    span = f"{d.all_low:+.3g} to {d.all_high:+.3g} {unit_text(d.unit)}".strip().replace("-", "\N{MINUS SIGN}")
+    count = sum(each.all_low is not None for each in card.differences)
+    span = f"{signed_text(d.all_low)} to {signed_text(d.all_high)} {unit_text(d.unit)}".strip().replace("-", "\N{MINUS SIGN}")
     return f"; difference {span} over {d.days} days, 95 % sure for all {count} comparisons at once"
 
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 INK, QUIET, JOINT, CAME, BEFORE = "#16211f", "#5b6966", "#0b6e63", "#c2185b", "#5a55b5"
 _MAPS = 4
 _NAMED = 12
+_LEAST_PLACED = 3
+_WIDE = 1.5
 
 
 def titled(page: PageInputs, domain: str, variable: str) -> str:
@@ -42,14 +44,27 @@ def maps(page: PageInputs, *, domain: str, variable: str, **_: Any) -> Figure:
     median_LN = d.quantiles_LNVQ[:, :, d.variables.index(variable), MEDIAN]
     leads = sorted({int(x) for x in np.linspace(0, len(median_LN) - 1, min(_MAPS, len(median_LN))).round()})
     low, high = np.percentile(median_LN, [2, 98])
-    figure = Figure(figsize=(3.6 * len(leads) + 0.8, 4.2), layout="constrained")
-    axes: Any = figure.subplots(1, len(leads), squeeze=False)[0]
+    wide = _width(page, d)
+    columns = len(leads) if wide < _WIDE else -(-len(leads) // 2)
+    rows, across = -(-len(leads) // columns), 3.6 if wide < _WIDE else 5.4
+    figure = Figure(figsize=(across * columns + 0.8, rows * min(3.7, max(1.6, across / wide)) + 0.5 * (1 + rows)), layout="constrained")
+    axes: Any = figure.subplots(rows, columns, squeeze=False).ravel()[: len(leads)]
     for place, lead in zip(axes, leads, strict=True):
         drawn = _places(place, page, d, median_LN[lead], float(low), float(max(high, low + 1e-9)))
         place.set_title(f"+{duration_text(int(d.lead_time_L[lead]))}")
     figure.colorbar(drawn, ax=list(axes), shrink=0.8, label=titled(page, domain, variable), extend="both")
     figure.suptitle(f"{page.world.title}: {page.world.domains[domain].title}, forecast median, {issued(page)}", fontsize=11, wrap=True)
     return figure
+
+
+def _width(page: PageInputs, d: DomainForecast) -> float:
+    """How many times as wide as high a domain's map is; 1 where it is tiles."""
+    nodes, order = page.cubes[d.domain].nodes, page.order(d)
+    placed = np.isfinite(nodes.latitude[order]) & np.isfinite(nodes.longitude[order])
+    if placed.sum() < _LEAST_PLACED:
+        return 1.0
+    latitude, longitude = nodes.latitude[order][placed], nodes.longitude[order][placed]
+    return float(np.ptp(longitude) * np.cos(np.radians(latitude.mean())) / max(np.ptp(latitude), 1e-9))
 
 
 def _places(axes: Any, page: PageInputs, d: DomainForecast, value_N: NDArray[np.float32], low: float, high: float) -> Any:
@@ -63,7 +78,7 @@ def _places(axes: Any, page: PageInputs, d: DomainForecast, value_N: NDArray[np.
     if nodes.shape is not None and len(order) == len(nodes) and np.isfinite(latitude).all():
         grid = [a.reshape(nodes.shape) for a in (longitude, latitude, value_N)]
         drawn: Any = axes.pcolormesh(*grid, shading="nearest", cmap="viridis", vmin=low, vmax=high)
-    elif np.isfinite(latitude).sum() < 3:
+    elif np.isfinite(latitude).sum() < _LEAST_PLACED:
         columns = int(np.ceil(np.sqrt(len(value_N))))
         tiles = np.full(columns * -(-len(value_N) // columns), np.nan)
         tiles[: len(value_N)] = value_N

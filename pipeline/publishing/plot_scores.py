@@ -48,7 +48,7 @@ def skill(page: PageInputs, *, domain: str, variable: str, **_: Any) -> Figure:
     from matplotlib.figure import Figure
 
     found = _known(page, domain, variable)["scores"]
-    figure = Figure(figsize=(10, 4.2), layout="constrained")
+    figure = Figure(figsize=(10, 4.6), layout="constrained")
     both: Any = figure.subplots(1, 2)
     errors, skills = both
     leads = np.arange(len(found["lead_times"]))
@@ -67,7 +67,7 @@ def skill(page: PageInputs, *, domain: str, variable: str, **_: Any) -> Figure:
     skills.set_title("Joint model saves, % of each baseline's error")
     for axes in (errors, skills):
         _by_lead(axes, found["lead_times"])
-        axes.legend(fontsize=8)
+    figure.legend(*errors.get_legend_handles_labels(), loc="outside lower center", ncols=6, fontsize=8)
     figure.suptitle(f"{page.world.title}: {page.world.domains[domain].title}. {found['sentence']}", fontsize=9, wrap=True)
     return figure
 

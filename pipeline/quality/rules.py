@@ -89,7 +89,9 @@ def likely_fill_code(delivered: Values, outside: Mask) -> Mask:
         return outside
     found, where = np.zeros(len(outside), np.bool_), np.flatnonzero(outside)
     value = delivered[where]
-    found[where] = np.isin(value, USUAL_FILL_CODES) | np.isin(value.astype(np.float32), np.array(USUAL_FILL_CODES, np.float32))
+    with np.errstate(over="ignore"):
+        narrow = value.astype(np.float32)
+    found[where] = np.isin(value, USUAL_FILL_CODES) | np.isin(narrow, np.array(USUAL_FILL_CODES, np.float32))
     return found
 
 

@@ -12,10 +12,14 @@ from typing import Any, NoReturn
 
 from numpy.typing import NDArray
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, ContractError
 from pipeline.sources.grib_messages import answer, axes, decoded_columns, eccodes_module, messages
 from pipeline.sources.grib_slabs import decoded_slabs
 from pipeline.sources.nursery import NUMBER
+
+Origin = tuple[tuple[str, int], ...]
+"""Centre, and the tables that a message names."""
+_MOST_ORIGINS = 64
 
 
 def main() -> int:
@@ -23,11 +27,13 @@ def main() -> int:
     way = socket.socket(fileno=int(sys.argv[1]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    known: set[Origin] = set()
     _warm()
     while True:
         _, files, _, _ = socket.recv_fds(way, 1, 8)
         if not files:
             return 0
+        _acquaint(files[1], known)
         if os.fork() == 0:
             way.close()
             _attend(files)
@@ -46,6 +52,37 @@ def _warm() -> None:
         for message in messages(codes.codes_get_message(handle), "a sample"):
             axes(message)
             message.all_values(1)
+        codes.codes_release(handle)
+
+
+def _acquaint(given: int, known: set[Origin]) -> None:
+    """Load the tables that the first message of a file names, by a sample that names them too: children would each read them for itself."""
+    head = os.pread(given, 32, 0)
+    if len(head) < 32 or head[:4] != b"GRIB" or head[7] not in (1, 2) or len(known) >= _MOST_ORIGINS:
+        return
+    if head[7] == 2:
+        origin = {
+            "discipline": head[6],
+            "centre": int.from_bytes(head[21:23], "big"),
+            "tablesVersion": head[25],
+            "localTablesVersion": head[26],
+        }
+        unknown = {"parameterCategory": 255, "parameterNumber": 255}
+    else:
+        origin, unknown = {"centre": head[12], "table2Version": head[11]}, {"indicatorOfParameter": 255}
+    if (named := tuple(origin.items())) in known:
+        return
+    known.add(named)
+    codes = eccodes_module()
+    handle = codes.codes_grib_new_from_samples(f"regular_ll_sfc_grib{head[7]}")
+    try:
+        for key, value in (origin | unknown).items():  # what is unknown is looked for in every table
+            codes.codes_set(handle, key, value)
+        for _ in messages(codes.codes_get_message(handle), "a sample"):
+            pass
+    except (ContractError, codes.CodesInternalError):
+        return  # whoever decodes is told
+    finally:
         codes.codes_release(handle)
 
 

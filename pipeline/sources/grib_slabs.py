@@ -141,7 +141,7 @@ def _share(data: bytes, request: dict[str, Any], grid: _Grid, keys: list[tuple[i
         return
     size = len(columns) * len(rows) * grid.cells * 8
     os.ftruncate(shared, size)
-    with mmap.mmap(shared, size) as memory:
+    with mmap.mmap(shared, size, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE) as memory:
         table = np.frombuffer(memory, np.float64).reshape(len(columns), len(rows), grid.cells)
         place, written = {keys[row - 1]: k for k, row in enumerate(rows)}, np.zeros(table.shape[:2], np.bool_)
         for message in messages(data, request["file"]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.alignment.aggregate_slabs import Slabs
 from pipeline.alignment.regrid import Regridder, to_grid, to_nodes, unchanged
+from pipeline.contracts.modalities import TargetGrid
 from pipeline.contracts.nodes import NodeSet
 from pipeline.contracts.worlds import Source, World
 from pipeline.cube.groups import Group
@@ -84,6 +86,12 @@ def _portions(landing: LandingStore, source: str, rows: pa.Table) -> Iterator[_P
             yield _Portion(landed=landed[name], index=index, rows=number[index])
 
 
+@lru_cache(maxsize=4)
+def _to_grid(latitude: bytes, longitude: bytes, target: TargetGrid) -> Regridder:
+    """The weights of two grids, which the regions of a process share."""
+    return to_grid(np.frombuffer(latitude), np.frombuffer(longitude), target)
+
+
 class _Bringer:
     """The weights from each grid that comes to the nodes of a group, made once for each."""
 
@@ -92,7 +100,7 @@ class _Bringer:
         self._make: Callable[[NDArray[np.float64], NDArray[np.float64]], Regridder]
         target = group.grid
         if target is not None:
-            self._make = lambda latitude, longitude: to_grid(latitude, longitude, target)
+            self._make = lambda latitude, longitude: _to_grid(latitude.tobytes(), longitude.tobytes(), target)
         elif group.kind == "grid":
             self._make = lambda latitude, longitude: unchanged(latitude, longitude, nodes)
         else:

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.contracts.cubes import NEVER, DomainCube
+from pipeline.contracts.nodes import NodeSet
 from pipeline.contracts.times import format_instant, from_seconds
 from pipeline.cube.differences import DomainBook
 from pipeline.errors import NotYetAvailable
@@ -20,8 +22,10 @@ if TYPE_CHECKING:
 Format = Literal["zarr", "netcdf"]
 _AXES = ("valid_time", "init_time")
 
+Edges = tuple[NDArray[np.int32], NDArray[np.float32]]
 
-def to_dataset(cube: DomainCube, book: DomainBook, facts: Mapping[str, str]) -> xr.Dataset:
+
+def to_dataset(cube: DomainCube, book: DomainBook, facts: Mapping[str, str], graph: Edges | None = None) -> xr.Dataset:
     """The cube as a CF dataset: values, flags and latencies by `valid_time` and `node`, or by `valid_time`, `y` and `x`; what
     others forecast by `init_time`, `step` and `place`.
 
@@ -31,6 +35,7 @@ def to_dataset(cube: DomainCube, book: DomainBook, facts: Mapping[str, str]) -> 
         cube: What was known at its `as_of`; its superseded versions are left out.
         book: Titles and attributes.
         facts: Further attributes of the whole, such as its provenance.
+        graph: Edges (2, edge) from source to target as indices of nodes, and their weights.
     """
     import xarray as xr
 
@@ -58,6 +63,7 @@ def to_dataset(cube: DomainCube, book: DomainBook, facts: Mapping[str, str]) -> 
         for suffix, array in (("", cube.values_TNV), ("_flag", cube.flags_TNV), ("_latency", cube.latency_TNV)):
             attributes = _attributes(suffix, book.attributes[name + suffix])
             data[name + suffix] = ((time, *space), array[..., v].reshape(len(array), *sizes), attributes)
+    data |= _graph_variables(cube.nodes, space, sizes, graph)
     whole = {
         "Conventions": "CF-1.11",
         "title": book.title or cube.domain,
@@ -68,6 +74,26 @@ def to_dataset(cube: DomainCube, book: DomainBook, facts: Mapping[str, str]) -> 
         **({"featureType": "timeSeries"} if series else {}),
     }
     return xr.Dataset(data, coords, {**facts, **whole})
+
+
+def _graph_variables(nodes: NodeSet, space: tuple[str, ...], sizes: tuple[int, ...], graph: Edges | None) -> dict[str, Any]:
+    """Who tells about whom, and where segments begin and end; what is not there is left out. CF has no words for a graph."""
+    found: dict[str, Any] = {}
+    if nodes.ends is not None:
+        for k, name in enumerate(("start_latitude", "start_longitude", "end_latitude", "end_longitude")):
+            side, _, axis = name.partition("_")
+            said = {"long_name": f"{axis} of the segment's {side}", "units": "degrees_north" if axis == "latitude" else "degrees_east"}
+            found[name] = (space, nodes.ends[:, k].reshape(sizes), said)
+    if graph is not None and len(graph[1]):
+        pairs, weight = graph
+        for name, row, long_name in (
+            ("edge_source", 0, "index along node of the node that tells"),
+            ("edge_target", 1, "index along node of the node that is told about"),
+        ):
+            found[name] = (("edge",), pairs[row].astype(np.int32), {"long_name": long_name, "start_index": np.int32(0)})
+        said = {"long_name": "how much the source tells about the target", "units": "1"}
+        found["edge_weight"] = (("edge",), weight.astype(np.float32), said)
+    return found
 
 
 def export(dataset: xr.Dataset, to: Path, form: Format, *, chunk_steps: int) -> None:
@@ -108,7 +134,7 @@ def _encodings(dataset: xr.Dataset, chunk_steps: int, word: str) -> dict[str, di
     for name, variable in dataset.variables.items():
         fill = None if variable.dtype.kind in "uiO" or name in _AXES else np.array(np.nan, variable.dtype)[()]
         found[str(name)] = {} if variable.dtype.kind == "O" else {"_FillValue": NEVER if str(name).endswith("_latency") else fill}
-        if name in dataset.data_vars:
+        if name in dataset.data_vars and variable.dims[0] in _AXES:
             found[str(name)][word] = (min(chunk_steps, steps), *variable.shape[1:])
             found[str(name)] |= {"zlib": True, "complevel": 1} if word == "chunksizes" else {}
     return found

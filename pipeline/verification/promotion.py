@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pipeline.contracts.forecasts import BASELINES, CHAMPION, JOINT
 from pipeline.contracts.judging import PromotionRules
 from pipeline.contracts.scores import Check, ScoreRow, Verdict
+from pipeline.contracts.units import signed_text
 from pipeline.verification.compare import Difference, mae_difference, skill
 from pipeline.verification.differences import Adjusted, adjusted
 from pipeline.verification.evidence import Ground, Replay, Rows, ground_in, overall
@@ -213,8 +214,8 @@ def _champion(statistics: Statistics, judged: _Judged, rules: PromotionRules, am
     sure = among.p_holm
     better = against.value < 0 and sure is not None and sure < rules.alpha and not _less(theirs, ours)
     doubt = f"{against.days} days are too few to say"
-    if sure is not None:
-        doubt = f"over all targets {among.all_low:+.3g} to {among.all_high:+.3g} and p = {sure:.3g}, below {rules.alpha:g} asked"
+    if sure is not None and among.all_low is not None and among.all_high is not None:
+        doubt = f"over all targets {signed_text(among.all_low)} to {signed_text(among.all_high)} and p = {sure:.3g}, below {rules.alpha:g} asked"
     text = (
         f"joint is {'better' if better else 'not surely better'} than champion {incumbent.model_id}: MAE {_pair(against, judged.unit)},"
         f" {doubt}; pinball {_figure(ours)} against {_figure(theirs)}"
@@ -277,6 +278,13 @@ def _percent(value: float | None) -> str:
 def _interval(sure: Difference | None) -> str:
     if sure is None or sure.dm_low is None or sure.dm_high is None:
         return ""
-    said, tested = f", difference {sure.value:+.3g}, 95 % interval", f"Diebold-Mariano {sure.dm_low:+.3g} to {sure.dm_high:+.3g}"
-    spread = f"{said} {tested}" if sure.low is None else f"{said} {sure.low:+.3g} to {sure.high:+.3g} ({tested})"
+    said, tested = (
+        f", difference {signed_text(sure.value)}, 95 % interval",
+        f"Diebold-Mariano {signed_text(sure.dm_low)} to {signed_text(sure.dm_high)}",
+    )
+    spread = (
+        f"{said} {tested}"
+        if sure.low is None or sure.high is None
+        else f"{said} {signed_text(sure.low)} to {signed_text(sure.high)} ({tested})"
+    )
     return f"{spread} over {sure.days} days"

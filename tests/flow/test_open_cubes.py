@@ -13,7 +13,9 @@ import pytest
 import xarray as xr
 
 from pipeline.__main__ import main
+from pipeline.alignment.graph import edges
 from pipeline.api import BuildCubeRequest, LandRequest, ObserveRequest
+from pipeline.contracts.world_files import load_world
 from pipeline.settings import Settings
 from pipeline.steps import build_cube, land, observe
 from pipeline.stores.cubes import CubeStore
@@ -91,6 +93,12 @@ def test_the_zarr_of_each_group_is_read_alike_by_xarray_and_tensorstore(
     for v, name in enumerate(cube.variables):
         np.testing.assert_array_equal(values[name].reshape(cube.values_TNV.shape[:2]), cube.values_TNV[..., v])
         np.testing.assert_array_equal(flags[name].reshape(cube.flags_TNV.shape[:2]), cube.flags_TNV[..., v])
+    if group == "traffic":
+        source, target, weight = (found[f"edge_{name}"].values for name in ("source", "target", "weight"))
+        pairs, weights = edges(cube.nodes, load_world(str(store[1])).domains[group].graph)
+        assert len(weights)
+        np.testing.assert_array_equal(np.stack([source, target]), pairs)
+        np.testing.assert_array_equal(weight, weights)
     tensorstore = pytest.importorskip("tensorstore", reason="tensorstore is no part of the project's environment")
     for name in cube.variables:
         spec = {"driver": "zarr3", "kvstore": {"driver": "file", "path": str(to / name)}}

@@ -22,6 +22,7 @@ from typing import Any
 from pipeline.contracts.world_files import load_world
 from pipeline.stores.objects import ObjectStore
 from tests.torture import corpus, damages, full_disks, kills, s3_faults, writers
+from tests.torture.proxy import FAULTS
 from tests.torture.scene import scene
 from tests.torture.zygote import ROOT
 from tests.world import tiny_world
@@ -61,7 +62,8 @@ def _kills(run: Run, where: str) -> Iterator[Row]:
 
 def _faults(run: Run) -> Iterator[Row]:
     with scene(run.folder, days=4 if run.scale == 1 else 2) as made:
-        for fault, tally in s3_faults.fail_requests(made, trials=run.count(10), seed=run.seed).items():
+        for fault in FAULTS:
+            tally = s3_faults.fail_requests(made, trials=run.count(100), seed=run.seed, faults=(fault,))[fault]
             yield {
                 "fault": fault,
                 "trials": tally.trials,
@@ -229,12 +231,14 @@ def main() -> int:
     given.found.mkdir(parents=True, exist_ok=True)
     for name in filter(None, given.parts.split(",")):
         began = time.monotonic()
+        rows: list[Row] = []
         with tempfile.TemporaryDirectory() as folder:
-            rows = list(PARTS[name][1](Run(seed=given.seed, scale=given.scale, folder=Path(folder))))
-        seconds = round(time.monotonic() - began)
-        found = {"seed": given.seed, "scale": given.scale, "seconds": seconds, "rows": rows}
-        (given.found / f"{name}.json").write_text(json.dumps(found, indent=1))
-        print(f"{name}: {seconds} s, {sum(len(row['wrong']) for row in rows)} wrong", file=sys.stderr, flush=True)
+            for row in PARTS[name][1](Run(seed=given.seed, scale=given.scale, folder=Path(folder))):
+                rows.append(row)
+                seconds = round(time.monotonic() - began)
+                found = {"seed": given.seed, "scale": given.scale, "seconds": seconds, "rows": rows}
+                (given.found / f"{name}.json").write_text(json.dumps(found, indent=1))
+                print(f"{name}: {len(rows)} rows, {seconds} s, {sum(len(row['wrong']) for row in rows)} wrong", file=sys.stderr, flush=True)
     text, wrong = _table(given.found)
     print(text)
     if given.table:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.contracts.units import conversion
+from pipeline.contracts.units import conversion, signed_text
 from pipeline.errors import ConfigError
 
 
@@ -35,3 +35,7 @@ def test_units_of_different_kinds_are_refused() -> None:
 def test_an_unknown_unit_is_refused_by_name() -> None:
     with pytest.raises(ConfigError, match="'dgeC'"):
         conversion("dgeC", "K")
+
+
+def test_a_difference_is_told_with_its_sign_and_without_an_exponent() -> None:
+    assert [signed_text(x) for x in (-2047.3, -0.12345, 0.0, 1234567.0)] == ["-2,047", "-0.123", "+0", "+1,234,567"]

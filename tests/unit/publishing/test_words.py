@@ -4,7 +4,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from pipeline.publishing.words import duration_text, instant_text, places_for, unit_text
+from pipeline.publishing.words import duration_text, instant_text, places_for, reason_text, unit_text
 
 
 @pytest.mark.parametrize(
@@ -25,3 +25,12 @@ def test_decimals_follow_the_spread(spread: float, places: int) -> None:
 
 def test_units_are_written_as_people_do() -> None:
     assert [unit_text(u) for u in ("degC", "count", "km/h", "m s-1")] == ["°C", "", "km/h", "m/s"]
+
+
+def test_a_reason_is_told_in_units_and_signs_as_people_write_them() -> None:
+    said = "MAE 1.668 against 1.54 degC (skill -8.3 %, difference -0.1, 95 % interval -1 to +2 (Diebold-Mariano -1 to +2) over 9 days, 3 percent"
+    told = reason_text(said, ("degC", "percent"))
+    assert told.startswith("MAE 1.668 against 1.54 °C (skill −8.3 %, difference −0.1, 95 % interval −1 to +2 (Diebold-Mariano −1 to +2)")
+    assert told.endswith("3 %")
+    assert reason_text("below 2 m s-1 of model 3f-2a-91", ("m s-1",)) == "below 2 m/s of model 3f-2a-91"
+    assert reason_text("5 count", ("count",)) == "5"

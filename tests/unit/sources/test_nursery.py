@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from pathlib import Path
 
 import pytest
 
-from pipeline.sources import nursery
+from pipeline.sources import grib_decoder, nursery
 
 pytest.importorskip("eccodes")
 REQUEST = {"file": "made.grib2", "columns": ["t"], "area": None}
@@ -64,3 +65,25 @@ def test_a_decoder_that_dies_is_told_by_its_signal(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(nursery, "_outcome", outcome)
     assert nursery.decode_apart(REQUEST, made() * 2000, 30.0).returncode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("edition", [1, 2])
+def test_the_tables_of_a_centre_are_read_once_for_all_files(edition: int, tmp_path: Path) -> None:
+    import eccodes
+
+    handle = eccodes.codes_grib_new_from_samples(f"regular_ll_sfc_grib{edition}")
+    eccodes.codes_set(handle, "centre", 161)
+    file = tmp_path / "made"
+    file.write_bytes(eccodes.codes_get_message(handle))
+    known: set[grib_decoder.Origin] = set()
+    with file.open("rb") as given:
+        for _ in range(2):
+            grib_decoder._acquaint(given.fileno(), known)
+    assert [dict(origin)["centre"] for origin in known] == [161]
+
+
+@pytest.mark.parametrize("edition", [1, 2])
+def test_a_file_that_names_what_no_one_knows_stops_no_nursery(edition: int) -> None:
+    odd = b"GRIB\xff\xff\xff" + bytes([edition]) + b"\xff" * 60
+    assert nursery.decode_apart(REQUEST, odd, 30.0).returncode == 65
+    assert nursery.decode_apart(REQUEST, made(), 30.0).returncode == 0

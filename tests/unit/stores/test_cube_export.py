@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +71,32 @@ def test_a_grid_is_exported_as_rows_and_columns_with_its_places(tmp_path: Path, 
         np.testing.assert_array_equal(found["price"].values.reshape(STEPS, NODES), cube.values_TNV[..., 1])
         np.testing.assert_array_equal(found["latitude"].values.ravel(), cube.nodes.latitude)
         assert np.isnan(found["price_latency"].values).all()
+
+
+@pytest.mark.parametrize(("form", "name"), [("zarr", "a.zarr"), ("netcdf", "a.nc")])
+def test_the_graph_of_a_road_comes_back_as_it_went(tmp_path: Path, form: Format, name: str) -> None:
+    cube, made = dataset()
+    ends = np.arange(NODES * 4.0).reshape(NODES, 4)
+    pairs, weight = np.array([[1, 2, 0], [0, 0, 5]], np.int32), np.array([0.5, 0.25, 1.0], np.float32)
+    book = DomainBook(
+        title="A",
+        valid_time=cube.valid_time,
+        nodes=cube.nodes,
+        variables=cube.variables,
+        chunk_steps=3,
+        recipe="",
+        chunk_digests=np.zeros((2, 32), np.uint8),
+        revisions=Revisions.empty(),
+        attributes={str(n): dict(v.attrs) | {"flag_masks": [1]} for n, v in made.variables.items()},
+    )
+    whole = to_dataset(replace(cube, nodes=replace(cube.nodes, ends=ends)), book, {}, (pairs, weight))
+    export(whole, tmp_path / name, form, chunk_steps=3)
+    read = xr.open_zarr(tmp_path / name, consolidated=False) if form == "zarr" else xr.open_dataset(tmp_path / name, engine="h5netcdf")
+    with read as found:
+        np.testing.assert_array_equal(np.stack([found["edge_source"].values, found["edge_target"].values]), pairs)
+        np.testing.assert_array_equal(found["edge_weight"].values, weight)
+        assert found["edge_source"].dtype == np.int32
+        np.testing.assert_array_equal(found["end_longitude"].values, ends[:, 3])
 
 
 def test_series_at_known_places_say_so_and_others_do_not() -> None:

@@ -140,13 +140,19 @@ function labelTiles(root, d, plan) {
   });
 }
 function labelNodes(root, d, plan, width) {
-  const taken = [];
+  const around = (n) => { const [x, y] = plan.place(n); return [x - 8, y - 8, x + 8, y + 8]; };
+  const taken = [...plan.known].map(around);
+  const meet = (a, b) => a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[1] < a[3];
   for (const n of plan.known) {
-    const [x, y] = plan.place(n), right = x > width - 90, wide = 12 + 7 * d.nodes[n].length;
-    const box = [right ? x - wide : x, y - 7, right ? x : x + wide, y + 7];
-    if (taken.some((other) => box[0] < other[2] && other[0] < box[2] && box[1] < other[3] && other[1] < box[3])) continue;
-    taken.push(box);
-    root.append(svg("text", { x: right ? x - 12 : x + 12, y: y + 4, "text-anchor": right ? "end" : "start", "pointer-events": "none" }, d.nodes[n]));
+    const [x, y] = plan.place(n), wide = 12 + 7 * d.nodes[n].length;
+    const sides = { start: [x + 10, y - 7, x + wide, y + 7], end: [x - wide, y - 7, x - 10, y + 7] };
+    const free = Object.keys(sides).find((side) => {
+      const box = sides[side];
+      return box[0] >= 0 && box[2] <= width && !taken.some((other) => meet(box, other));
+    });
+    if (!free) continue;
+    taken.push(sides[free]);
+    root.append(svg("text", { x: free === "end" ? x - 12 : x + 12, y: y + 4, "text-anchor": free, "pointer-events": "none" }, d.nodes[n]));
   }
 }
 function drawScaleBar(root, plan, width) {
