@@ -105,8 +105,8 @@ def speed_up(data: Path, runs: int) -> str:
         clusters = {processes: stack.enter_context(local_cluster(processes)).scheduler_address for processes in found}
         for turn in range(runs + 1):
             for processes, address in clusters.items():
-                shutil.rmtree(Path(base) / "store" / "cubes", ignore_errors=True)
-                settings = Settings(store=f"{base}/store", data=data, dask=address)
+                settings = replace(ours._settings, dask=address)
+                shutil.rmtree(Path(settings.store) / "cubes", ignore_errors=True)
                 stream = io.StringIO()
                 build_cube.run(BuildCubeRequest(world=str(ours.world), as_of=ROADS_AS_OF), settings, json_lines(stream))
                 found[processes] += [regions_seconds(stream)] if turn else []  # the first loads the libraries

@@ -1,19 +1,20 @@
 """How fast is a cube written and read, and what does it cost to ask as of an instant?
 
 One variable of 65,536 steps x 1,024 nodes (268 MB of float32), with its flags and latencies as every cube has them. Written by regions as
-a build does it, with the digests of chunks, books and a commit; read whole by `open(as_of)`, which proves what it reads. Beside it, in
-turns: zarr-python on plain folders, with the same three arrays, chunks, codec and crc32c; tensorstore and zarr-python through zarrs where
-an interpreter is named that has them; and the bound, a copy of the same bytes in memory. `python -m benchmarks.cube_io`
+a build does it, with the digests of chunks, books and a commit; read whole by `open(as_of)`, which proves what it reads. Beside it:
+zarr-python on plain folders, with the same three arrays, chunks, codec and crc32c, every byte of which counts for all alike; tensorstore
+and zarr-python through zarrs where an interpreter is named that has them; and the bound, a copy of the same bytes in memory. Writes and
+reads have rounds of their own, each of which begins with another: who allocates first after a large write waits for the kernel to clear
+memory. `python -m benchmarks.cube_io`
 """
 
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,7 +23,7 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from benchmarks.measure import Costs, in_turns, setting
+from benchmarks.measure import Cost, Costs, cost_of, setting
 from pipeline.contracts.cubes import NEVER, Revisions
 from pipeline.contracts.flags import Flag
 from pipeline.contracts.nodes import NodeSet
@@ -81,7 +82,7 @@ class Ours:
     """A cube of the arrays."""
 
     def __init__(self, folder: Path, arrays: dict[str, NDArray[Any]]) -> None:
-        self.root, self._arrays = folder / "cube", arrays
+        self._folder, self.root, self._arrays = folder, folder / "cube", arrays
         steps = len(arrays["flow"])
         self.axis = 1_400_000_000 + STEP * np.arange(1, steps + 1, dtype=np.int64)
         ids = tuple(f"n{i:04d}" for i in range(NODES))
@@ -98,8 +99,8 @@ class Ours:
         )
 
     def write(self) -> None:
-        """Every region by two threads, books, commit."""
-        shutil.rmtree(self.root, ignore_errors=True)
+        """Every region by two threads, books, commit; in a folder of its own."""
+        self.root = Path(tempfile.mkdtemp(dir=self._folder))
         writer = CubeWriter(str(self.root), "made")
         writer.prepare(self.template, fresh=True)
         regions, size = writer.regions(isolated=False), self.template.chunk_steps
@@ -138,14 +139,14 @@ class Plain:
     """zarr-python on plain folders."""
 
     def __init__(self, folder: Path, arrays: dict[str, NDArray[Any]], chunk_steps: int) -> None:
-        self.folder, self._arrays, self._chunks = folder / "plain", arrays, (chunk_steps, NODES)
+        self._under, self.folder, self._arrays, self._chunks = folder, folder / "plain", arrays, (chunk_steps, NODES)
 
     def write(self) -> None:
-        """Every array at once."""
+        """Every array at once; in a folder of its own."""
         import zarr
         from zarr.codecs import BloscCodec, Crc32cCodec
 
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder = Path(tempfile.mkdtemp(dir=self._under))
         codecs = [BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle"), Crc32cCodec()]
         for name, values in zip(("values", "flags", "latency"), self._arrays.values(), strict=True):
             array: Any = zarr.create_array(
@@ -159,6 +160,16 @@ class Plain:
 
         opened: list[Any] = [zarr.open_array(str(self.folder / name), mode="r") for name in ("values", "flags", "latency")]
         return [array[:] for array in opened]
+
+
+def rounds(ways: Mapping[str, Callable[[], object]], runs: int) -> dict[str, Costs]:
+    """Every way so many times after once for nothing, each round beginning with another."""
+    names, found = list(ways), {name: list[Cost]() for name in ways}
+    for turn in range(runs + 1):
+        for name in names[turn % len(names) :] + names[: turn % len(names)]:
+            cost = cost_of(ways[name])
+            found[name] += [cost] if turn else []
+    return {name: Costs(runs=tuple(costs)) for name, costs in found.items()}
 
 
 def peer(python: str, kind: str, folder: Path, work: str) -> float:
@@ -205,17 +216,15 @@ def main(
     with tempfile.TemporaryDirectory() as folder:
         ours = Ours(Path(folder), arrays)
         plain = Plain(Path(folder), arrays, ours.template.chunk_steps)
-        ways: dict[str, Callable[[], object]] = {
-            "cube, write": ours.write,
-            "zarr-python, write": plain.write,
+        writes = {"cube, write": ours.write, "zarr-python, write": plain.write}
+        reads: dict[str, Callable[[], object]] = {
             "cube, read": lambda: ours.read(-LATE),
             "zarr-python, read": plain.read,
             "cube, read as of": lambda: ours.read(STEP),
             "cube, arrays only": ours.plain,
             "memory copy": copy,
         }
-        found = in_turns(ways, runs=1)
-        found = in_turns(ways, runs=runs)
+        found = rounds(writes, runs) | rounds(reads, runs)
         beside = {
             f"{kind}, {work}": [peer(peers, kind, plain.folder, work) for _ in range(runs)]
             for kind in ("tensorstore", "zarrs")

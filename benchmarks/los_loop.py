@@ -2,7 +2,7 @@
 
 The protocol of T-GCN (Zhao et al., 2019): 207 detectors, the first 80 % of 2,016 steps train, 12 steps in; at 15, 30, 45, 60 minutes the
 RMSE and MAE [mph] over all leads up to that one, on windows that lie wholly in the last 20 %. The last eighth of the training part chooses
-epochs and options; nothing is chosen on the test part. `python -m benchmarks.los_loop`: 15 minutes on one core; `--search` compares options.
+epochs, and options with `--search`; nothing is chosen on the test part. `python -m benchmarks.los_loop`: 15 minutes on one core; `--search` compares options.
 """
 
 from __future__ import annotations

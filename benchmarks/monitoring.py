@@ -2,7 +2,7 @@
 
 Looks at the inputs of a built cube every so often, each look as of its instant, the reference retrained each week; what was said lies in
 the table, alert by alert, to be judged by hand. Then, again and again, plants faults in the same readings (a frozen sensor, one in
-another unit, one that falls silent) and counts the hours until each is found under its name. With `--lane` it also judges the forecasts of a
+degrees Fahrenheit, one that falls silent) and counts the hours until each is found under its name. With `--lane` it also judges the forecasts of a
 replay day by day. `python -m benchmarks.monitoring --world us --from 2017-02-01T00:00Z --to 2017-10-26T00:00Z`
 """
 
@@ -77,7 +77,7 @@ class Planted:
         if self.kind == "silent":
             values[at:, n, v], flags[at:, n, v] = np.nan, 1
         elif self.kind == "unit":
-            values[at:, n, v] += np.float32(273.15)
+            values[at:, n, v] = values[at:, n, v] * np.float32(1.8) + np.float32(32)
         elif len(known):
             values[at:, n, v], flags[at:, n, v] = values[known[-1], n, v], 0
         return replace(cube, values_TNV=values, flags_TNV=flags)

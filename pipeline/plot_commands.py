@@ -130,8 +130,10 @@ def _plot(
         "issue_time": instant,
         **chosen,
         "node": d.node_ids[int(chosen["node"])],
+        "notes": page.notes,
     }
-    say(told, [f"{kind} of {loaded.name} {chosen['domain']} {chosen['variable']}, issued {instant}: {to.resolve()}"], as_json=as_json)
+    said = f"{kind} of {loaded.name} {chosen['domain']} {chosen['variable']}, issued {instant}: {to.resolve()}"
+    say(told, [said, *page.notes], as_json=as_json)
 
 
 def _drawn(kind: Kind, page: PageInputs, is_svg: bool, chosen: dict[str, str | int]) -> bytes:

@@ -91,15 +91,18 @@ def replay(
 
 @lanes_app.command("list", epilog=example("cubecast lanes list --world aarhus"))
 def lanes_list(world: WorldName, as_json: JsonObject = False) -> None:
-    """Every lane: what was asked, by which code, and how many issue times it holds."""
+    """Every lane: what was asked, by which code, and how many issue times it holds; the whole ones first, then what is damaged."""
     from pipeline.steps.replayed import list_lanes
 
     loaded = api.load_world(world)
-    lanes = list_lanes(read_settings(), loaded)
+    lanes, damage = list_lanes(read_settings(), loaded)
     lines = [_line(lane) for lane in lanes] or [
         f"no replay of {loaded.name} yet; try: cubecast replay --world {loaded.name} --from … --to …"
     ]
-    _say({"world": loaded.name, "lanes": lanes}, lines, as_json)
+    if lanes or not damage:
+        _say({"world": loaded.name, "lanes": lanes}, lines, as_json)
+    if damage:
+        raise damage[0]
 
 
 @lanes_app.command("show", epilog=example("cubecast lanes show 3f2a91c07b1e --world aarhus"))

@@ -48,6 +48,7 @@ class PageInputs:
         promotions: The log of champions up to the issue time, the newest last.
         changes: What a re-issue changed, a sentence each.
         products: Name and place of each product, as shown.
+        notes: What could not be shown, and why, a sentence each.
     """
 
     world: World
@@ -65,6 +66,7 @@ class PageInputs:
     changes: tuple[str, ...] = ()
     card: Mapping[str, Any] = field(default_factory=dict)
     products: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
     version: str = ""
 
     @property

@@ -53,11 +53,15 @@ def unrepeated(
 
 
 def by_series(
-    node: NDArray[np.int32], valid_time: NDArray[np.int64], available_time: NDArray[np.int64], rows: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    """These rows by node, instant and availability."""
-    key = _key(node[rows], valid_time[rows])
-    return rows if _strictly_increasing(key) else rows[np.lexsort((available_time[rows], key))]
+    node: NDArray[np.int32], valid_time: NDArray[np.int64], available_time: NDArray[np.int64], keep: NDArray[np.bool_]
+) -> NDArray[np.int64] | NDArray[np.bool_]:
+    """What picks the readings to keep by node, instant and availability: `keep` itself where they lie so, else their places."""
+    key = _key(node, valid_time)[keep]
+    if _strictly_increasing(key):
+        return keep
+    rows = np.flatnonzero(keep)
+    places: NDArray[np.int64] = rows[np.lexsort((available_time[rows], key))]
+    return places
 
 
 def _shared(key: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,7 +26,7 @@ from pipeline.steps import reading
 from pipeline.stores.calibrations import CalibrationStore, dump_calibrations, load_calibrations
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.registry import Candidate, Registry
-from pipeline.verification.evaluation import Forecaster, Quantiles, Told, truth_of
+from pipeline.verification.evaluation import Forecaster, Quantiles, Told
 from pipeline.verification.grounds import HOURS, hours_of, regions_of
 from pipeline.windows.index import issue_lag
 from pipeline.windows.nodes import fit_nodes
@@ -33,6 +34,9 @@ from pipeline.windows.regimes import regimes_at
 
 if TYPE_CHECKING:
     from models.api import Predictor
+
+_LESSON_SECONDS = 2 * 86400
+"""How much time the windows may span that are made at once to learn from."""
 
 FILE = "calibration.safetensors"
 """What an evaluation leaves of it, beside the scorecard."""
@@ -153,6 +157,8 @@ class Book:
         self._origin: dict[str, dict[str, Calibration]] = {}
         self._groups: dict[str, NDArray[np.int64]] = {}
         self._after: dict[tuple[str, int], dict[str, Calibration]] = {}
+        self._known: dict[tuple[str, int], int] = {}
+        self._lessons: dict[str, _Lesson] = {}
         objects = ObjectStore(settings.store)
         origin = _left(Registry(objects, world.name), candidate.model_id)
         self._store = CalibrationStore(objects, world.name, candidate.model_id, origin)
@@ -166,7 +172,7 @@ class Book:
         """
         if domain not in self._origin:
             return {}
-        return self._absorbed(domain, pace_in(self._world, domain).known_at(moment), known)
+        return self._absorbed(domain, self._known_at(domain, moment), known)
 
     def targets(self, view: DomainWindows) -> Targets:
         """What the calibration of a domain is told apart by."""
@@ -174,12 +180,26 @@ class Book:
 
     def _absorbed(self, domain: str, block: int, known: reading.Inputs) -> dict[str, Calibration]:
         """The calibrations after a block: those the evaluation left, known, kept, or made from the block before."""
-        first, newest = _block(self._origin[domain]), block
+        first, newest = self._first(domain), block
         while newest > first and not self._has(domain, newest):
             newest -= 1
         for later in range(newest + 1, block + 1):
-            self._keep(domain, later, self._store.keep(domain, later, self._made(domain, later, known)))
+            with self._store.turn(domain):
+                if not self._has(domain, later):
+                    self._keep(domain, later, self._store.keep(domain, later, self._made(domain, later, known)))
         return self._origin[domain] if block <= first else self._after[domain, block]
+
+    def _known_at(self, domain: str, moment: int) -> int:
+        """The last block that is known at an instant: the same all through the block of that."""
+        pace = pace_in(self._world, domain)
+        key = (domain, pace.block_of(moment))
+        if key not in self._known:
+            self._known[key] = pace.known_at(moment)
+        return self._known[key]
+
+    def _first(self, domain: str) -> int:
+        """The last block that the evaluation's calibrations of a domain have absorbed: the same for all of them."""
+        return min(state.block for state in self._origin[domain].values())
 
     def _has(self, domain: str, block: int) -> bool:
         if (domain, block) not in self._after and (data := self._store.read(domain, block)) is not None:
@@ -187,6 +207,10 @@ class Book:
         return (domain, block) in self._after
 
     def _keep(self, domain: str, block: int, data: bytes) -> None:
+        """Hold the calibrations after a block; those that no later block asks for are let go."""
+        needed = self._known_at(domain, pace_in(self._world, domain).begin(block))
+        for held in [key for key in self._after if key[0] == domain and key[1] < needed]:
+            del self._after[held]
         self._after[domain, block] = load_calibrations(data)[0][domain]
 
     def _made(self, domain: str, block: int, known: reading.Inputs) -> bytes:
@@ -198,25 +222,60 @@ class Book:
 
     def _cases(self, domain: str, block: int, in_force: Mapping[str, Calibration], known: reading.Inputs) -> dict[str, Cases]:
         """What the windows of a block teach, as they were known when it was settled."""
-        world, pace = self._world, pace_in(self._world, domain)
-        first, moment = pace.begin(block), pace.settled(block)
-        if (known.since is not None and known.since > first) or min(cube.as_of for cube in known.cubes.values()) < moment:
-            known = reading.open_inputs(world, self._settings, from_seconds(moment), live=True, since=first)
-        windows = reading.windows_of(world, self._candidate, known, as_of=moment, live=False, since=first)
+        pace, lesson = pace_in(self._world, domain), self._lesson_of(domain, block, known)
+        first, settled = pace.begin(block), pace.settled(block)
+        windows = reading.windows_between(self._world, self._candidate, lesson.known, lesson.windows, first, settled)
         view = windows.domains[domain]
         index_W = chosen(np.flatnonzero((view.issue_time_W >= first) & (view.issue_time_W < pace.begin(block + 1))))
         if not len(index_W):
             return {name: state.cases.faded(0) for name, state in in_force.items()}
-        whole = known.cubes[domain]
-        cube = earlier(whole, moment, first=int(np.searchsorted(whole.valid_time, view.valid_time_T[0])))
-        truth = truth_of(view, fit_nodes(cube, view.node_ids).values_TNV, index_W)
-        conditions = conditions_of(world, view, index_W, regimes_at(world, windows, domain, index_W)[AVAILABILITY])
+        values, good = _outcomes(view, lesson.known.cubes[domain], index_W, settled)
+        conditions = conditions_of(self._world, view, index_W, regimes_at(self._world, windows, domain, index_W)[AVAILABILITY])
         models = self._predictors.of(domain)
         raw = {name: models[name].predict(windows, domain, index_W, split=False).quantiles_BLNVQ for name in in_force}
-        return {
-            name: cases_of(state, self.targets(view), raw[name], conditions, truth.values_WLNV, truth.good_WLNV)
-            for name, state in in_force.items()
-        }
+        return {name: cases_of(state, self.targets(view), raw[name], conditions, values, good) for name, state in in_force.items()}
+
+    def _lesson_of(self, domain: str, block: int, known: reading.Inputs) -> _Lesson:
+        """Windows that hold those of a block, and of some later ones."""
+        pace = pace_in(self._world, domain)
+        first, settled = pace.begin(block), pace.settled(block)
+        for lesson in self._lessons.values():
+            if lesson.since <= first and settled <= lesson.windows.as_of:
+                return lesson
+        until = max(settled, min(first + _LESSON_SECONDS, min(cube.as_of for cube in known.cubes.values())))
+        self._lessons[domain] = self._opened(first, until, known)
+        return self._lessons[domain]
+
+    def _opened(self, since: int, until: int, known: reading.Inputs) -> _Lesson:
+        cubes = known.cubes.values()
+        if (known.since is not None and known.since > since) or min(cube.as_of for cube in cubes) < until:
+            at = next(cube.snapshot for cube in cubes)
+            known = reading.open_inputs(self._world, self._settings, from_seconds(until), live=True, since=since, at=at or None)
+        windows = reading.windows_of(self._world, self._candidate, known, as_of=until, live=False, since=since)
+        return _Lesson(since=since, known=known, windows=windows)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Lesson:
+    """The windows issued since an instant (seconds UTC), and what they are made of."""
+
+    since: int
+    known: reading.Inputs
+    windows: WindowSet
+
+
+def _outcomes(
+    view: DomainWindows, whole: DomainCube, index_W: NDArray[np.int64], moment: int
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """What came of some windows (W, L, N, target) as it was known at an instant, in physical units, and whether it is good."""
+    steps_WL = view.end_W[index_W].astype(np.int64)[:, None] + 1 + np.arange(view.horizon)
+    begin = int(np.searchsorted(whole.valid_time, view.valid_time_T[steps_WL.min()]))
+    cube = fit_nodes(earlier(whole, moment, first=begin, stop=begin + int(np.ptp(steps_WL)) + 1), view.node_ids)
+    known_WL = steps_WL - steps_WL.min()
+    there_WL, held_WL = known_WL < len(cube.valid_time), np.minimum(known_WL, max(len(cube.valid_time) - 1, 0))
+    targets = list(view.targets)
+    values, flags = cube.values_TNV[held_WL][..., targets], cube.flags_TNV[held_WL][..., targets]
+    return values, (flags == 0) & np.isfinite(values) & there_WL[:, :, None, None]
 
 
 def _left(registry: Registry, model_id: str) -> bytes:
@@ -225,8 +284,3 @@ def _left(registry: Registry, model_id: str) -> bytes:
         return registry.evidence(model_id).read(FILE) or b""
     except NotYetAvailable:
         return b""
-
-
-def _block(states: Mapping[str, Calibration]) -> int:
-    """The last block that the calibrations of a domain have absorbed: the same for all of them."""
-    return min(state.block for state in states.values())

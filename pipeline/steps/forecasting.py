@@ -19,12 +19,12 @@ from pipeline.contracts.scores import Promotion
 from pipeline.contracts.times import format_instant, from_seconds
 from pipeline.contracts.windows import WindowSet
 from pipeline.contracts.worlds import World
-from pipeline.errors import NotYetAvailable
+from pipeline.errors import NotYetAvailable, StoreError
 from pipeline.monitoring.freshness import freshness, inputs
 from pipeline.settings import Settings, code_version
 from pipeline.steps import reading
 from pipeline.steps.calibrating import Book, conditions_of, pace_in
-from pipeline.steps.incumbents import makers_of
+from pipeline.steps.incumbents import damaged_champion, makers_of
 from pipeline.steps.looking import looked_at
 from pipeline.stores.registry import Candidate, Registry
 from pipeline.windows.regimes import regimes_at
@@ -43,10 +43,17 @@ class Maker:
 
 
 def load_maker(world: World, settings: Settings, registry: Registry, model_id: str) -> Maker:
-    """A model of the registry, ready to forecast."""
+    """A model of the registry, ready to forecast.
+
+    Raises:
+        StoreError: A file of it is damaged; the mend names the ways on.
+    """
     candidate = registry.candidate(model_id)
-    models = reading.load_models(candidate)
-    return Maker(candidate=candidate, models=models, book=Book(world, settings, candidate, models))
+    try:
+        models = reading.load_models(candidate)
+        return Maker(candidate=candidate, models=models, book=Book(world, settings, candidate, models))
+    except StoreError as error:
+        raise damaged_champion(candidate.model_id, error) from error
 
 
 def make_forecast(

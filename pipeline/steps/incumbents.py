@@ -48,6 +48,12 @@ def makers_of(champion: Promotion) -> dict[str, dict[tuple[str, str], str]]:
     return found
 
 
+def damaged_champion(model_id: str, error: StoreError) -> StoreError:
+    """That a file of a model that is published is damaged, with the ways on."""
+    ways = "or name another champion: cubecast models promote MODEL, or cubecast models rollback"
+    return StoreError(asked=f"champion {model_id}: {error.asked}", found=error.found, mend=f"{error.mend}; {ways}")
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ScoredChampion:
     """What the champion publishes, scored as `champion`; per domain why it could not be."""

@@ -160,7 +160,7 @@ def _taken(
             readings.row[again],
         )
         rejected = pa.concat_tables([rejected, duplicates])
-    rows = by_series(readings.node, readings.valid_time, available, np.flatnonzero(keep))
+    rows = by_series(readings.node, readings.valid_time, available, keep)
     return Taken(
         landed=landed,
         ids=readings.node_ids,
@@ -172,7 +172,7 @@ def _taken(
         values={n: v[rows] for n, v in values.items()},
         flags={n: s.flags[rows] for n, s in screened.items()},
         key=np.zeros(kept, np.int64) if key is None else key[rows],
-        further={n: c.take(pa.array(rows)) for n, c in further.items()},
+        further={n: c.filter(pa.array(rows)) if rows is keep else c.take(pa.array(rows)) for n, c in further.items()},
         rejected=rejected,
         counts=RowCounts(raw=readings.raw_rows, observations=kept, duplicates=len(keep) - kept, rejected=len(bad)),
     )

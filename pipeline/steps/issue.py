@@ -83,30 +83,31 @@ def work(chunk: Chunk) -> Done:
         if published.record(issue_time) is not None and known is not None and known["final"]:
             continue
         try:
-            forecast, fresh = _issued(chunk, world, champion, inputs, issue_time, published)
+            forecast, digest, fresh = _issued(chunk, world, champion, inputs, issue_time, published)
         except NotYetAvailable as error:
             done.refused[issue_time] = error.found
             continue
         done.issued += fresh
-        done.scored += _repeated(partial(keep_scores, scores, issue_time, mature_scores(world, forecast, inputs.cubes, chunk.now)))
+        scored = mature_scores(world, forecast, inputs.cubes, chunk.now, digest)
+        done.scored += _repeated(partial(keep_scores, scores, issue_time, scored))
     return done
 
 
 def _issued(
     chunk: Chunk, world: World, champion: Promotion, inputs: reading.Inputs, issue_time: int, published: PublishedStore
-) -> tuple[Forecast, bool]:
-    """The forecast of an issue time, published, and whether it was made now."""
+) -> tuple[Forecast, str, bool]:
+    """The forecast of an issue time, published, its digest, and whether it was made now."""
     forecasts = ForecastStore(ObjectStore(chunk.settings.store), world.name)
-    if published.record(issue_time) is not None:
-        return forecasts.read(issue_time), False
+    if (record := published.record(issue_time)) is not None:
+        return forecasts.read(issue_time), record["forecast"], False
     forecast = _forecast(chunk, world, champion, inputs, issue_time)
     issued, _ = _repeated(partial(forecasts.add, forecast))
     _repeated(partial(_publish, world, published, forecast, issued))
-    return forecast, True
+    return forecast, issued.digest, True
 
 
-def mature_scores(world: World, forecast: Forecast, cubes: Mapping[str, DomainCube], now: int) -> dict[str, Any]:
-    """The record of a forecast's scores, each domain's as of the instant at which its last label was mature.
+def mature_scores(world: World, forecast: Forecast, cubes: Mapping[str, DomainCube], now: int, digest: str) -> dict[str, Any]:
+    """The record of the scores of a forecast of that digest, each domain's as of the instant at which its last label was mature.
 
     So they depend on neither when the replay is run nor on what was corrected later, and may be evidence from
     `mature_time` on.
@@ -118,7 +119,7 @@ def mature_scores(world: World, forecast: Forecast, cubes: Mapping[str, DomainCu
         first = max(int(np.searchsorted(cubes[name].valid_time, domain.valid_time_L[0])) - world.domains[name].context - 1, 0)
         seen[name] = earlier(cubes[name], min(mature[name], now), first=first)
     times = {name: format_instant(from_seconds(moment)) for name, moment in mature.items()}
-    return score_forecast(world, forecast, seen, min(last, now)) | {"final": last <= now, "mature_time": times}
+    return score_forecast(world, forecast, seen, min(last, now), digest) | {"final": last <= now, "mature_time": times}
 
 
 def _forecast(chunk: Chunk, world: World, champion: Promotion, inputs: reading.Inputs, issue_time: int) -> Forecast:

@@ -37,7 +37,8 @@ def joined(store: ObservationStore, taken: list[Taken]) -> Joined:
     stored = store.stored_versions(set(ids), set(np.unique(stretches.day).tolist()))
     count = 0 if stored is None else stored.num_rows
     alone = not count and sum(len(t.ids) for t in taken) == len(ids)
-    if alone and stretches.apart and len(stretches.day) * _LONG <= stretches.length.sum() and not taken[0].further:
+    long = 0 < len(stretches.day) * _LONG <= stretches.length.sum()
+    if alone and long and stretches.apart and not taken[0].further:
         return Joined(table=_side_by_side(store, taken, ids, stretches), repeated=REJECTION_SCHEMA.empty_table(), spans=stretches.spans)
     node = np.concatenate(nodes)
     valid = np.concatenate([t.valid_time for t in taken])

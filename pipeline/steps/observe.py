@@ -139,11 +139,13 @@ def _new_places(known: NodeSet | None, source: Source, landing: LandingStore, ma
 
 
 def _batches(pending: list[Landed]) -> Iterator[list[Landed]]:
+    """Deliveries in turn, in batches as even as they can be, so that none waits for a large last one."""
+    sizes = [sum(p.bytes * (_GZIP_GROWS if p.name.endswith(".gz") else 1) for p in landed.parts) for landed in pending]
+    even = sum(sizes) // max(-(-sum(sizes) // BATCH_BYTES), 1) + max(sizes, default=0)
     batch: list[Landed] = []
     size = 0
-    for landed in pending:
-        grown = sum(p.bytes * (_GZIP_GROWS if p.name.endswith(".gz") else 1) for p in landed.parts)
-        if batch and size + grown > BATCH_BYTES:
+    for landed, grown in zip(pending, sizes, strict=True):
+        if batch and size + grown > min(BATCH_BYTES, even):
             yield batch
             batch, size = [], 0
         batch.append(landed)

@@ -38,10 +38,11 @@ _EARLIER_SECONDS = 31 * 86400
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """Where a page lies, and whether it changed."""
+    """Where a page lies, whether it changed, and what could not be shown on it."""
 
     url: str
     changed: bool
+    notes: tuple[str, ...] = ()
 
 
 def write_page(world: World, settings: Settings, issue_time: int) -> Page:
@@ -51,9 +52,9 @@ def write_page(world: World, settings: Settings, issue_time: int) -> Page:
         NotYetAvailable: Nothing was issued at that instant.
     """
     published = PublishedStore(ObjectStore(settings.store), world.name)
-    html = render_page(page_inputs(world, settings, issue_time))
+    inputs = page_inputs(world, settings, issue_time)
     name = published.page_name(issue_time)
-    return Page(changed=published.view(name, html), url=published.url(name))
+    return Page(changed=published.view(name, render_page(inputs)), url=published.url(name), notes=inputs.notes)
 
 
 def page_inputs(world: World, settings: Settings, issue_time: int) -> PageInputs:
@@ -74,7 +75,7 @@ def page_inputs(world: World, settings: Settings, issue_time: int) -> PageInputs
     looked = scores.newest(issue_time)
     seen = moment if looked is None else parse_instant(looked["as_of"])
     later = _cubes_at(world, settings, seen, [forecast, *before])
-    registry = Registry(objects, world.name)
+    registry, shown = Registry(objects, world.name), replay_evidence(settings, world, moment)
     return PageInputs(
         world=world,
         forecast=forecast,
@@ -83,7 +84,7 @@ def page_inputs(world: World, settings: Settings, issue_time: int) -> PageInputs
         came={} if looked is None else _came(forecast, later, to_seconds(seen)),
         earlier=tuple(Earlier(forecast=f, came=_came(f, later, to_seconds(seen))) for f in before),
         scorecard=model.scorecard,
-        replay=_replay(world, settings, moment),
+        replay=ReplayCard(card=shown.replay.scorecard(), retrain=shown.replay.record.retrain) if shown.replay else None,
         verified=verified,
         verified_issues=issues,
         explanation=model.explanation,
@@ -91,6 +92,7 @@ def page_inputs(world: World, settings: Settings, issue_time: int) -> PageInputs
         changes=tuple(change_lines(record.get("changes", {}))),
         card=model.card,
         products=_products(record),
+        notes=shown.notes,
         version=VERSION,
     )
 
@@ -112,11 +114,6 @@ def _came(forecast: Forecast, cubes: Mapping[str, DomainCube], now: int) -> dict
     """What came of a forecast as known at `now`; a domain of which all is pending is left out."""
     found = {name: pair(domain, cubes.get(name), now) for name, domain in forecast.domains.items()}
     return {name: outcome.values_LNV for name, outcome in found.items() if outcome.counts.pending < outcome.counts.expected}
-
-
-def _replay(world: World, settings: Settings, moment: datetime) -> ReplayCard | None:
-    found = replay_evidence(settings, world, moment)
-    return ReplayCard(card=found.scorecard(), retrain=found.record.retrain) if found else None
 
 
 def _verified(scores: ScoreStore) -> tuple[tuple[ScoreRow, ...], int]:

@@ -15,7 +15,7 @@ from pipeline.contracts.world_files import load_world
 from pipeline.contracts.worlds import World
 from pipeline.errors import ContractError, LookaheadError, NotYetAvailable, StoreError
 from pipeline.settings import Settings
-from pipeline.steps.incumbents import champion_before, makers_of
+from pipeline.steps.incumbents import champion_before, damaged_champion, makers_of
 from pipeline.steps.replayed import Replayed, replay_of_kind
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.registry import Candidate, Evidence, Registry
@@ -40,8 +40,8 @@ def run(request: PromoteRequest, settings: Settings, progress: Progress) -> Rece
     registry = Registry(ObjectStore(settings.store), world.name)
     candidate = trained_by(registry, request.model_id or registry.newest_candidate(request.as_of), request.as_of)
     with progress.stage("promote", None) as stage:
-        replay = replay_of_kind(settings, world, candidate.card, request.as_of)
-        decision, created = promote_on_evidence(world, registry, candidate, request.as_of, replay)
+        shown = replay_of_kind(settings, world, candidate.card, request.as_of)
+        decision, created = promote_on_evidence(world, registry, candidate, request.as_of, shown.replay)
         stage.advance(len(decision.verdicts), "targets decided")
     current = champion_as_of(registry, request.as_of)
     published = current.verdicts if current else ()
@@ -52,7 +52,7 @@ def run(request: PromoteRequest, settings: Settings, progress: Progress) -> Rece
         outcome="done" if created else "unchanged",
         ids={"candidate": candidate.model_id} | ({"model_id": current.model_id} if current else {}),
         counts={"targets": len(published), "joint": sum(v.published == JOINT for v in published)},
-        notes=(decision.reason,),
+        notes=(decision.reason, *shown.notes),
         details={
             "decision": decision.outcome,
             "expires": decision.expires,
@@ -167,8 +167,7 @@ def _whole(champion: Candidate) -> Candidate:
         for name in champion.file_names:
             champion.read(name)
     except StoreError as error:
-        ways = "or name another champion: cubecast models promote MODEL, or cubecast models rollback"
-        raise StoreError(asked=f"champion {champion.model_id}: {error.asked}", found=error.found, mend=f"{error.mend}; {ways}") from error
+        raise damaged_champion(champion.model_id, error) from error
     return champion
 
 

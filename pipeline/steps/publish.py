@@ -60,7 +60,7 @@ def run(request: PublishRequest, settings: Settings, progress: Progress) -> Rece
             "zarr": published.url("zarr"),
             "latest": published.url("latest.json"),
         },
-        notes=tuple(f"{product} was damaged or gone and is written anew" for product in ([] if fresh else healed)),
+        notes=(*(f"{product} was damaged or gone and is written anew" for product in ([] if fresh else healed)), *page.notes),
         details={"rows": record["rows"], **({"changes": record["changes"]} if "changes" in record else {})},
     )
 

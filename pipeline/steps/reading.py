@@ -177,6 +177,13 @@ def windows_of(
     )
 
 
+def windows_between(world: World, candidate: Candidate, inputs: Inputs, windows: WindowSet, since: int, until: int) -> WindowSet:
+    """Of windows made for longer than that (seconds UTC) those issued meanwhile, as a set of these alone gives them."""
+    from pipeline.windows.reader import as_known
+
+    return as_known(world, windows, inputs.cubes, inputs.texts, as_of=until, since=since, nodes=_nodes_of(candidate))
+
+
 def scalers_of(windows: WindowSet) -> dict[str, Scaler]:
     """Everything that a model needs to see later windows on the scale of those that it was trained on."""
     futures = {name + FUTURE: view.future.scaler for name, view in windows.domains.items() if view.future is not None}

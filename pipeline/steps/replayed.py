@@ -6,12 +6,14 @@ import itertools
 from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from pipeline.contracts.replays import LaneRecord
 from pipeline.contracts.scores import Scorecard
 from pipeline.contracts.times import format_instant, from_seconds, parse_instant
 from pipeline.contracts.worlds import World
+from pipeline.errors import ContractError, StoreError
 from pipeline.settings import Settings, code_version
 from pipeline.stores.lanes import LaneStore
 from pipeline.stores.objects import ObjectStore
@@ -19,6 +21,8 @@ from pipeline.stores.scores import ScoreStore
 from pipeline.verification.outcomes import Counts
 from pipeline.verification.statistics import Statistics
 from pipeline.verification.tables import TABLES, tables_of
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,28 +96,46 @@ def _added(scores: ScoreStore, mature: Mapping[int, frozenset[str]], parted: Set
     return Statistics.added(parts)
 
 
-def replay_evidence(settings: Settings, world: World, as_of: datetime, fits: Callable[[LaneRecord], bool] | None = None) -> Replayed | None:
-    """What replay says of a world as of an instant: the lane of most issue times made of this world by this code; or None.
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """What replay says of a world, or that it says nothing; and which lanes could not be asked, and why."""
+
+    replay: Replayed | None
+    notes: tuple[str, ...] = ()
+
+
+def replay_evidence(settings: Settings, world: World, as_of: datetime, fits: Callable[[LaneRecord], bool] | None = None) -> Shown:
+    """What replay says of a world as of an instant: the lane of most issue times made of this world by this code.
 
     A lane made by other code stands in where there is none of this one. Reforecasts are no evidence: their model has
-    seen what it forecasts.
+    seen what it forecasts. A lane that is damaged, or that this version does not read, is left out by name: it can be made again,
+    and what is published today does not wait for that.
     """
-    lanes = LaneStore(settings, world.name)
-    records = [lanes.record(lane_id) for lane_id in lanes.lane_ids()]
+    lanes, notes = LaneStore(settings, world.name), list[str]()
+
+    def asked(lane_id: str, ask: Callable[[], Answer]) -> Answer | None:
+        try:
+            return ask()
+        except (StoreError, ContractError) as error:
+            away = f"move {lanes.url(lane_id)} away and run cubecast replay again"
+            notes.append(f"replay {lane_id} is left out of the evidence: {error.asked}: {error.found}; {away}")
+            return None
+
+    records = [found for lane_id in lanes.lane_ids() if (found := asked(lane_id, partial(lanes.record, lane_id))) is not None]
     fitting = [r for r in records if r.mode == "replay" and r.world_digest == world.digest and (fits is None or fits(r))]
     same = [r for r in fitting if r.code_version == code_version()]
     sizes = {r.lane_id: _issue_times_until(lanes.url(r.lane_id), world.name, as_of) for r in same or fitting}
     for lane_id in sorted(sizes, key=lambda lane_id: (-sizes[lane_id], lane_id)):
-        found = replayed(settings, world, lane_id, as_of)
-        if found.issue_times:
-            return found
-    return None
+        shown = asked(lane_id, partial(replayed, settings, world, lane_id, as_of))
+        if shown is not None and shown.issue_times:
+            return Shown(replay=shown, notes=tuple(notes))
+    return Shown(replay=None, notes=tuple(notes))
 
 
-def replay_of_kind(settings: Settings, world: World, card: Mapping[str, Any], as_of: datetime) -> Replayed | None:
-    """Evidence as of an instant from a walk whose models were trained as the one of this card; None where the world asks for none."""
+def replay_of_kind(settings: Settings, world: World, card: Mapping[str, Any], as_of: datetime) -> Shown:
+    """Evidence as of an instant from a walk whose models were trained as the one of this card; none where the world asks for none."""
     if world.promotion.evidence != "replay" or card.get("world_digest") != world.digest or card.get("recipe") != world.recipe:
-        return None
+        return Shown(replay=None)
 
     def alike(lane: LaneRecord) -> bool:
         from models.api import continued, resolve_config
@@ -164,7 +186,15 @@ def show_lane(settings: Settings, world: World, lane_id: str) -> dict[str, Any]:
     }
 
 
-def list_lanes(settings: Settings, world: World) -> list[dict[str, Any]]:
-    """All lanes of a world without their scores."""
-    ids = LaneStore(settings, world.name).lane_ids()
-    return [{k: v for k, v in show_lane(settings, world, lane_id).items() if k not in TABLES} for lane_id in ids]
+def list_lanes(settings: Settings, world: World) -> tuple[list[dict[str, Any]], list[StoreError]]:
+    """All lanes of a world without their scores; and of those that are damaged, how."""
+    shown, damage = list[dict[str, Any]](), list[StoreError]()
+    for lane_id in LaneStore(settings, world.name).lane_ids():
+        try:
+            found = show_lane(settings, world, lane_id)
+        except StoreError as error:
+            mend = f"move {LaneStore(settings, world.name).url(lane_id)} away and run cubecast replay again, or: {error.mend}"
+            damage.append(StoreError(asked=f"lane {lane_id}: {error.asked}", found=error.found, mend=mend))
+        else:
+            shown.append({k: v for k, v in found.items() if k not in TABLES})
+    return shown, damage

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pipeline.contracts.times import format_instant, from_seconds
 from pipeline.contracts.worlds import World
 from pipeline.errors import NotYetAvailable
 from pipeline.settings import Settings
@@ -18,10 +19,16 @@ def show_scores(settings: Settings, world: World, first: int, last: int) -> dict
     Raises:
         NotYetAvailable: No forecast of that period was verified.
     """
-    found = ScoreStore(ObjectStore(settings.store), world.name).period(first, last)
+    store = ScoreStore(ObjectStore(settings.store), world.name)
+    found = store.period(first, last)
     if not found.issue_times:
-        mend = f"cubecast verify --world {world.name}, or ask for another period"
-        raise NotYetAvailable(asked=f"scores of world {world.name}", found="no forecast of that period was verified", mend=mend)
+        times = store.issue_times()
+        edges = " to ".join(format_instant(from_seconds(t)) for t in (times[0], times[-1])) if times else ""
+        raise NotYetAvailable(
+            asked=f"scores of world {world.name}, issued from {format_instant(from_seconds(first))} to {format_instant(from_seconds(last))}",
+            found=f"none; what was verified was issued from {edges}" if times else "nothing was ever verified",
+            mend="ask for another period" if times else f"cubecast publish --world {world.name}, then cubecast verify --world {world.name}",
+        )
     return {
         "world": world.name,
         "issue_times": found.issue_times,

@@ -92,7 +92,7 @@ def run(request: VerifyRequest, settings: Settings, progress: Progress) -> Recei
         ids={"forecast": latest["forecast"]} if latest else {},
         counts={"issue_times": len(due), "changed": changed, **total.to_json()},
         paths=paths,
-        notes=_never_came([each.record for each in scored if each.record is not None]),
+        notes=(*_never_came([each.record for each in scored if each.record is not None]), *(page.notes if page else ())),
         details={"latest": {k: latest[k] for k in ("issue_time", "counts", "final", "headline")} if latest else {}},
     )
 
@@ -171,8 +171,10 @@ def score_published(world_file: str, settings: Settings, now: int, issue_times: 
     return found
 
 
-def score_forecast(world: World, forecast: Forecast, cubes: Mapping[str, DomainCube], now: int) -> dict[str, Any]:
-    """The record of a forecast's scores, as the cubes and the instant `now` (seconds UTC) give them."""
+def score_forecast(
+    world: World, forecast: Forecast, cubes: Mapping[str, DomainCube], now: int, digest: str | None = None
+) -> dict[str, Any]:
+    """The record of a forecast's scores, as the cubes and the instant `now` (seconds UTC) give them; `digest` is the forecast's, if known."""
     parts: list[Statistics] = []
     counts, last = {}, forecast.issue_time
     for name, domain in forecast.domains.items():
@@ -200,7 +202,7 @@ def score_forecast(world: World, forecast: Forecast, cubes: Mapping[str, DomainC
     rows = score_rows(statistics, by_lead=False)
     return {
         "issue_time": format_instant(from_seconds(forecast.issue_time)),
-        "forecast": forecast_digest(forecast),
+        "forecast": digest or forecast_digest(forecast),
         "as_of": format_instant(from_seconds(now)),
         "counts": {**counts, "all": everything.to_json()},
         "final": final,

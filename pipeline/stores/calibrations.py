@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -14,6 +15,7 @@ from pipeline.calibration.calibration import Calibration, Cases
 from pipeline.contracts.provenance import digest_bytes
 from pipeline.errors import ConflictError, ContractError
 from pipeline.stores.objects import ObjectStore
+from pipeline.stores.turns import taking_turns
 
 _FORMAT = "cubecast calibration 3"
 _CASES = tuple(field.name for field in fields(Cases))
@@ -74,6 +76,12 @@ class CalibrationStore:
     def __init__(self, objects: ObjectStore, world_name: str, model_id: str, origin: bytes) -> None:
         self._objects = objects
         self._base = f"registry/{world_name}/calibrations/{model_id}-{digest_bytes(origin)[:12]}"
+
+    @contextlib.contextmanager
+    def turn(self, domain: str) -> Iterator[None]:
+        """One process at a time makes the calibrations of a domain, so that none makes what another is about to keep."""
+        with taking_turns(self._objects.url(f"{self._base}/{domain}")):
+            yield
 
     def read(self, domain: str, block: int) -> bytes | None:
         """The calibrations of a domain after a block, or None where nobody made them yet."""

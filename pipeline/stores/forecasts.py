@@ -39,8 +39,7 @@ class Issued:
 def forecast_digest(forecast: Forecast) -> str:
     """The identity of a forecast: its numbers and its provenance, but for what `_HOW_MADE` names."""
     arrays, content = _content(forecast)
-    content["provenance"] = {k: v for k, v in content["provenance"].items() if k not in _HOW_MADE}
-    return digest_json({**content, "arrays": digest_bytes(arrays)})
+    return _identity(content, digest_bytes(arrays))
 
 
 class ForecastStore:
@@ -57,14 +56,15 @@ class ForecastStore:
         Raises:
             ConflictError: Another writer issued the same instant meanwhile.
         """
-        digest = forecast_digest(forecast)
+        arrays, content = _content(forecast)
+        sha256 = digest_bytes(arrays)
+        digest = _identity(content, sha256)
         log = self._issues.log(forecast.issue_time)
         known = log.read()
         if known and known[-1]["digest"] == digest:
             return self._issued(forecast.issue_time, len(known) - 1, known[-1]), False
-        arrays, content = _content(forecast)
         key = self._objects.put_addressed(f"{self._base}/artefacts", arrays, ".safetensors")
-        content["arrays"] = {"key": key, "sha256": digest_bytes(arrays)}
+        content["arrays"] = {"key": key, "sha256": sha256}
         described = canonical_json(content)
         index = self._objects.put_addressed(f"{self._base}/artefacts", described, ".json")
         record = {"digest": digest, "content": {"key": index, "sha256": digest_bytes(described)}}
@@ -128,13 +128,18 @@ class ForecastStore:
             raise NotYetAvailable(
                 asked=f"forecast of world {self._world} issued at {instant}",
                 found=self._issues.around(issue_time),
-                mend=f"cubecast predict --world {self._world} --as-of {instant}",
+                mend=f"ask for one that is there, or make it: cubecast predict --world {self._world} --as-of {instant}",
             )
         return known
 
     def _issued(self, issue_time: int, revision: int, record: dict[str, Any]) -> Issued:
         url = self._objects.url(record["content"]["key"])
         return Issued(issue_time=issue_time, revision=revision, digest=record["digest"], url=url)
+
+
+def _identity(content: dict[str, Any], sha256: str) -> str:
+    provenance = {k: v for k, v in content["provenance"].items() if k not in _HOW_MADE}
+    return digest_json({**content, "provenance": provenance, "arrays": sha256})
 
 
 def _content(forecast: Forecast) -> tuple[bytes, dict[str, Any]]:

@@ -293,10 +293,8 @@ def _manifest(records: list[dict[str, Any]]) -> list[Landed]:
 
 
 def _line(landed: Landed) -> dict[str, Any]:
-    content = asdict(landed)
-    del content["number"]
-    content["parts"] = [_slim(part) for part in content["parts"]]
-    return content
+    content = {key: value for key, value in vars(landed).items() if key != "number"}
+    return content | {"parts": [_slim(vars(part)) for part in landed.parts]}
 
 
 def _slim(part: dict[str, Any]) -> dict[str, Any]:

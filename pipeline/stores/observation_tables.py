@@ -39,10 +39,12 @@ def instants(table: pa.Table, name: str) -> NDArray[np.int64]:
 def within(pieces: list[pa.Table], start: int, end: int) -> pa.Table:
     """The rows with start < valid_time <= end of several tables as one."""
     found = []
-    for piece in pieces:
-        valid = instants(piece, "valid_time")
+    for held in pieces:
+        piece, valid = held, instants(held, "valid_time")
         inside = (valid > start) & (valid <= end)
-        found.append(piece if inside.all() else piece.filter(pa.array(inside)))
+        if not inside.all():
+            piece = piece.filter(pa.array(inside)) if inside.any() else piece.slice(0, 0)
+        found.append(piece)
     return pa.concat_tables(found)
 
 

@@ -267,7 +267,13 @@ class ObservationStore:
         return pa.concat_tables([self._kept.get(what, make, lambda t: int(t.nbytes)) for what, make in zip(asked, one, strict=True)])
 
     def _decoded(self, key: str, groups: list[int], columns: list[str]) -> pa.Table:
-        file = pq.ParquetFile(pa.BufferReader(self._proved(key)), page_checksum_verification=True)
+        data = pa.BufferReader(self._proved(key))
+        footer = (
+            None
+            if self._kept is None
+            else self._kept.get((key, "footer"), partial(pq.read_metadata, data), lambda f: int(f.serialized_size))
+        )
+        file = pq.ParquetFile(data, metadata=footer, page_checksum_verification=True)
         table = file.read_row_groups(groups, columns=columns, use_threads=False)
         at_rest = tables.dictionary_schema(self.schema)
         return table.select(columns).cast(pa.schema([at_rest.field(name) for name in columns]))  # Parquet keeps no seconds

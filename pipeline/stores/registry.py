@@ -210,10 +210,11 @@ class Registry:
         """
         found = self._as_of(self._champions.read(), as_of)
         if found is None:
+            step, why = ("promote", "") if self._candidates.read() else ("run", ": the world was never trained")
             raise NotYetAvailable(
                 asked=f"champion of world {self._world} as of {format_instant(as_of)}",
-                found="no promotion by then",
-                mend=f"cubecast promote --world {self._world} --as-of {format_instant(as_of)}",
+                found=f"no promotion by then{why}",
+                mend=f"cubecast {step} --world {self._world} --as-of {format_instant(as_of)}",
             )
         return found
 

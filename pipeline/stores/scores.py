@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,7 +119,8 @@ class ScoreStore:
             whole = self._begun(f"{month}/sum", sizes)
             for day, of_day in _by_day(t for t, (_, final) in index.items() if final).items():
                 own = self._begun(f"{month}/{day}", sizes)
-                parts = [self._part(t, sizes[t], fresh.get(t)) for t in of_day if t not in own.sum.issues or t not in whole.sum.issues]
+                lacking = [t for t in of_day if t not in own.sum.issues or t not in whole.sum.issues]
+                parts = _merged([self._part(t, sizes[t], fresh.get(t)) for t in lacking], own.sum.issues.keys() | whole.sum.issues.keys())
                 self._keep_sum(f"{month}/{day}", own.joined(parts))
                 whole = whole.joined(parts)
             self._keep_sum(f"{month}/sum", whole)
@@ -200,6 +201,17 @@ class ScoreStore:
         key, data = f"{self._base}/sums/{name}.json", canonical_json({"content": content, "sha256": digest_json(content)})
         if not self._objects.exists(key) or self._objects.get(key) != data:
             self._objects.replace(key, data)
+
+
+def _merged(parts: list[_Sum], held: Set[int]) -> list[_Sum]:
+    """Parts as one, where none of them is held already and all are of the same variables and leads."""
+    issues = {t: entry for part in parts for t, entry in part.issues.items()}
+    if held & issues.keys():
+        return parts
+    try:
+        return [_Sum(issues=issues, statistics=Statistics.added([part.statistics for part in parts]))]
+    except ContractError:
+        return parts
 
 
 def _together(sums: list[_Sum]) -> Period:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-_ON_THEIR_WAY, _THREADS, _BYTES = 16, 8, 64 * 2**20
-"""Groups of objects at once, and threads that use them, at most; bytes of the groups on their way, if more than two of them."""
+_KEYS, _ON_THEIR_WAY, _THREADS, _BYTES = 12, 8, 8, 64 * 2**20
+"""Objects asked for in one call, calls at once, threads that use them; bytes on their way, at most, where that is more than two groups."""
 
 
 def get_together(
@@ -33,21 +33,33 @@ def get_together(
     from zarr.core.sync import sync
 
     prototype, failed = default_buffer_prototype(), list[BaseException]()
+    each = max(min(_KEYS // max(map(len, wanted), default=1), _BYTES // (most * _ON_THEIR_WAY)), 1)
 
-    async def one(number: int, gate: asyncio.Semaphore, pool: Executor) -> None:
+    async def get(keys: Sequence[str]) -> Sequence[Any]:
+        try:
+            return list(await store.get_partial_values(prototype, [(key, None) for key in keys]))
+        except TypeError:  # Icechunk's cannot say that one of them is not there
+            return await asyncio.gather(*(store.get(key, prototype) for key in keys))
+
+    async def some(numbers: range, gate: asyncio.Semaphore, pool: Executor) -> None:
         async with gate:
             if failed:
                 return
             try:
-                found = await asyncio.gather(*(store.get(key, prototype) for key in wanted[number]))
-                stored = [None if f is None else np.asarray(f.as_numpy_array()) for f in found]
-                await asyncio.get_running_loop().run_in_executor(pool, use, number, stored)
+                found = iter(await get([key for number in numbers for key in wanted[number]]))
+                await asyncio.get_running_loop().run_in_executor(pool, used, numbers, found)
             except BaseException as error:
                 failed.append(error)
 
+    def used(numbers: range, found: Iterator[Any]) -> None:
+        for number in numbers:
+            stored = [next(found) for _ in wanted[number]]
+            use(number, [None if part is None else np.asarray(part.as_numpy_array()) for part in stored])
+
     async def every(pool: Executor) -> None:
-        gate = asyncio.Semaphore(min(max(_BYTES // most, 2), _ON_THEIR_WAY))
-        await asyncio.gather(*(one(number, gate, pool) for number in range(len(wanted))))
+        gate = asyncio.Semaphore(min(max(_BYTES // (most * each), 2), _ON_THEIR_WAY))
+        starts = range(0, len(wanted), each)
+        await asyncio.gather(*(some(range(k, min(k + each, len(wanted))), gate, pool) for k in starts))
 
     with ThreadPoolExecutor(min(len(os.sched_getaffinity(0)), _THREADS)) as pool:
         sync(every(pool))

@@ -6,6 +6,10 @@ A number is four int64 limbs, the lowest first, each worth 2^32 of the one below
 
 from __future__ import annotations
 
+import base64
+import functools
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,8 +21,11 @@ LIMBS = 4
 FINE = 72
 _BITS = 32
 _MASK = np.int64(2**_BITS - 1)
-_WHOLE = 2**FINE - 1
 _TOP_LIMIT = 2.0**61
+_STORED: tuple[np.dtype[np.integer[Any]], ...] = (
+    *[np.dtype(np.uint32).newbyteorder("<")] * (LIMBS - 1),
+    np.dtype(np.int64).newbyteorder("<"),
+)
 _UNITS = tuple(2.0 ** (_BITS * k - FINE) for k in range(LIMBS))
 
 Limbs = NDArray[np.int64]
@@ -62,6 +69,20 @@ def normal(limbs: Limbs) -> Limbs:
     return found
 
 
+def total(parts: Sequence[Limbs]) -> Limbs:
+    """The sum of numbers in normal form, of any count, in normal form.
+
+    Raises:
+        ContractError: A sum is beyond what four limbs hold.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    stacked = np.stack(parts)
+    if stacked.size and np.abs(stacked[..., -1]).max() >= _TOP_LIMIT / len(parts):
+        return functools.reduce(lambda a, b: normal(a + b), parts)
+    return normal(stacked.sum(axis=0))
+
+
 def grouped_sum(limbs: Limbs, code_M: NDArray[np.int64]) -> dict[int, Limbs]:
     """The sums over the first axis (M, ..., 4) of the rows with equal code, each in normal form."""
     order = np.argsort(code_M, kind="stable")
@@ -78,17 +99,6 @@ def integers(limbs: Limbs) -> NDArray[np.object_]:
     return np.asarray(total, dtype=object)
 
 
-def from_integers(numbers: NDArray[np.object_]) -> Limbs:
-    """What `integers` gave, in normal form."""
-    found = np.empty((*numbers.shape, LIMBS), np.int64)
-    rest: Any = numbers
-    for k in range(LIMBS - 1):
-        found[..., k] = (rest & int(_MASK)).astype(np.int64)
-        rest = rest >> _BITS
-    found[..., -1] = rest.astype(np.int64)
-    return found
-
-
 def rounded(limbs: Limbs) -> NDArray[np.float64]:
     """The numbers as floats, each correctly rounded."""
     exact = integers(limbs)
@@ -96,18 +106,13 @@ def rounded(limbs: Limbs) -> NDArray[np.float64]:
 
 
 def to_text(limbs: Limbs) -> str:
-    """The numbers in order as hexadecimal integers; whole ones in units of 1 with a `.`, a run of zeros as `*` and its length."""
-    words: list[str] = []
-    zeros = 0
-    for value in integers(limbs).ravel():
-        if value == 0:
-            zeros += 1
-            continue
-        if zeros:
-            words.append(f"*{zeros}")
-            zeros = 0
-        words.append(f"{value:x}" if value & _WHOLE else f"{value >> FINE:x}.")
-    return " ".join([*words, *([f"*{zeros}"] if zeros else [])])
+    """Numbers in normal form as base64: limb by limb which are not zero, a bit each, and those, little-endian."""
+    parts: list[bytes] = []
+    for k, stored in enumerate(_STORED):
+        plane = limbs[..., k].ravel()
+        there = plane != 0
+        parts += [np.packbits(there).tobytes(), plane[there].astype(stored).tobytes()]
+    return base64.b64encode(b"".join(parts)).decode()
 
 
 def from_text(text: str, shape: tuple[int, ...]) -> Limbs:
@@ -116,14 +121,16 @@ def from_text(text: str, shape: tuple[int, ...]) -> Limbs:
     Raises:
         ContractError: It holds another number of numbers.
     """
-    numbers: list[int] = []
-    for word in text.split():
-        if word[0] == "*":
-            numbers.extend([0] * int(word[1:]))
-        else:
-            numbers.append(int(word[:-1], 16) << FINE if word[-1] == "." else int(word, 16))
-    if len(numbers) != int(np.prod(shape)):
-        raise ContractError(asked="read statistics", found=f"{len(numbers)} numbers for shape {shape}", mend="score again")
-    held = np.empty(len(numbers), object)
-    held[:] = numbers
-    return from_integers(held.reshape(shape))
+    found, at = np.zeros((math.prod(shape), LIMBS), np.int64), 0
+    size = -(-len(found) // 8)
+    try:
+        data = base64.b64decode(text, validate=True)
+        for k, stored in enumerate(_STORED if size else ()):
+            there = np.unpackbits(np.frombuffer(data, np.uint8, size, at), count=len(found)).astype(np.bool_)
+            found[there, k] = held = np.frombuffer(data, stored, int(there.sum()), at + size)
+            at += size + held.nbytes
+        if at != len(data):
+            raise ValueError(f"{len(data)} bytes, not {at}")
+    except ValueError as error:
+        raise ContractError(asked="read statistics", found=f"no numbers of shape {shape}: {error}", mend="score again") from error
+    return found.reshape(*shape, LIMBS)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pipeline.errors import ContractError
 from pipeline.verification.cells import CELLS, PINBALLS
 from pipeline.verification.events import EVENTS, ONSETS
-from pipeline.verification.exact import FINE, Limbs, from_text, normal, rounded, to_text
+from pipeline.verification.exact import FINE, Limbs, from_text, normal, rounded, to_text, total
 from pipeline.verification.fields import FIELDS
 
 STATISTICS: tuple[str, ...] = (*CELLS, *FIELDS)
@@ -26,7 +26,7 @@ STATISTICS: tuple[str, ...] = (*CELLS, *FIELDS)
 BLOCKS: tuple[str, ...] = ("expected", "n", "absolute", "squared", "pinball")
 """Names along S of a day's block, the unit of comparisons; `pinball` is the sum over the quantile levels."""
 
-FORMAT = 3
+FORMAT = 4
 """Of statistics as JSON: those of another are scored again."""
 
 _MOST_GROUPS = 3
@@ -116,7 +116,7 @@ class Statistics:
             ContractError: They run over different variables, units or leads.
         """
         axes: dict[str, Axis] = {}
-        sums: dict[Key, Limbs] = {}
+        sums: dict[Key, list[Limbs]] = {}
         for part in parts:
             for domain, axis in part.axes.items():
                 if axes.setdefault(domain, axis) != axis:
@@ -126,8 +126,8 @@ class Statistics:
                         mend="add scores of one world's settings only",
                     )
             for key, limbs in part.sums.items():
-                sums[key] = normal(sums[key] + limbs) if key in sums else limbs
-        return Statistics(axes=axes, sums=sums)
+                sums.setdefault(key, []).append(limbs)
+        return Statistics(axes=axes, sums={key: total(held) for key, held in sums.items()})
 
     def __add__(self, other: Statistics) -> Statistics:
         return Statistics.added((self, other))
@@ -173,8 +173,11 @@ class Statistics:
 
     def daily(self, domain: str, model: str, region: str | None = None) -> NDArray[np.float64]:
         """Sums per day (day, V, K, S of `BLOCKS`), of all regions or of one, each correctly rounded from the exact sum."""
-        days, tables = self.days(domain, model), self.tables(domain, model, "day")
-        wanted = {day: [self.sums[domain, model, t] for t in tables if t.day == day and region in (None, t.label)] for day in days}
+        days = self.days(domain, model)
+        wanted: dict[int, list[Limbs]] = {day: [] for day in days}
+        for table in self.tables(domain, model, "day"):
+            if region in (None, table.label):
+                wanted[table.day].append(self.sums[domain, model, table])
         shape = Table(what="day").shape(self.axes[domain])
         zero: Limbs = np.zeros((*shape, 4), np.int64)
         return np.array([rounded(normal(sum(wanted[day], zero))) for day in days]).reshape(-1, *shape)

@@ -112,6 +112,27 @@ def build_windows(
     )
 
 
+def as_known(
+    world: World,
+    windows: WindowSet,
+    cubes: Mapping[str, DomainCube],
+    texts: Mapping[str, TextCube],
+    *,
+    as_of: int,
+    since: int,
+    nodes: Mapping[str, tuple[str, ...]],
+) -> WindowSet:
+    """The windows issued between two instants as a set of these alone gives them, bit for bit: with its domains and its documents.
+
+    What is read of a document is added up over all places that a set's documents speak of, so that the sum's rounding is the set's.
+    The arguments are those of `build_windows`, which made `windows` for an earlier `since` and a later `as_of`.
+    """
+    domains = {name: view for name, view in windows.domains.items() if _heard(cubes[name], as_of)}
+    places = {name: _Seen(cubes[name], as_of, nodes.get(name)).nodes for name in domains} if world.texts else {}
+    read = {name: build_texts(stream, texts.get(name), places, domains, as_of, since) for name, stream in world.texts.items()}
+    return replace(windows, as_of=as_of, domains=domains, texts=read)
+
+
 def earliest_needed(world: World, domain: str, as_of: int) -> int:
     """The instant (seconds UTC) from which on a cube must be read for a live window at `as_of`."""
     declared = world.domains[domain]

@@ -170,5 +170,5 @@ def test_a_reforecast_applies_the_champion_of_now_and_says_so(lived):
     assert parse_instant(made["model_as_of"]) > first
     assert lanes.record(receipt.ids["lane"]).model_id == made["model_id"]
     world = load_world(str(world_file))
-    evidence = replayed.replay_evidence(settings, world, world.recorded.end)
+    evidence = replayed.replay_evidence(settings, world, world.recorded.end).replay
     assert evidence is None or evidence.record.mode == "replay", "a model that has seen the future is no evidence"

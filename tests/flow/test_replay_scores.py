@@ -41,7 +41,7 @@ def test_the_scorecard_counts_every_cell_and_evidence_as_of_an_instant_holds_onl
     second = from_seconds(sorted(digests(lane))[1])
     traffic = second + timedelta(hours=1, seconds=300)
     for moment, whole in ((traffic, 2), (traffic - timedelta(seconds=1), 1)):
-        found = replayed.replay_evidence(settings, world, moment)
+        found = replayed.replay_evidence(settings, world, moment).replay
         assert len(found.issue_times["traffic"]) == whole
         assert len(found.issue_times["weather"]) == 1
         assert parse_instant(found.as_of) <= moment

@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from models import api
-from models.gather import Gatherer
-from models.joint import quantiles
+from models.batch import Around
+from models.gather import Gatherer, usual_values
+from models.joint import JointModel, quantiles
 from models.layers.spatial import AffineSampling, Diffusion, GridSpace, NodeSpace
+from models.shapes import shape_of
 from models.state import unpack
 from pipeline.contracts.forecasts import MEDIAN
 from pipeline.contracts.windows import WindowSet
@@ -279,3 +281,25 @@ def test_a_grid_far_from_even_sizes_keeps_its_shape() -> None:
         35,
         4,
     )
+
+
+@pytest.mark.parametrize("changes", [True, False])
+def test_a_series_read_as_changes_does_not_know_its_level(changes: bool) -> None:
+    low = road(days=4)
+    raised = {
+        f"{k}_{axes}": getattr(low, f"{k}_{axes}") + 5 * getattr(low, f"{k}_good_{axes}")
+        for k, axes in (("history", "TNVK"), ("coarse", "TNV"))
+    }
+    high = replace(low, values_TNV=low.values_TNV + 5 * low.good_TNV, **raised)
+    config = api.resolve_config("tiny", {"changes": changes})
+    index, said = low.windows_of("train")[:6], []
+    for d in (low, high):
+        usual = usual_values(d)
+        torch.manual_seed(0)
+        model = JointModel({"road": shape_of(d, usual)}, {}, ("road",), config).eval()
+        for p in model.parameters():
+            torch.nn.init.normal_(p, std=0.1)
+        batch = Gatherer(d, usual).batch(index)
+        with torch.inference_mode():
+            said.append(model("road", batch, Around(contexts={}, documents={}), {}, parts=False, spread_windows=0).median_BLNV)
+    assert torch.allclose(*said, atol=1e-4) == changes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import shutil
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,7 +19,7 @@ from pipeline.contracts.world_files import load_world
 from pipeline.errors import ConfigError, ContractError, CubecastError, NotYetAvailable, StoreError
 from pipeline.settings import Settings, read_settings
 from pipeline.sources.synthetic import SyntheticOptions, made
-from pipeline.steps import land, observe
+from pipeline.steps import joining, land, observe
 from pipeline.stores.landing import LandingStore
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.observations import ObservationStore
@@ -280,6 +281,23 @@ def test_batches_bound_memory_and_change_nothing(place: Place, tmp_path: Path, m
     place.settings = other
     assert len(place.store().commits()) == 6
     assert place.rows() == whole
+
+
+def test_rows_that_move_in_stretches_are_those_that_move_one_by_one(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number, node in enumerate("zyx"):
+        steps = range(40) if number else [*range(20, 40), 3, *range(20)]  # one of them out of order, with an instant twice
+        lines = [f"2020-01-0{1 + n // 24}T{n % 24:02}:00:00,{node},{n * number}" for n in steps]
+        (place.data / f"{number}.csv").write_text("\n".join(["t,n,v", *lines, "2020-01-01T05:00:00," + node + ","]) + "\n")
+    place.land()
+    landed, stores = place.settings.store, []
+    for folder, long in (("whole", 1), ("single", 10**6)):
+        shutil.copytree(landed, place.data.parent / folder)
+        monkeypatch.setattr(joining, "_LONG", long)
+        place.settings = Settings(store=str(place.data.parent / folder), data=place.data, dask=None)
+        assert place.observe().counts == {"s.raw": 124, "s.observations": 120, "s.duplicates": 4, "s.rejected": 0}
+        stores.append(place.store())
+    assert stores[0].digest == stores[1].digest
+    assert [row[:2] for row in place.rows()] == [(n, at("2020-01-01T00:00") + 3600 * k) for k in range(40) for n in "xyz"]
 
 
 def test_a_missing_feed_is_to_come_and_one_source_can_be_asked_for(place: Place) -> None:

@@ -115,3 +115,16 @@ def test_a_world_may_ask_for_held_out_windows_only(town: Town) -> None:
     file = Path(town.file)
     file.write_text(file.read_text().replace("[promotion]", '[promotion]\nevidence = "held-out"'))
     assert published(decided(town)) == ALL_BEATEN
+
+
+@pytest.mark.parametrize("harmed", ["scores", "record"])
+def test_a_replay_that_is_damaged_is_left_out_of_the_evidence_by_name_and_hinders_no_decision(town: Town, harmed: str) -> None:
+    lane_id = let_replay(town, record(town), ISSUE)
+    lanes = Path(town.settings.store) / "replays" / "tiny"
+    [file] = lanes.glob(f"{lane_id}/scores/tiny/issues/*/*/*.json" if harmed == "scores" else f"lanes/{lane_id}.json")
+    file.write_bytes(file.read_bytes()[:-20])
+    receipt = decided(town)
+    assert published(receipt) == ALL_BEATEN
+    [note] = [note for note in receipt.notes if f"replay {lane_id} is left out" in note]
+    assert str(file) in note
+    assert "run cubecast replay again" in note

@@ -125,5 +125,5 @@ def test_the_scores_of_a_period_are_shown_with_every_part(town: Town) -> None:
     assert (found["issue_times"], found["observed"]) == (2, 2)
     assert {row["kind"] for row in found["slices"]} >= {"availability", "hour"}
     assert all(row["energy"] is not None for row in found["slices"] if row["n"])
-    with pytest.raises(NotYetAvailable, match="no forecast of that period"):
+    with pytest.raises(NotYetAvailable, match="what was verified was issued from"):
         show_scores(town.settings, town.world, 0, 1)

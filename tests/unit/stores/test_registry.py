@@ -72,7 +72,7 @@ def test_a_promotion_made_later_for_an_earlier_instant_does_not_unseat_the_champ
 
 
 def test_without_promotion_or_scorecard_the_mend_is_named(registry: Registry) -> None:
-    with pytest.raises(NotYetAvailable, match="cubecast promote"):
+    with pytest.raises(NotYetAvailable, match="never trained"):
         registry.champion(FRIDAY)
     with pytest.raises(NotYetAvailable, match="cubecast evaluate"):
         registry.scorecard("m1")
