@@ -220,9 +220,9 @@ class CubeStore:
                 damaged = damaged_metadata(self.url, self._at)
             except CubecastError:
                 raise error from None
-            if not damaged:
-                raise
-            raise StoreError(asked=error.asked, found=f"{error.found}; damaged: {'; '.join(damaged)}", mend=error.mend) from error
+            asked = error.asked if self.url in error.asked else f"{error.asked} of {self.url}"
+            found = f"{error.found}; damaged: {'; '.join(damaged)}" if damaged else error.found
+            raise StoreError(asked=asked, found=found, mend=error.mend) from error
 
     @property
     def snapshot(self) -> str:

@@ -48,7 +48,7 @@ class ProvedStore(WrapperStore[Any]):
         found = await super().get(key, prototype, byte_range)
         proof = self._proofs.get(key)
         if proof is not None and (found is None or _digest(found) != proof):
-            what = "absent" if found is None else "whole, but not what was written: an index or what it leads to is damaged"
+            what = "absent" if found is None else "not what was written: it, or an index that leads to it, is damaged"
             raise StoreError(asked=f"read {key}", found=what, mend=MEND)
         return found
 
