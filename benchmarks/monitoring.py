@@ -2,7 +2,7 @@
 
 Looks at the inputs of a built cube every so often, each look as of its instant, the reference retrained each week; what was said lies in
 the table, alert by alert, to be judged by hand. Then, again and again, plants faults in the same readings (a frozen sensor, one in
-degrees Fahrenheit, one that falls silent) and counts the hours until each is found under its name. With `--lane` it also judges the forecasts of a
+kelvin, one in degrees Fahrenheit, one that falls silent) and counts the hours until each is found under its name. With `--lane` it also judges the forecasts of a
 replay day by day. `python -m benchmarks.monitoring --world us --from 2017-02-01T00:00Z --to 2017-10-26T00:00Z`
 """
 
@@ -37,7 +37,7 @@ from pipeline.stores.profiles import ProfileStore
 from pipeline.stores.scores import ScoreStore
 from pipeline.telemetry import QUIET
 
-FAULTS = {"frozen": "frozen_sensor", "unit": "shifted_unit", "silent": "silent_node"}
+FAULTS = {"frozen": "frozen_sensor", "kelvin": "shifted_unit", "fahrenheit": "shifted_unit", "silent": "silent_node"}
 """Faults that are planted, and the rule under whose name each should be found."""
 
 app = typer.Typer(add_completion=False)
@@ -76,7 +76,9 @@ class Planted:
         known = np.flatnonzero(np.isfinite(values[:at, n, v]))
         if self.kind == "silent":
             values[at:, n, v], flags[at:, n, v] = np.nan, 1
-        elif self.kind == "unit":
+        elif self.kind == "kelvin":
+            values[at:, n, v] = values[at:, n, v] + np.float32(273.15)
+        elif self.kind == "fahrenheit":
             values[at:, n, v] = values[at:, n, v] * np.float32(1.8) + np.float32(32)
         elif len(known):
             values[at:, n, v], flags[at:, n, v] = values[known[-1], n, v], 0
