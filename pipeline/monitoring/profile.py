@@ -35,6 +35,9 @@ SEASONS, YEAR = 24, 365.2425 * DAY
 
 _LEAST_STEPS, _LEAST_STRETCHES, _WEEK = 20, 4, 7
 _COMMON = 0.05
+_AXES = {"sample_SRQ": 2, "psi_R": 1, "ks_R": 1, "past_psi_R": 1, "past_ks_R": 1}
+"""What is known of the drift of one variable, and where the variables' axis comes in."""
+
 _SEASONAL_SAMPLE = 1024
 
 SUSPECTS = (Flag.STUCK, Flag.UNIT_SUSPECT)
@@ -124,10 +127,9 @@ def profile_of(domain: Domain, cube: DomainCube) -> Profile:
     flags_TNV = cube.flags_TNV[:, chosen]
     block, stretch = block_steps(domain), stretch_steps(domain, len(values_TNV))
     per_variable = [_variable(domain, v, values_TNV, flags_TNV, block) for v in range(len(cube.variables))]
-    drift = [
-        _drift(domain, v, cube.valid_time, values_TNV[..., v], (region_N[chosen], len(regions)), stretch)
-        for v in range(len(cube.variables))
-    ]
+    places = region_N[chosen], len(regions)
+    by_variable = [_drift(domain, v, cube.valid_time, values_TNV[..., v], places, stretch) for v in range(len(cube.variables))]
+    drift: dict[str, Any] = {name.replace("R", "RV"): np.stack([f[name] for f in by_variable], axis=axis) for name, axis in _AXES.items()}
     return Profile(
         nodes=tuple(cube.nodes.ids[n] for n in chosen),
         variables=cube.variables,
@@ -138,8 +140,7 @@ def profile_of(domain: Domain, cube: DomainCube) -> Profile:
         blocks=len(values_TNV) // block,
         stretches=len(values_TNV) // stretch,
         **{name: np.stack([found[name] for found in per_variable], axis=1) for name in per_variable[0]},
-        sample_SRVQ=np.stack([found.pop("sample_SRQ") for found in drift], axis=2),
-        **{f"{name}V": np.stack([found[name] for found in drift], axis=1) for name in drift[0]},
+        **drift,
     )
 
 
@@ -235,7 +236,7 @@ def _drift(
             one = sample_SRQ[season_K[k], r]
             found = (psi(one, part), ks(one, part), psi(past, part), ks(past, part))
             distances[:, r] = np.maximum(distances[:, r], found)
-    return {"sample_SRQ": sample_SRQ, **dict(zip(("psi_R", "ks_R", "past_psi_R", "past_ks_R"), distances, strict=True))}
+    return dict(zip(_AXES, (sample_SRQ, *distances), strict=True))
 
 
 def from_parts(arrays: Mapping[str, NDArray[Any]], words: Mapping[str, Any]) -> Profile:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -119,7 +120,7 @@ def test_after_a_training_of_a_year_a_week_is_held_against_the_same_season_and_d
 @pytest.mark.parametrize(("unit", "turned"), [("K", lambda x: x + 273.15), ("degF", lambda x: x * 1.8 + 32)])
 @pytest.mark.parametrize("lasting", [1, 3, 10])
 def test_a_station_in_another_unit_is_found_within_a_day_and_as_long_as_it_lasts(
-    world: World, years: DomainCube, unit, turned, lasting: int
+    world: World, years: DomainCube, unit: str, turned: Callable[[np.ndarray], np.ndarray], lasting: int
 ) -> None:
     profile = profile_of(world.domains["sky"], days_of(years, 0, 150))
     cube = days_of(years, 140, 210)
