@@ -23,7 +23,7 @@ from pipeline.verification.grounds import regions_of
 
 FORMAT = 2
 MOST_NODES = 2048
-SAMPLE = 4096
+SAMPLE = 2048
 PAST, LEAST_PAST = 28, 7
 """Blocks before a stretch that it is held against besides: four weeks of days; and how many there must be."""
 
@@ -38,7 +38,6 @@ _COMMON = 0.05
 _AXES = {"sample_SRQ": 2, "psi_R": 1, "ks_R": 1, "past_psi_R": 1, "past_ks_R": 1}
 """What is known of the drift of one variable, and where the variables' axis comes in."""
 
-_SEASONAL_SAMPLE = 1024
 
 SUSPECTS = (Flag.STUCK, Flag.UNIT_SUSPECT)
 """Flags of the quality rules whose share per node is told of; along the last axis of `flagged_NVF`."""
@@ -61,7 +60,7 @@ class Profile:
         gap_NV: Most steps in a row without a good value.
         longest_NV, repeats_NV, common_value_NV: See `runs`.
         flagged_NVF: Greatest share of a block that a suspect flag had.
-        sample_SRVQ: Sorted values, NaN at the end, by season where the time holds a year, else in one; of prices changes from step to step.
+        sample_SRVQ: Sorted values, NaN at the end, by season; no season where the time holds no year; of prices changes from step to step.
         psi_RV, ks_RV: The greatest distance of any stretch from its season.
         past_psi_RV, past_ks_RV: The greatest distance of any stretch from those before it.
     """
@@ -217,8 +216,8 @@ def _drift(
     relative = kind_of(list(domain.variables.values())[v]) == "change"
     region_N, regions = places
     block = block_steps(domain)
-    seasons = SEASONS if len(times) and times[-1] - times[0] >= YEAR else 1
-    sample_SRQ = np.full((seasons, regions, SAMPLE if seasons == 1 else _SEASONAL_SAMPLE), np.nan)
+    seasons = SEASONS if len(times) and times[-1] - times[0] >= YEAR else 0
+    sample_SRQ = np.full((seasons, regions, SAMPLE), np.nan)
     distances = np.zeros((4, regions))
     reach, least = -(-PAST * block // stretch), -(-LEAST_PAST * block // stretch)
     changes, when = changes_of(values_TN, relative=relative), times[int(relative) :]
@@ -228,12 +227,12 @@ def _drift(
         values = changes[:, region_N == r]
         for s in range(seasons):
             beside = np.abs((season_T - s + seasons // 2) % seasons - seasons // 2) <= 1
-            known = thinned(values[beside], sample_SRQ.shape[-1])
+            known = thinned(values[beside], SAMPLE)
             sample_SRQ[s, r, : len(known)] = known
         parts = [thinned(part, SAMPLE) for part in np.asarray(in_blocks(values, stretch))]
         for k, part in enumerate(parts):
             past = np.concatenate([part[:0], *parts[max(0, k - reach) : k]] if k >= least else [part[:0]])
-            one = sample_SRQ[season_K[k], r]
+            one = sample_SRQ[season_K[k], r] if seasons else part[:0]
             found = (psi(one, part), ks(one, part), psi(past, part), ks(past, part))
             distances[:, r] = np.maximum(distances[:, r], found)
     return dict(zip(_AXES, (sample_SRQ, *distances), strict=True))

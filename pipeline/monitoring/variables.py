@@ -40,31 +40,30 @@ def incomplete(recent: Recent, profile: Profile, rules: MonitoringRules) -> Iter
 
 
 def drifted(recent: Recent, profile: Profile, rules: MonitoringRules) -> Iterator[Finding]:
-    """Regions whose newest stretch is distributed otherwise than training and than the stretches before it, both more than training ever was.
+    """Regions whose newest stretch is distributed otherwise than the weeks before it, by more than any of training was.
 
-    Of training only the same season counts once that holds a year; before that a season never seen comes over weeks, and is none.
+    A season comes over weeks and is none. Once training holds a year, the same season there must have been otherwise too.
     """
     if not judges_drift(profile) or len(recent.values_TN) < profile.stretch + LEAST_PAST * profile.block:
         return
     relative, v = recent.kind == "change", recent.v
-    length = profile.stretch + PAST * profile.block
-    values = changes_of(recent.values_TN[-length - relative :], relative=relative)
-    season = int(season_of(recent.valid_time_T[-profile.stretch // 2 :][:1], len(profile.sample_SRVQ))[0]) if len(values) else 0
+    values = changes_of(recent.values_TN[-profile.stretch - PAST * profile.block - relative :], relative=relative)
+    seasons = len(profile.sample_SRVQ)
+    season = int(season_of(recent.valid_time_T[-profile.stretch // 2 :][:1], seasons)[0])
     drift = rules.drift * (1 + _FEW / profile.stretches)
     for r, region in enumerate(profile.regions):
         inside = values[:, profile.region_N == r]
-        newest, past, trained = _known(inside[-profile.stretch :]), _known(inside[: -profile.stretch]), profile.sample_SRVQ[season, r, v]
-        if min(len(newest), len(past), np.isfinite(trained).sum()) < _ENOUGH:
+        newest, past = _known(inside[-profile.stretch :]), _known(inside[: -profile.stretch])
+        if min(len(newest), len(past)) < _ENOUGH:
             continue
-        held = (
-            _held(trained, newest, rules, drift, (float(profile.psi_RV[r, v]), float(profile.ks_RV[r, v]))),
-            _held(past, newest, rules, drift, (float(profile.past_psi_RV[r, v]), float(profile.past_ks_RV[r, v]))),
-        )
+        usual = float(profile.past_psi_RV[r, v]), float(profile.past_ks_RV[r, v])
+        held = [_held(past, newest, rules, drift, usual, f"the {len(inside) - profile.stretch} steps before")]
+        trained = _known(profile.sample_SRVQ[season, r, v]) if seasons else past[:0]
+        if len(trained) >= _ENOUGH:
+            usual = float(profile.psi_RV[r, v]), float(profile.ks_RV[r, v])
+            held.append(_held(trained, newest, rules, drift, usual, "the same season in training"))
         if all(one.odd for one in held):
-            text = (
-                f"the newest {profile.stretch} steps are distributed otherwise than in training: {held[0].told}; and than in the "
-                f"{len(inside) - profile.stretch} steps before: {held[1].told}"
-            )
+            text = f"the newest {profile.stretch} steps are distributed otherwise than {'; and than '.join(one.told for one in held)}"
             yield Finding(
                 rule="drifted_input",
                 level="warn",
@@ -88,13 +87,13 @@ class _Held:
     told: str
 
 
-def _held(reference: Values, sample: Values, rules: MonitoringRules, drift: float, oddest: tuple[float, float]) -> _Held:
-    """A sample held against a reference: `drift` times as far off as the oddest stretch of training, by PSI and by KS, it may be."""
+def _held(reference: Values, sample: Values, rules: MonitoringRules, drift: float, oddest: tuple[float, float], name: str) -> _Held:
+    """A sample held against a named reference: `drift` times as far off as the oddest stretch of training, by PSI and by KS, it may be."""
     far, near = psi(reference, sample), ks(reference, sample)
     most_far, most_near = max(rules.psi, drift * oddest[0]), max(rules.ks, min(drift * oddest[1], (1 + oddest[1]) / 2))
     told = (
-        f"PSI {far:.2f} (at most {most_far:.2f}), KS {near:.2f} (at most {most_near:.2f}), "
-        f"median {np.median(sample):.4g} against {np.nanmedian(reference):.4g}"
+        f"{name}: PSI {far:.2f} (at most {most_far:.2f}), KS {near:.2f} (at most {most_near:.2f}), "
+        f"median {np.median(sample):.4g} against {np.median(reference):.4g}"
     )
     return _Held(far=far, most_far=most_far, odd=far > most_far and near > most_near, told=told)
 
