@@ -38,7 +38,6 @@ _COMMON = 0.05
 _AXES = {"sample_SRQ": 2, "psi_R": 1, "ks_R": 1, "past_psi_R": 1, "past_ks_R": 1}
 """What is known of the drift of one variable, and where the variables' axis comes in."""
 
-
 SUSPECTS = (Flag.STUCK, Flag.UNIT_SUSPECT)
 """Flags of the quality rules whose share per node is told of; along the last axis of `flagged_NVF`."""
 
