@@ -138,9 +138,10 @@ def test_a_count_that_is_tenfold_from_a_day_on_is_another_level_and_no_unit(worl
     assert (found.key, found.level) == ("shifted_level/sky/sold/n5", "warn")
 
 
-def test_a_node_without_a_week_of_history_has_no_level_to_be_held_against(world: World, years: DomainCube) -> None:
+@pytest.mark.parametrize("before", [np.nan, 0.0])
+def test_a_node_without_a_week_of_history_has_no_level_to_be_held_against(world: World, years: DomainCube, before: float) -> None:
     trained = days_of(years, 0, 150)
-    trained.values_TNV[: -5 * 24, 2] = np.nan
+    trained.values_TNV[: -5 * 24, 2, 1] = before
     profile = profile_of(world.domains["sky"], trained)
     cube = days_of(years, 140, 200)
     cube.values_TNV[-24:, 2, 1] *= 100
