@@ -176,10 +176,11 @@ def _planted(world: World, looker: _Looker, start: int, end: int, target: str, p
     hours: dict[str, list[float]] = {kind: [] for kind in FAULTS}
     for since in np.linspace(start, end - 4 * DAY, plantings).astype(np.int64) // 3600 * 3600:
         chosen = random.choice(nodes, len(FAULTS), replace=False)
-        planted = looker.planted = [
+        planted = [
             Planted(kind=kind, domain=domain, variable=variable, node=str(node), since=int(since))
             for kind, node in zip(FAULTS, chosen, strict=True)
         ]
+        looker.planted = planted
         for fault, found in _until_found(looker, planted, int(since)).items():
             hours[fault.kind].append(found)
     for kind, waited in hours.items():
