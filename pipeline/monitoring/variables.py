@@ -15,8 +15,8 @@ from pipeline.monitoring.recent import Recent
 _ENOUGH = 100
 """Values of a region that say something about a distribution."""
 
-_FEW = 4.0
-"""Of four stretches the oddest may lie half as far off as what is still no fault; of forty nine tenths: a limit widens accordingly."""
+_FEW = 8.0
+"""Of eight stretches the oddest may lie half as far off as what is still no fault, of eighty nine tenths: limits widen accordingly."""
 
 
 def incomplete(recent: Recent, profile: Profile, rules: MonitoringRules) -> Iterator[Finding]:
