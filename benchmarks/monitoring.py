@@ -2,7 +2,7 @@
 
 Looks at the inputs of a built cube every so often, each look as of its instant, the reference retrained each week; what was said lies in
 the table, alert by alert, to be judged by hand. Then, again and again, plants faults in the same readings (a frozen sensor, one in
-degrees Fahrenheit, one that falls silent) and counts the hours until each is found under its name. With `--lane` it also judges the forecasts of a
+kelvin, one in degrees Fahrenheit, one that falls silent) and counts the hours until each is found under its name, and raises whole regions. With `--lane` it also judges the forecasts of a
 replay day by day. `python -m benchmarks.monitoring --world us --from 2017-02-01T00:00Z --to 2017-10-26T00:00Z`
 """
 
@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 from unittest.mock import patch
@@ -36,8 +36,9 @@ from pipeline.stores.objects import ObjectStore
 from pipeline.stores.profiles import ProfileStore
 from pipeline.stores.scores import ScoreStore
 from pipeline.telemetry import QUIET
+from pipeline.verification.grounds import regions_of
 
-FAULTS = {"frozen": "frozen_sensor", "unit": "shifted_unit", "silent": "silent_node"}
+FAULTS = {"frozen": "frozen_sensor", "kelvin": "shifted_unit", "fahrenheit": "shifted_unit", "silent": "silent_node"}
 """Faults that are planted, and the rule under whose name each should be found."""
 
 app = typer.Typer(add_completion=False)
@@ -76,11 +77,30 @@ class Planted:
         known = np.flatnonzero(np.isfinite(values[:at, n, v]))
         if self.kind == "silent":
             values[at:, n, v], flags[at:, n, v] = np.nan, 1
-        elif self.kind == "unit":
+        elif self.kind == "kelvin":
+            values[at:, n, v] = values[at:, n, v] + np.float32(273.15)
+        elif self.kind == "fahrenheit":
             values[at:, n, v] = values[at:, n, v] * np.float32(1.8) + np.float32(32)
         elif len(known):
             values[at:, n, v], flags[at:, n, v] = values[known[-1], n, v], 0
         return replace(cube, values_TNV=values, flags_TNV=flags)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drifted:
+    """A region whose readings of one variable are higher from an instant on."""
+
+    domain: str
+    variable: str
+    nodes: tuple[int, ...]
+    since: int
+    by: float
+
+    def into(self, cube: DomainCube) -> DomainCube:
+        """The readings with this drift."""
+        at, values = int(np.searchsorted(cube.valid_time, self.since)), cube.values_TNV.copy()
+        values[at:, list(self.nodes), cube.variables.index(self.variable)] += np.float32(self.by)
+        return replace(cube, values_TNV=values)
 
 
 class _Looker:
@@ -89,7 +109,7 @@ class _Looker:
     def __init__(self, world: World, settings: Settings, objects: ObjectStore) -> None:
         self._world, self._settings, self._profiles = world, settings, ProfileStore(objects, world.name)
         self._open = reading.open_cubes
-        self.planted: list[Planted] = []
+        self.planted: Sequence[Planted | Drifted] = ()
 
     def look(self, now: int, standing: tuple[Alert, ...]) -> Looked:
         """One look; a reference never has a planted fault."""
@@ -116,6 +136,7 @@ def main(
     every_hours: int = 24,
     target: Annotated[str, typer.Option(help="domain.variable in which faults are planted")] = "weather.temperature",
     plantings: int = 6,
+    drifts: Annotated[str, typer.Option(help="by how much the target of a whole region is raised")] = "10,15",
     lane: Annotated[str | None, typer.Option(help="a replay whose forecasts are judged too")] = None,
 ) -> None:
     loaded, settings = load_world(world), read_settings()
@@ -125,6 +146,7 @@ def main(
         _quiet(loaded, looker, start, end, every_hours)
         if plantings:
             _planted(loaded, looker, start, end, target, plantings)
+            _drifted(loaded, looker, start, end, target, plantings, [float(by) for by in drifts.split(",")])
     if lane:
         _forecasts(loaded, settings, lane)
 
@@ -154,11 +176,12 @@ def _planted(world: World, looker: _Looker, start: int, end: int, target: str, p
     hours: dict[str, list[float]] = {kind: [] for kind in FAULTS}
     for since in np.linspace(start, end - 4 * DAY, plantings).astype(np.int64) // 3600 * 3600:
         chosen = random.choice(nodes, len(FAULTS), replace=False)
-        looker.planted = [
+        planted = [
             Planted(kind=kind, domain=domain, variable=variable, node=str(node), since=int(since))
             for kind, node in zip(FAULTS, chosen, strict=True)
         ]
-        for fault, found in _until_found(looker, int(since)).items():
+        looker.planted = planted
+        for fault, found in _until_found(looker, planted, int(since)).items():
             hours[fault.kind].append(found)
     for kind, waited in hours.items():
         known = [h for h in waited if np.isfinite(h)]
@@ -166,16 +189,31 @@ def _planted(world: World, looker: _Looker, start: int, end: int, target: str, p
         print(f"{kind} ({FAULTS[kind]}): {len(known)} of {len(waited)} found within three days, {said}")
 
 
-def _until_found(looker: _Looker, since: int) -> Mapping[Planted, float]:
-    found = dict.fromkeys(looker.planted, float("inf"))
+def _until_found(looker: _Looker, planted: list[Planted], since: int) -> Mapping[Planted, float]:
+    found = dict.fromkeys(planted, float("inf"))
     for hours in range(3, 73, 3):
         keys = {f.key for f in looker.look(since + hours * 3600, ()).findings}
-        for fault in looker.planted:
+        for fault in planted:
             if f"{FAULTS[fault.kind]}/{fault.domain}/{fault.variable}/{fault.node}" in keys and found[fault] > hours:
                 found[fault] = hours
         if all(np.isfinite(list(found.values()))):
             break
     return found
+
+
+def _drifted(world: World, looker: _Looker, start: int, end: int, target: str, plantings: int, drifts: list[float]) -> None:
+    domain, variable = target.split(".")
+    nodes = reading.open_cubes(world, read_settings(), from_seconds(start), domains=[domain])[domain].nodes
+    names, region_N = regions_of(world.domains[domain], nodes)
+    for by in drifts:
+        found = 0
+        for since in np.linspace(start + 30 * DAY, end - 7 * DAY, plantings).astype(np.int64) // 3600 * 3600:
+            for r, name in enumerate(names):
+                inside = tuple(np.flatnonzero(region_N == r).tolist())
+                looker.planted = [Drifted(domain=domain, variable=variable, nodes=inside, since=int(since), by=by)]
+                keys = {f.key for f in looker.look(int(since) + 7 * DAY, ()).findings}
+                found += f"drifted_input/{domain}/{variable}/{name}" in keys
+        print(f"drifted (drifted_input), a region {by:+g}: {found} of {plantings * len(names)} found after a week")
 
 
 def _forecasts(world: World, settings: Settings, lane: str) -> None:

@@ -116,9 +116,9 @@ class MonitoringRules(Table):
         present: Share of what usually comes, below which a variable is incomplete.
         most: Shares of a variable's nodes from which on a fault of nodes is one of the variable.
         frozen: How many times as long as ever in training a sensor may show one value.
-        shift: How many of its own usual deviations a node's day may lie off what it was in training, beyond what all nodes do.
-        psi, ks: Distances of the newest values from those of training, per region, that are let pass whatever is usual.
-        drift: How many times as far off as the oddest stretch of the training time they may be besides.
+        shift: How many of its own usual deviations a node's day may lie off where it stood of late, beyond what all nodes do.
+        psi, ks: Distances of the newest values from those of training and from those before, per region, let pass whatever is usual.
+        drift: How many times as far off as the oddest stretch of the training time they may be besides, and more where that is short.
         error: How many times its error in the promotion's scorecard a forecast may have.
         skill: The least skill against the best baseline over the same forecasts.
         coverage: How far the share within an interval may lie off that of the scorecard.

@@ -118,6 +118,28 @@ def mistakes(unit: str, to: str | None) -> tuple[Mistake, ...]:
     return tuple(found)
 
 
+_SHARES = {"percent": 100.0, "%": 100.0, "1": 1.0}
+"""Names of shares and what they call a whole; a count is as free of dimension and none of them."""
+
+
+@cache
+def confusions(unit: str, to: str | None) -> tuple[Mistake, ...]:
+    """`mistakes`, and what values kept in `to` mean where a conversion was left out or made twice, or where they came in tenths.
+
+    None for counts, amounts and prices, which have no unit to be mistaken for: they grow by factors of themselves.
+    """
+    kept = to or unit
+    found = [*mistakes(unit, to), *mistakes(kept, None)]
+    if found:
+        found += [Mistake(unit=f"{name} {kept}", factor=factor, offset=0.0) for name, factor in (("1/10", 0.1), ("10", 10.0))]
+    if kept in _SHARES:
+        whole = _SHARES[kept]
+        found += [
+            Mistake(unit=name, factor=whole / other, offset=0.0) for name, other in (("percent", 100.0), ("1", 1.0)) if other != whole
+        ]
+    return tuple(found)
+
+
 _FLOORS = {"K": 0.0, "degC": -273.15, "degF": -459.67, "Pa": 0.0, "hPa": 0.0, "kPa": 0.0}
 
 

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from math import log
+from math import exp, log
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.contracts.alerts import Finding, MonitoringRules
 from pipeline.contracts.flags import Flag
 from pipeline.contracts.times import format_instant, from_seconds
 from pipeline.contracts.units import Mistake
-from pipeline.monitoring.profile import SUSPECTS, Profile, judges_shifts, levels_of, off_center, suspect_shares
+from pipeline.monitoring.levels import Kind, Levels, leaps_of, levels_of, of_late, off_center, spread_of
+from pipeline.monitoring.profile import LEAST_BLOCKS, SUSPECTS, Profile, judges_shifts, suspect_shares
 from pipeline.monitoring.recent import Recent
 from pipeline.monitoring.runs import newest_runs
 
-Deviations = NDArray[np.float64]
 _USUALLY_THERE = 0.3
 """Share of a block below which a node is so seldom there that its silence says nothing."""
 
@@ -27,6 +26,10 @@ _CHANCE = log(1e-4)
 
 _LEAST_SHIFT = 1.5
 """Deviations of a node's values below which its level may lie off however steady it usually is."""
+
+_BY_UNIT = 0.5
+"""Share of the shift and of the distance beyond the oddest day that is enough where a unit with an offset explains it: no weather does that, but storms do
+what kilometres an hour would."""
 
 _FLAGGED = 0.5
 _ALIKE = 1 / 7
@@ -117,86 +120,103 @@ def _frozen(recent: Recent, profile: Profile, rules: MonitoringRules) -> Iterato
 
 
 def _shifted(recent: Recent, profile: Profile, rules: MonitoringRules) -> Iterator[Finding]:
-    """Nodes whose day lies far off their days of training, beyond what all nodes do; named by the unit that would explain it."""
-    v, values = recent.v, recent.values_TN
-    if not len(values) or not judges_shifts(profile):
+    """Nodes whose day lies far off where they stood of late, beyond what all nodes do; named by the unit that would explain it."""
+    v = recent.v
+    if not len(recent.values_TN) or not judges_shifts(profile):
         return
-    levels = levels_of(values, profile.block, relative=recent.relative)
+    levels = levels_of(recent.values_TN, profile.block, recent.kind)
     if not len(levels):
         return
     center, scale = profile.center_NV[:, v], profile.scale_NV[:, v]
-    common, off = off_center(levels[-1:], center, scale)
-    limit_N = np.maximum(rules.shift, rules.drift * profile.widest_NV[:, v]) * profile.spread_NV[:, v]
-    known_N = np.isfinite(off[0]) & (recent.present_N >= _USUALLY_THERE) & (profile.present_NV[:, v] >= _USUALLY_THERE)
-    odd_N = known_N & (np.abs(off[0]) > limit_N) & (np.abs(off[0]) > _LEAST_SHIFT)
-    if (
-        not recent.relative
-        and 2 * odd_N.sum() < known_N.sum() >= 4
-        and (unit := _all_shifted(recent, profile, rules, float(common[0]), center, scale))
-    ):
-        yield unit
+    common, off = off_center(levels, center, scale)
+    before, spread, most = _usual_of_late(recent, profile, off)
+    apart = np.abs(off[-1] - before)
+    present = (recent.present_N >= _USUALLY_THERE) & (profile.present_NV[:, v] >= _USUALLY_THERE)
+    known = np.isfinite(apart) & present & (profile.days_NV[:, v] >= LEAST_BLOCKS)
+    limit = np.maximum(np.maximum(rules.shift * spread, _LEAST_SHIFT), rules.drift * most)
+    by_unit = np.maximum(np.maximum(_BY_UNIT * rules.shift * spread, _LEAST_SHIFT), max(_BY_UNIT * rules.drift, 1.0) * most)
+    unit_of_all = _all_shifted(recent, profile, rules, levels[-1], common) if known.sum() >= 4 else None
+    if unit_of_all:
+        yield unit_of_all
         return
-    shared = 0.0 if len(center) < 4 else float(np.nan_to_num(common[0]))
-    for n in np.flatnonzero(odd_N):
-        spread = float(profile.spread_NV[n, v])
-        level = levels[-1, n]
-        unit_found = (
-            _explains(recent, float(level), float(center[n] + shared * scale[n]), float(scale[n]), spread) if scale[n] > 0 else None
-        )
-        said = "its logarithm against the days before" if recent.relative else "its median"
-        about = f"as if in {unit_found.unit}" if unit_found else "another level"
-        usual = float(center[n] + shared * scale[n])
-        text = f"{about}: {said} of the newest {profile.block} steps is {level:.4g}, where {usual:.4g} would be usual"
-        rule, number = "shifted_unit" if unit_found else "shifted_level", abs(float(off[0, n])) / spread
-        yield _on(recent, profile, int(n), rule, text, number=number, limit=limit_N[n] / spread, unit="deviations")
-
-
-def _all_shifted(
-    recent: Recent, profile: Profile, rules: MonitoringRules, common: float, center_N: Deviations, scale_N: Deviations
-) -> Finding | None:
-    """All nodes of a variable off together, as another unit would have them; another level of all is drift."""
-    usual = profile.common_KV[:, recent.v]
-    usual = usual[np.isfinite(usual)]
-    if len(usual) < 2 or not np.isfinite(common):
-        return None
-    spread = max(1.4826 * float(np.median(np.abs(usual - np.median(usual)))), 0.05)
-    limit = max(rules.shift, rules.drift * float(np.abs(usual).max()) / spread)
-    if abs(common) / spread <= limit or abs(common) <= _LEAST_SHIFT:
-        return None
-    levels = levels_of(recent.values_TN, profile.block, relative=False)[-1]
-    known = np.isfinite(levels)
-    solid = known & (np.abs(center_N) > scale_N / 2)
-    for mistake in recent.mistakes:
-        if not mistake.offset and 2 * solid.sum() < known.sum():
+    shared = 0.0 if len(center) < 4 else float(np.nan_to_num(common[-1]))
+    usual = center + (shared + before) * scale
+    for n in np.flatnonzero(known & (apart > by_unit)):
+        unit = _explains(recent, float(levels[-1, n]), float(usual[n]), float(scale[n]), float(spread[n])) if scale[n] > 0 else None
+        least = by_unit[n] if unit and unit.offset else limit[n]
+        if apart[n] <= least:
             continue
-        meant = np.median(((levels * mistake.factor + mistake.offset - center_N) / scale_N)[known])
-        alike = bool(mistake.offset) or abs(float(np.median(levels[solid] * mistake.factor / center_N[solid])) - 1) <= _ALIKE
-        if alike and abs(meant) < _BY_MEDIAN * abs(common) and abs(meant) <= 1.5 * max(float(np.abs(usual).max()), 3 * spread):
-            text = f"all nodes as if in {mistake.unit}: their newest {profile.block} steps lie {common:.3g} deviations off, together"
+        text = f"{f'as if in {unit.unit}' if unit else 'another level'}: {_told(recent.kind, levels[-1, n], usual[n], profile.block)}"
+        rule = "shifted_unit" if unit else "shifted_level"
+        yield _on(recent, profile, int(n), rule, text, number=apart[n] / spread[n], limit=least / spread[n], unit="deviations")
+
+
+def _usual_of_late(recent: Recent, profile: Profile, off_KN: Levels) -> tuple[Levels, Levels, Levels]:
+    """(N,) where nodes stood of late, the usual and the greatest distance from that; where that is not known the center and off it."""
+    spread, widest = profile.spread_NV[:, recent.v], profile.widest_NV[:, recent.v]
+    before = np.full(len(spread), np.nan) if recent.kind == "change" else of_late(off_KN, widest)
+    known = np.isfinite(before)
+    stride, leap = profile.stride_NV[:, recent.v], profile.leap_NV[:, recent.v]
+    return np.where(known, before, 0.0), np.where(known, stride, spread), np.where(known, leap, widest)
+
+
+def _told(kind: Kind, level: float, usual: float, block: int) -> str:
+    if kind == "change":
+        return f"its logarithm against the days before of the newest {block} steps is {level:.4g}, where {usual:.4g} would be usual"
+    shown = (level, usual) if kind == "value" else (exp(level), exp(usual))
+    return f"its median of the newest {block} steps is {shown[0]:.4g}, where {shown[1]:.4g} would be usual"
+
+
+def _all_shifted(recent: Recent, profile: Profile, rules: MonitoringRules, level_N: Levels, common_K: Levels) -> Finding | None:
+    """All nodes of a variable off together, as another unit would have them; another level of all is drift."""
+    trained = profile.common_KV[:, recent.v][:, None]
+    if recent.kind == "change" or np.isfinite(trained).sum() < LEAST_BLOCKS or not np.isfinite(common_K[-1]):
+        return None
+    before = float(of_late(common_K[:, None], np.array([np.inf]))[0])  # a season takes all nodes beyond a short training
+    moves = leaps_of(trained) if np.isfinite(before) else trained
+    usual, most = (float(found[0]) for found in spread_of(moves))
+    lasting = before if np.isfinite(before) else 0.0
+    apart = abs(float(common_K[-1]) - lasting)
+    limit = max(rules.shift * usual, rules.drift * most, _LEAST_SHIFT)
+    if not apart > limit:
+        return None
+    center, scale = profile.center_NV[:, recent.v], profile.scale_NV[:, recent.v]
+    for mistake in recent.confusions:
+        meant_N = _in_unit(recent.kind, level_N, center + lasting * scale, mistake)
+        known = np.isfinite(meant_N)
+        if 2 * known.sum() < np.isfinite(level_N).sum():
+            continue
+        meant = abs(float(np.median(((meant_N - center) / scale)[known]) - lasting))
+        if meant < _BY_MEDIAN * apart and meant <= max(most, 3 * usual):
+            text = f"all nodes as if in {mistake.unit}: their newest {profile.block} steps lie {apart:.3g} deviations off, together"
             return Finding(
                 rule="shifted_unit",
                 level="block",
                 domain=recent.domain,
                 variable=recent.variable,
-                number=abs(common) / spread,
-                limit=limit,
+                number=apart / usual,
+                limit=limit / usual,
                 unit="deviations",
                 text=text,
             )
     return None
 
 
+def _in_unit(kind: Kind, level: Levels, usual: Levels, mistake: Mistake) -> Levels:
+    """What levels would be in another unit; NaN where that cannot be told: a unit that only scales must bring a value within a seventh."""
+    if kind == "value":
+        meant = level * mistake.factor + mistake.offset
+        return meant if mistake.offset else np.where(np.abs(meant - usual) <= _ALIKE * np.abs(usual), meant, np.nan)
+    meant = level + log(mistake.factor)
+    return np.where((np.abs(meant - usual) <= _ALIKE) & (mistake.offset == 0), meant, np.nan)
+
+
 def _explains(recent: Recent, level: float, usual: float, scale: float, spread: float) -> Mistake | None:
-    """The unit in which a level would be as usual: of one that only scales also within a seventh of it."""
-    meant: list[tuple[float, Mistake]] = []
-    for mistake in recent.mistakes:
-        if recent.relative and not mistake.offset:
-            meant.append((abs(level + log(mistake.factor)) / scale, mistake))
-        elif not recent.relative and (mistake.offset or abs(level * mistake.factor - usual) <= _ALIKE * abs(usual)):
-            meant.append((abs(level * mistake.factor + mistake.offset - usual) / scale, mistake))
-    best = min(meant, key=lambda found: found[0], default=None)
-    off = abs(level - (0.0 if recent.relative else usual)) / scale
-    return None if best is None or best[0] > min(_BY_MEDIAN * off, max(4 * spread, 0.3)) else best[1]
+    """The unit in which a level would be as usual."""
+    left = [(abs(float(_in_unit(recent.kind, np.array(level), np.array(usual), m)) - usual) / scale, m) for m in recent.confusions]
+    best = min((found for found in left if np.isfinite(found[0])), key=lambda found: found[0], default=None)
+    most = min(_BY_MEDIAN * abs(level - usual) / scale, max(4 * spread, 0.3))
+    return best[1] if best is not None and best[0] <= most else None
 
 
 def gathered(found: Iterable[Finding], nodes: int, rules: MonitoringRules, standing: frozenset[str]) -> list[Finding]:

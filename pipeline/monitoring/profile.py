@@ -1,11 +1,10 @@
 """Profiles: what a domain's variables were like over the time that its champion was trained on.
 
-Shape suffixes: T axis steps, K blocks, N node, V variable, R region, Q order statistics.
+Shape suffixes: T axis steps, K blocks, N node, V variable, S season, R region, Q order statistics.
 """
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -18,19 +17,26 @@ from pipeline.contracts.cubes import DomainCube
 from pipeline.contracts.flags import Flag
 from pipeline.contracts.worlds import Domain
 from pipeline.monitoring.distances import ks, psi, thinned
+from pipeline.monitoring.levels import in_blocks, kind_of, leaps_of, levels_of, logarithms, median_over, off_center, scale_of, spread_of
 from pipeline.monitoring.runs import common_values, longest_gaps, longest_runs
 from pipeline.verification.grounds import regions_of
 
-FORMAT = 1
+FORMAT = 2
 MOST_NODES = 2048
-SAMPLE = 4096
-EARLIER = 6
-"""Blocks whose median a price is held against: its level has no meaning, its jump has."""
+SAMPLE = 2048
+PAST, LEAST_PAST = 28, 7
+"""Blocks before a stretch that it is held against besides: four weeks of days; and how many there must be."""
 
-_LEAST_STEPS, _LEAST_BLOCKS, _LEAST_STRETCHES, _WEEK = 20, 7, 4, 7
+LEAST_BLOCKS = 7
+"""Blocks with a level that a node needs before its level is judged."""
+
+SEASONS, YEAR = 24, 365.2425 * DAY
+"""Parts of a year; the sample of one is of it and of those beside it: six weeks."""
+
+_LEAST_STEPS, _LEAST_STRETCHES, _WEEK = 20, 4, 7
 _COMMON = 0.05
-_FLOOR = 0.1
-"""Least spread of a node's days, in deviations of its values."""
+_AXES = {"sample_SRQ": 2, "psi_R": 1, "ks_R": 1, "past_psi_R": 1, "past_ks_R": 1}
+"""What is known of the drift of one variable, and where the variables' axis comes in."""
 
 SUSPECTS = (Flag.STUCK, Flag.UNIT_SUSPECT)
 """Flags of the quality rules whose share per node is told of; along the last axis of `flagged_NVF`."""
@@ -45,14 +51,17 @@ class Profile:
         block, stretch: Steps of a block and of what drift is judged over: seven blocks, or one where the time is too short for that.
         blocks, stretches: How many there were; with fewer than four stretches drift is not judged.
         present_NV: Usual share of good cells of a block.
-        center_NV, scale_NV: Median and robust deviation of the values; of relative variables of the logarithms about the blocks before.
+        days_NV: Blocks that have a level.
+        center_NV, scale_NV: Median and robust deviation of the values; of amounts of their logarithms, of changes of those of the blocks.
         spread_NV, widest_NV: Of block medians off the center and off what all nodes do, in `scale_NV`: the usual and the greatest.
+        stride_NV, leap_NV: The same, off where the node stood of late instead of off the center.
         common_KV: What all nodes did together, block by block, in `scale_NV`.
         gap_NV: Most steps in a row without a good value.
         longest_NV, repeats_NV, common_value_NV: See `runs`.
         flagged_NVF: Greatest share of a block that a suspect flag had.
-        sample_RVQ: Sorted values, NaN at the end; of relative variables changes from step to step.
-        psi_RV, ks_RV: The greatest distance of any stretch from all of them.
+        sample_SRVQ: Sorted values, NaN at the end, by season; no season where the time holds no year; of prices changes from step to step.
+        psi_RV, ks_RV: The greatest distance of any stretch from its season.
+        past_psi_RV, past_ks_RV: The greatest distance of any stretch from those before it.
     """
 
     nodes: tuple[str, ...]
@@ -64,19 +73,24 @@ class Profile:
     blocks: int
     stretches: int
     present_NV: NDArray[np.float64]
+    days_NV: NDArray[np.int64]
     center_NV: NDArray[np.float64]
     scale_NV: NDArray[np.float64]
     spread_NV: NDArray[np.float64]
     widest_NV: NDArray[np.float64]
+    stride_NV: NDArray[np.float64]
+    leap_NV: NDArray[np.float64]
     common_KV: NDArray[np.float64]
     gap_NV: NDArray[np.int64]
     longest_NV: NDArray[np.int64]
     repeats_NV: NDArray[np.float64]
     common_value_NV: NDArray[np.float32]
     flagged_NVF: NDArray[np.float64]
-    sample_RVQ: NDArray[np.float64]
+    sample_SRVQ: NDArray[np.float64]
     psi_RV: NDArray[np.float64]
     ks_RV: NDArray[np.float64]
+    past_psi_RV: NDArray[np.float64]
+    past_ks_RV: NDArray[np.float64]
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Its arrays by name."""
@@ -111,7 +125,9 @@ def profile_of(domain: Domain, cube: DomainCube) -> Profile:
     flags_TNV = cube.flags_TNV[:, chosen]
     block, stretch = block_steps(domain), stretch_steps(domain, len(values_TNV))
     per_variable = [_variable(domain, v, values_TNV, flags_TNV, block) for v in range(len(cube.variables))]
-    drift = [_drift(domain, v, values_TNV, region_N[chosen], len(regions), stretch) for v in range(len(cube.variables))]
+    places = region_N[chosen], len(regions)
+    by_variable = [_drift(domain, v, cube.valid_time, values_TNV[..., v], places, stretch) for v in range(len(cube.variables))]
+    drift: dict[str, Any] = {name.replace("R", "RV"): np.stack([f[name] for f in by_variable], axis=axis) for name, axis in _AXES.items()}
     return Profile(
         nodes=tuple(cube.nodes.ids[n] for n in chosen),
         variables=cube.variables,
@@ -122,9 +138,7 @@ def profile_of(domain: Domain, cube: DomainCube) -> Profile:
         blocks=len(values_TNV) // block,
         stretches=len(values_TNV) // stretch,
         **{name: np.stack([found[name] for found in per_variable], axis=1) for name in per_variable[0]},
-        sample_RVQ=np.stack([found[0] for found in drift], axis=1),
-        psi_RV=np.stack([found[1] for found in drift], axis=1),
-        ks_RV=np.stack([found[2] for found in drift], axis=1),
+        **drift,
     )
 
 
@@ -135,30 +149,7 @@ def judges_drift(profile: Profile) -> bool:
 
 def judges_shifts(profile: Profile) -> bool:
     """Whether there were days enough to know how much those of a node differ."""
-    return profile.blocks >= _LEAST_BLOCKS
-
-
-def in_blocks(array_TX: NDArray[np.generic], block: int) -> NDArray[np.generic]:
-    """(K, block, …) of the newest whole blocks."""
-    count = len(array_TX) // block
-    return array_TX[len(array_TX) - count * block :].reshape(count, block, *array_TX.shape[1:])
-
-
-def median_over(values: NDArray[np.float64] | NDArray[np.float32], axis: int) -> NDArray[np.float64]:
-    """The median of what is there along an axis, NaN where nothing is."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
-        return np.asarray(np.nanmedian(values, axis=axis), np.float64)
-
-
-def levels_of(values_TN: NDArray[np.float32], block: int, *, relative: bool) -> NDArray[np.float64]:
-    """(K, N) the median of each block; of a relative variable its logarithm, off the median of the blocks before."""
-    levels = median_over(np.asarray(in_blocks(values_TN, block), np.float64), axis=1)
-    if not relative:
-        return levels
-    with np.errstate(divide="ignore", invalid="ignore"):
-        logs = np.where(levels > 0, np.log(levels), np.nan)
-    return np.stack([logs[k] - median_over(logs[max(0, k - EARLIER) : k], axis=0) if k else logs[k] * np.nan for k in range(len(logs))])
+    return profile.blocks >= LEAST_BLOCKS
 
 
 def changes_of(values_TN: NDArray[np.float32], *, relative: bool) -> NDArray[np.float64]:
@@ -180,22 +171,26 @@ def _variable(
     domain: Domain, v: int, values_TNV: NDArray[np.float32], flags_TNV: NDArray[np.uint16], block: int
 ) -> dict[str, NDArray[Any]]:
     values, flags = values_TNV[:, :, v], flags_TNV[:, :, v]
-    relative = list(domain.variables.values())[v].scale == "relative"
+    kind = kind_of(list(domain.variables.values())[v])
     present_KN = np.asarray(in_blocks(np.isfinite(values), block)).mean(axis=1)
-    levels = levels_of(values, block, relative=relative)
-    center = np.zeros(values.shape[1]) if relative else median_over(values, axis=0)
-    scale = _scale(levels if relative else values.astype(np.float64), center)
+    levels = levels_of(values, block, kind)
+    like = levels if kind == "change" else logarithms(values) if kind == "ratio" else values.astype(np.float64)
+    center = np.zeros(values.shape[1]) if kind == "change" else median_over(like, axis=0)
+    scale = scale_of(like, center if kind == "value" else np.zeros(len(center)))
     common, off = off_center(levels, center, scale)
-    spread = np.maximum(1.4826 * median_over(np.abs(off), axis=0), _FLOOR)
-    widest = np.nanmax(np.where(np.isnan(off), 0.0, np.abs(off)), axis=0, initial=0.0) / np.where(np.isnan(spread), 1.0, spread)
+    spread, widest = spread_of(off)
+    stride, leap = (spread, widest) if kind == "change" else spread_of(leaps_of(off))
     longest, repeats = longest_runs(values)
     suspects = [suspect_shares(part) for part in np.asarray(in_blocks(flags, block))]
     return {
         "present_NV": median_over(present_KN, axis=0) if len(present_KN) else np.isfinite(values).mean(axis=0),
+        "days_NV": np.isfinite(levels).sum(axis=0),
         "center_NV": center,
         "scale_NV": scale,
         "spread_NV": spread,
         "widest_NV": widest,
+        "stride_NV": stride,
+        "leap_NV": leap,
         "common_KV": common,
         "gap_NV": longest_gaps(values),
         "longest_NV": longest,
@@ -205,39 +200,41 @@ def _variable(
     }
 
 
-def _scale(values: NDArray[np.float64], center_N: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Robust deviation of each node's values, at least a hundredth of its center; the usual one where too little is known."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
-        low, high = np.nanquantile(values, [0.25, 0.75], axis=0) if len(values) else np.full((2, values.shape[1]), np.nan)
-        own = np.maximum((high - low) / 1.349, np.nanstd(values, axis=0) if len(values) else 0.0)
-    known = own[np.isfinite(own) & (own > 0)]
-    usual = float(np.median(known)) if len(known) else 1.0
-    return np.maximum(np.where(np.isfinite(own) & (own > 0), own, usual), 0.01 * np.abs(np.nan_to_num(center_N)))
-
-
-def off_center(
-    levels_KN: NDArray[np.float64], center_N: NDArray[np.float64], scale_N: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """What all nodes do together (K,), from four nodes on, and what each does beyond that (K, N), in its deviations."""
-    z = (levels_KN - center_N) / scale_N
-    common = median_over(z, axis=1) if levels_KN.shape[1] else np.zeros(len(z))
-    return common, z - np.where(np.isnan(common), 0.0, common)[:, None] * (levels_KN.shape[1] >= 4)
+def season_of(times: NDArray[np.int64], seasons: int) -> NDArray[np.int64]:
+    """The part of the year that each instant lies in, of so many."""
+    return (times % YEAR / YEAR * seasons).astype(np.int64)
 
 
 def _drift(
-    domain: Domain, v: int, values_TNV: NDArray[np.float32], region_N: NDArray[np.int64], regions: int, stretch: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    relative = list(domain.variables.values())[v].scale == "relative"
-    sample, most_psi, most_ks = np.full((regions, SAMPLE), np.nan), np.zeros(regions), np.zeros(regions)
+    domain: Domain, v: int, times: NDArray[np.int64], values_TN: NDArray[np.float32], places: tuple[NDArray[np.int64], int], stretch: int
+) -> dict[str, NDArray[np.float64]]:
+    """Of one variable what the newest stretch is held against: samples by season and region, and how far stretches lay off.
+
+    `places` are the region of each node, and how many there are.
+    """
+    relative = kind_of(list(domain.variables.values())[v]) == "change"
+    region_N, regions = places
+    block = block_steps(domain)
+    seasons = SEASONS if len(times) and times[-1] - times[0] >= YEAR else 0
+    sample_SRQ = np.full((seasons, regions, SAMPLE), np.nan)
+    distances = np.zeros((4, regions))
+    reach, least = -(-PAST * block // stretch), -(-LEAST_PAST * block // stretch)
+    changes, when = changes_of(values_TN, relative=relative), times[int(relative) :]
+    season_T = season_of(when, seasons)
+    season_K = season_of(np.asarray(in_blocks(when, stretch))[:, stretch // 2], seasons)
     for r in range(regions):
-        values = changes_of(values_TNV[:, region_N == r, v], relative=relative)
-        known = thinned(values, SAMPLE)
-        sample[r, : len(known)] = known
-        parts = [part for part in np.asarray(in_blocks(values, stretch)) if np.isfinite(part).any()]
-        most_psi[r] = max((psi(known, thinned(part, SAMPLE)) for part in parts), default=0.0)
-        most_ks[r] = max((ks(known, thinned(part, SAMPLE)) for part in parts), default=0.0)
-    return sample, most_psi, most_ks
+        values = changes[:, region_N == r]
+        for s in range(seasons):
+            beside = np.abs((season_T - s + seasons // 2) % seasons - seasons // 2) <= 1
+            known = thinned(values[beside], SAMPLE)
+            sample_SRQ[s, r, : len(known)] = known
+        parts = [thinned(part, SAMPLE) for part in np.asarray(in_blocks(values, stretch))]
+        for k, part in enumerate(parts):
+            past = np.concatenate([part[:0], *parts[max(0, k - reach) : k]] if k >= least else [part[:0]])
+            one = sample_SRQ[season_K[k], r] if seasons else part[:0]
+            found = (psi(one, part), ks(one, part), psi(past, part), ks(past, part))
+            distances[:, r] = np.maximum(distances[:, r], found)
+    return dict(zip(_AXES, (sample_SRQ, *distances), strict=True))
 
 
 def from_parts(arrays: Mapping[str, NDArray[Any]], words: Mapping[str, Any]) -> Profile:

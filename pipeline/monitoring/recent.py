@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.contracts.cubes import DomainCube
-from pipeline.contracts.units import Mistake, mistakes
+from pipeline.contracts.units import Mistake, confusions
 from pipeline.contracts.worlds import Domain, RawVariable, World
-from pipeline.monitoring.profile import EARLIER, Profile
+from pipeline.monitoring.levels import BEFORE, Kind, kind_of
+from pipeline.monitoring.profile import PAST, Profile
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -22,7 +23,8 @@ class Recent:
         valid_time_T: int64 seconds UTC.
         values_TN, flags_TN: As in the cube; NaN and 0 for nodes that it does not have.
         present_N: Share of good cells of the newest block.
-        relative: Whether only its changes have a meaning.
+        kind: What its level is.
+        declared: How its source delivers it.
     """
 
     domain: str
@@ -32,21 +34,18 @@ class Recent:
     values_TN: NDArray[np.float32]
     flags_TN: NDArray[np.uint16]
     present_N: NDArray[np.float64]
-    relative: bool
+    kind: Kind
     declared: RawVariable
 
     @property
-    def mistakes(self) -> tuple[Mistake, ...]:
-        """What its values would mean in the units that are usually mistaken for its own, and at ten, a hundred, a thousand times it."""
-        unit, to = self.declared.unit, self.declared.to
-        scaled = ((1 / 1000, "1/1000"), (1 / 100, "1/100"), (1 / 10, "1/10"), (10.0, "10"), (100.0, "100"), (1000.0, "1000"))
-        kept = to or unit
-        return (*mistakes(unit, to), *(Mistake(unit=f"{text} {kept}", factor=factor, offset=0.0) for factor, text in scaled))
+    def confusions(self) -> tuple[Mistake, ...]:
+        """What its values would mean in the units that are usually mistaken for its own."""
+        return confusions(self.declared.unit, self.declared.to)
 
 
 def needed_steps(profile: Profile) -> int:
     """How many of the newest steps the rules look at."""
-    return max(profile.stretch + 1, (EARLIER + 1) * profile.block)
+    return max(profile.stretch + PAST * profile.block + 1, (1 + BEFORE) * profile.block)
 
 
 def recent_of(world: World, domain: Domain, cube: DomainCube, profile: Profile, *, as_of: int) -> list[Recent]:
@@ -71,7 +70,7 @@ def recent_of(world: World, domain: Domain, cube: DomainCube, profile: Profile, 
                 values_TN=values,
                 flags_TN=flags,
                 present_N=block.sum(axis=0) / profile.block,
-                relative=declared.scale == "relative",
+                kind=kind_of(declared),
                 declared=source.variables[name],
             )
         )

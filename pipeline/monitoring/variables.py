@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
 from pipeline.contracts.alerts import Finding, MonitoringRules
-from pipeline.monitoring.distances import ks, psi
-from pipeline.monitoring.profile import Profile, changes_of, judges_drift
+from pipeline.monitoring.distances import Values, ks, psi
+from pipeline.monitoring.profile import LEAST_PAST, PAST, Profile, changes_of, judges_drift, season_of
 from pipeline.monitoring.recent import Recent
 
 _ENOUGH = 100
 """Values of a region that say something about a distribution."""
 
-_HALF = 0.5
+_FEW = 8.0
+"""Of eight stretches the oddest may lie half as far off as what is still no fault, of eighty nine tenths: limits widen accordingly."""
 
 
 def incomplete(recent: Recent, profile: Profile, rules: MonitoringRules) -> Iterator[Finding]:
@@ -38,34 +40,63 @@ def incomplete(recent: Recent, profile: Profile, rules: MonitoringRules) -> Iter
 
 
 def drifted(recent: Recent, profile: Profile, rules: MonitoringRules) -> Iterator[Finding]:
-    """Regions whose newest stretch is distributed otherwise than training, by more than any stretch of the training was."""
-    if not judges_drift(profile):
+    """Regions whose newest stretch is distributed otherwise than the weeks before it, by more than any of training was.
+
+    A season comes over weeks and is none. Once training holds a year, the same season there must have been otherwise too.
+    """
+    if not judges_drift(profile) or len(recent.values_TN) < profile.stretch + LEAST_PAST * profile.block:
         return
-    values = changes_of(recent.values_TN[-profile.stretch - recent.relative :], relative=recent.relative)
+    relative, v = recent.kind == "change", recent.v
+    values = changes_of(recent.values_TN[-profile.stretch - PAST * profile.block - relative :], relative=relative)
+    seasons = len(profile.sample_SRVQ)
+    season = int(season_of(recent.valid_time_T[-profile.stretch // 2 :][:1], seasons)[0])
+    drift = rules.drift * (1 + _FEW / profile.stretches)
     for r, region in enumerate(profile.regions):
-        newest = values[:, profile.region_N == r]
-        known = newest[np.isfinite(newest)]
-        sample = profile.sample_RVQ[r, recent.v]
-        if len(known) < _ENOUGH or np.isfinite(sample).sum() < _ENOUGH:
+        inside = values[:, profile.region_N == r]
+        newest, past = _known(inside[-profile.stretch :]), _known(inside[: -profile.stretch])
+        if min(len(newest), len(past)) < _ENOUGH:
             continue
-        far, near = psi(sample, known), ks(sample, known)
-        most_far = max(rules.psi, rules.drift * float(profile.psi_RV[r, recent.v]))
-        usual = float(profile.ks_RV[r, recent.v])
-        most_near = max(rules.ks, min(rules.drift * usual, (1 + usual) / 2))
-        if far > most_far and near > most_near:
-            middle = float(np.median(known)), float(np.nanmedian(sample))
-            text = (
-                f"the newest {profile.stretch} steps are distributed otherwise than in training: PSI {far:.2f} (at most {most_far:.2f}), "
-                f"KS {near:.2f} (at most {most_near:.2f}); median {middle[0]:.4g}, in training {middle[1]:.4g}"
-            )
+        usual = float(profile.past_psi_RV[r, v]), float(profile.past_ks_RV[r, v])
+        held = [_held(past, newest, rules, drift, usual, f"the {len(inside) - profile.stretch} steps before")]
+        trained = _known(profile.sample_SRVQ[season, r, v]) if seasons else past[:0]
+        if len(trained) >= _ENOUGH:
+            usual = float(profile.psi_RV[r, v]), float(profile.ks_RV[r, v])
+            held.append(_held(trained, newest, rules, drift, usual, "the same season in training"))
+        if all(one.odd for one in held):
+            text = f"the newest {profile.stretch} steps are distributed otherwise than {'; and than '.join(one.told for one in held)}"
             yield Finding(
                 rule="drifted_input",
-                level="block" if near > (1 + most_near) / 2 and near > _HALF else "warn",
+                level="warn",
                 domain=recent.domain,
                 variable=recent.variable,
                 subject=region,
-                number=far,
-                limit=most_far,
+                number=held[0].far,
+                limit=held[0].most_far,
                 unit="PSI",
                 text=text,
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Held:
+    """How far a sample lies from a reference, and how far it may."""
+
+    far: float
+    most_far: float
+    odd: bool
+    told: str
+
+
+def _held(reference: Values, sample: Values, rules: MonitoringRules, drift: float, oddest: tuple[float, float], name: str) -> _Held:
+    """A sample held against a named reference: `drift` times as far off as the oddest stretch of training, by PSI and by KS, it may be."""
+    far, near = psi(reference, sample), ks(reference, sample)
+    most_far, most_near = max(rules.psi, drift * oddest[0]), max(rules.ks, min(drift * oddest[1], (1 + oddest[1]) / 2))
+    told = (
+        f"{name}: PSI {far:.2f} (at most {most_far:.2f}), KS {near:.2f} (at most {most_near:.2f}), "
+        f"median {np.median(sample):.4g} against {np.median(reference):.4g}"
+    )
+    return _Held(far=far, most_far=most_far, odd=far > most_far and near > most_near, told=told)
+
+
+def _known(values: Values) -> Values:
+    return values[np.isfinite(values)]
