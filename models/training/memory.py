@@ -13,6 +13,7 @@ import torch
 from models.config import ModelConfig
 from models.inputs import feature_count
 from models.joint import JointModel
+from models.newest import newest_bytes
 from models.shapes import DomainShape, TextShape
 from models.training.order import step_plan
 from pipeline.contracts.forecasts import QUANTILES
@@ -73,8 +74,9 @@ def plan_memory(
         parameters = sum(p.numel() for p in JointModel(shapes, texts, leading, config).parameters())
     plans = {d: step_plan(len(windows.domains[d].windows_of("train")), len(shapes[d].node_ids), config) for d in leading}
     rows = {d: plan.size * len(shapes[d].node_ids) for d, plan in plans.items()}
-    held = array_bytes(windows)
-    arrays = 2 * held * config.stream_together // config.stream_chunks if streamed else held if device.type == "cuda" else 0
+    newest = sum(newest_bytes(domain.values_TNV.size) for domain in windows.domains.values())
+    held = array_bytes(windows) + newest
+    arrays = 2 * held * config.stream_together // config.stream_chunks if streamed else held if device.type == "cuda" else newest
     needs = {
         "arrays": arrays,
         "parameters": 4 * parameters * config.members * _STATES,
