@@ -51,10 +51,10 @@ class MemoryPlan:
         """
         if self.free is None or self.total <= self.free:
             return
-        sizes = ", ".join(f"{name} {bytes_ / _GIB:.2f}" for name, bytes_ in self.needs.items())
+        sizes = ", ".join(f"{name} {_size(bytes_)}" for name, bytes_ in self.needs.items())
         raise ConfigError(
             asked=task,
-            found=f"it needs {self.total / _GIB:.2f} GiB of {self.place} ({sizes}), {self.free / _GIB:.2f} GiB may be used",
+            found=f"it needs {_size(self.total)} of {self.place} ({sizes}), {_size(self.free)} may be used",
             mend="lower rows, hidden or members, or raise CUBECAST_MEMORY; give memory=streamed for windows mapped from a file; or use a larger machine",
         )
 
@@ -114,6 +114,10 @@ def free_memory() -> int | None:
         except (OSError, ValueError):
             continue
     return max(0, min(found)) if found else None
+
+
+def _size(count: int) -> str:
+    return f"{count / _GIB:.2f} GiB" if count >= _GIB else f"{count / 2**20:.1f} MiB"
 
 
 def _bytes(content: object) -> int:

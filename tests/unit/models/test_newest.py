@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+from models import api
 from models.batch import Context
 from models.gather import Gatherer, usual_values
 from pipeline.contracts.cubes import NEVER
 from pipeline.contracts.windows import DomainWindows, WindowSet
+from pipeline.telemetry import QUIET
 from tests.unit.models.test_gather import with_patches
 
 
@@ -96,3 +98,14 @@ def test_few_windows_are_looked_through_and_say_the_same(city: WindowSet) -> Non
     one, other = Gatherer(few, usual_values(road)).batch(np.arange(4)), Gatherer(road, usual_values(road)).batch(np.arange(40, 44))
     assert torch.equal(one.context.age_BNV, other.context.age_BNV)
     assert torch.equal(one.base_BNV, other.base_BNV)
+
+
+def test_a_node_of_which_nothing_was_ever_heard_is_named_and_still_forecast(city: WindowSet) -> None:
+    road = city.domains["road"]
+    good = road.good_TNV & (np.arange(len(road.node_ids)) != 2)[:, None]
+    deaf = replace(road, good_TNV=good, values_TNV=np.where(good, road.values_TNV, np.float32(0)), latency_TNV=np.where(good, 0, NEVER))
+    windows = replace(city, domains={"road": deaf})
+    fitted = api.fit(windows, api.resolve_config("tiny", {"epochs": 1, "steps": 2, "least_steps": 2}), seed=0, progress=QUIET)
+    assert any("1 of 5 nodes hold no value (road-2)" in note for note in fitted.meta["notes"])
+    found = api.load(fitted.state, fitted.meta).predict(windows, "road", deaf.windows_of("test")[:2])
+    assert np.isfinite(found.quantiles_BLNVQ).all()
