@@ -96,8 +96,14 @@ class Gatherer:
         self._known_T = np.maximum.accumulate(np.where(self._slowest_T < 0, 0, domain.valid_time_T + self._slowest_T))
         self._newest = None
         if len(domain.end_W) >= _FEW and not isinstance(domain.values_TNV, np.memmap):
-            flat = (a.reshape(len(a), -1) for a in (arrays["value"], arrays["good"]))
-            self._newest = Newest(*flat, domain.valid_time_T, domain.step_seconds, domain.context, device)
+            self._newest = Newest(
+                self._flat["value"].cpu().numpy(),
+                domain.good_TNV.reshape(len(domain.good_TNV), -1),
+                domain.valid_time_T,
+                domain.step_seconds,
+                domain.context,
+                device,
+            )
         self._anchor, self._one = domain.anchor_V.tolist(), torch.ones((), device=device)
         self._buffers: dict[str, Tensor] = {}
 
@@ -176,8 +182,8 @@ class Gatherer:
         if not self.domain.coarse_count or self.device.type != "cpu":
             return base_of(context.last_BNV, context.has_BNV, coarse, coarse_good, self._usual_NV)
         lacking = (~context.has_BNV.flatten(1).all(1)).nonzero()[:, 0]
-        parts = (context.last_BNV, context.has_BNV, coarse, coarse_good)
-        own = base_of(*(part[lacking] for part in parts), self._usual_NV)
+        last, has = context.last_BNV[lacking], context.has_BNV[lacking]
+        own = base_of(last, has, coarse[lacking], coarse_good[lacking], self._usual_NV)
         return context.last_BNV.index_copy(0, lacking, own)
 
     def _ahead(self, future: Future, index_W: NDArray[np.int64], end: NDArray[np.int64], issue: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
