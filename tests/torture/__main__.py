@@ -181,18 +181,19 @@ def _schedule(run: Run, backend: str) -> Iterator[Row]:
     world_file = tiny_world(project / "worlds", delivery="1h")
     victims = ["step", "supervisor", "scheduler", "dag-processor", "api-server", *(["postgres"] if backend == "PostgreSQL" else [])]
     command = [sys.executable, "-m", "tests.torture.schedule", backend, str(world_file), str(run.folder / "ground")]
-    done = _within(project, [*command, *victims[: run.count(len(victims))]])
-    for trial in [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]:
+    for trial in _within(project, [*command, *victims[: run.count(len(victims))]]):
+        if "failed" in trial:
+            yield {"database": backend, "wrong": [trial["failed"]]}
+            return
         yield {
             "database": backend,
             "killed": trial["victim"],
             "while these ran": ", ".join(trial["strikes"]),
             "seconds until its step ran again": ", ".join(f"{seconds:g}" for seconds in trial["again"].values()),
+            "epochs kept, then began with": f"{trial['kept']}, {trial['went_on']}" if trial["went_on"] is not None else "",
             "all over after, s": trial["seconds"],
             "wrong": trial["wrong"],
         }
-    if done.returncode:
-        yield {"database": backend, "wrong": [done.stderr[-2000:]]}
 
 
 def _backfill(run: Run) -> Iterator[Row]:
@@ -200,25 +201,24 @@ def _backfill(run: Run) -> Iterator[Row]:
     project, days = _project(run), run.count(14)
     world_file = backfill.live_world(project / "worlds", days=days)
     command = [sys.executable, "-m", "tests.torture.backfill", str(world_file), str(run.folder / "ground"), str(days)]
-    done = _within(project, command)
-    if done.returncode:
-        yield {"days": days, "wrong": [done.stderr[-2000:]]}
-        return
-    trial = json.loads(done.stdout.splitlines()[-1])
-    yield {
-        "days": days,
-        "issue times asked": trial["asked"],
-        "forecasts present, once": trial["present"],
-        "events of replays": trial["events"],
-        "live consumers woken": trial["woken"],
-        "live forecasts due meanwhile": trial["due"],
-        "there before the next was due": trial["on_time"],
-        "later": trial["late"],
-        "longest, s": trial["longest"],
-        "files changed by asking again": trial["changed"],
-        "all over after, s": trial["seconds"],
-        "wrong": trial["wrong"],
-    }
+    for trial in _within(project, command):
+        if "failed" in trial:
+            yield {"days": days, "wrong": [trial["failed"]]}
+            return
+        yield {
+            "days": days,
+            "issue times asked": trial["asked"],
+            "forecasts present, once": trial["present"],
+            "events of replays": trial["events"],
+            "live consumers woken": trial["woken"],
+            "live forecasts due meanwhile": trial["due"],
+            "there before the next was due": trial["on_time"],
+            "later": trial["late"],
+            "longest, s": trial["longest"],
+            "files changed by asking again": trial["changed"],
+            "all over after, s": trial["seconds"],
+            "wrong": trial["wrong"],
+        }
 
 
 def _project(run: Run) -> Path:
@@ -230,8 +230,14 @@ def _project(run: Run) -> Path:
     return project
 
 
-def _within(project: Path, command: list[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, cwd=project, env=os.environ | {"PYTHONPATH": str(project)}, capture_output=True, text=True)
+def _within(project: Path, command: list[str]) -> Iterator[Row]:
+    """What a command in the copy of the project tells, line by line as it comes; in the end why it failed, if it did."""
+    with (project / "stderr").open("w+") as errors:
+        environment = os.environ | {"PYTHONPATH": str(project)}
+        with subprocess.Popen(command, cwd=project, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True) as process:
+            yield from (json.loads(line) for line in process.stdout or () if line.startswith("{"))
+        if process.returncode:
+            yield {"failed": (project / "stderr").read_text()[-2000:]}
 
 
 PARTS: dict[str, tuple[str, Callable[[Run], Iterator[Row]]]] = {

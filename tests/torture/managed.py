@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,7 +20,7 @@ from pipeline.errors import StoreError
 from pipeline.local_airflow.home import USER
 from pipeline.local_airflow.keeper import Keeper
 from pipeline.local_airflow.rest import Rest
-from pipeline.process_tree import descendants
+from pipeline.process_tree import descendants, die_with_parent
 
 AWAY = {"postgres": 60.0}
 """How long a component stays away; others come back after a second."""
@@ -104,7 +105,14 @@ class Box:
 
     def _start(self) -> None:
         with self._log.open("w") as log:
-            self._process = subprocess.Popen(self._words, env=self.environment, stdout=log, stderr=log, start_new_session=True)
+            self._process = subprocess.Popen(
+                self._words,
+                env=self.environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=partial(die_with_parent, os.getpid()),
+            )
 
     @property
     def processes(self) -> list[int]:
