@@ -37,6 +37,7 @@ class Run:
     seed: int
     scale: float
     folder: Path
+    victims: tuple[str, ...] = ()
 
     def count(self, whole: int) -> int:
         """So many of a whole run's trials."""
@@ -181,7 +182,7 @@ def _schedule(run: Run, backend: str) -> Iterator[Row]:
     world_file = tiny_world(project / "worlds", delivery="1h")
     victims = ["step", "supervisor", "scheduler", "dag-processor", "api-server", *(["postgres"] if backend == "PostgreSQL" else [])]
     command = [sys.executable, "-m", "tests.torture.schedule", backend, str(world_file), str(run.folder / "ground")]
-    for trial in _within(project, [*command, *victims[: run.count(len(victims))]]):
+    for trial in _within(project, [*command, *(run.victims or victims[: run.count(len(victims))])]):
         if "failed" in trial:
             yield {"database": backend, "wrong": [trial["failed"]]}
             return
@@ -262,15 +263,17 @@ def main() -> int:
     asked.add_argument("--parts", default=",".join(PARTS), help="which, by default all")
     asked.add_argument("--scale", type=float, default=1.0, help="1 is the whole; 0.02 a taste of each")
     asked.add_argument("--seed", type=int, default=1)
+    asked.add_argument("--victims", default="", help="of a schedule, only these; what was found of the others is kept")
     asked.add_argument("--found", type=Path, default=Path(tempfile.gettempdir()) / "cubecast-torture", help="where figures are kept")
     asked.add_argument("--table", type=Path, help="where the table goes; by default it is only printed")
     given = asked.parse_args()
     given.found.mkdir(parents=True, exist_ok=True)
     for name in filter(None, given.parts.split(",")):
         began = time.monotonic()
-        rows: list[Row] = []
+        victims = tuple(filter(None, given.victims.split(",")))
+        rows = _rows_beside(given.found / f"{name}.json", victims)
         with tempfile.TemporaryDirectory() as folder:
-            for row in PARTS[name][1](Run(seed=given.seed, scale=given.scale, folder=Path(folder))):
+            for row in PARTS[name][1](Run(seed=given.seed, scale=given.scale, folder=Path(folder), victims=victims)):
                 rows.append(row)
                 seconds = round(time.monotonic() - began)
                 found = {"seed": given.seed, "scale": given.scale, "seconds": seconds, "rows": rows}
@@ -281,6 +284,13 @@ def main() -> int:
     if given.table:
         given.table.write_text(text)
     return int(bool(wrong))
+
+
+def _rows_beside(file: Path, victims: tuple[str, ...]) -> list[Row]:
+    """The rows that were found before of other victims."""
+    if not victims or not file.exists():
+        return []
+    return [row for row in json.loads(file.read_text())["rows"] if row.get("killed") not in victims]
 
 
 def _table(found: Path) -> tuple[str, list[str]]:

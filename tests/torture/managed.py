@@ -82,10 +82,7 @@ class Manager(Keeper):
 
     def kill(self, name: str) -> None:
         """Kill a component with everything below it, as the end of its container does."""
-        main = next((pid for pid in self.processes if words_of(pid) == list(self._orders[name][0])), None)
-        for pid in [main, *descendants(main)] if main else []:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        kill_all(next(pid for pid in self.processes if words_of(pid) == list(self._orders[name][0]) or is_called(pid, name)))
 
 
 class Box:
@@ -126,10 +123,7 @@ class Box:
 
     def kill(self, name: str) -> None:
         """Kill a component with everything below it; the launcher then ends the others and itself."""
-        main = next((pid for pid in self.processes if words_of(pid)[1:4] == ["-m", "airflow", name]), None)
-        for pid in [main, *descendants(main)] if main else []:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        kill_all(next(pid for pid in self.processes if words_of(pid)[1:4] == ["-m", "airflow", name] or is_called(pid, name)))
 
     def end(self) -> None:
         """End all of it."""
@@ -137,6 +131,18 @@ class Box:
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(60)
         self._process.kill()
+
+
+def is_called(pid: int, name: str) -> bool:
+    """Whether a process is the component that gives itself a title: the api-server is `airflow api_server -- …`."""
+    return " ".join(words_of(pid)).startswith(f"airflow {name.replace('-', '_')} --")
+
+
+def kill_all(main: int) -> None:
+    """Kill a process and everything below it."""
+    for pid in [main, *descendants(main)]:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def words_of(pid: int) -> list[str]:

@@ -82,13 +82,11 @@ def step_process(ground: Ground, step: str) -> int | None:
 
 def strike(ground: Ground, victim: str, step: int) -> None:
     """Kill the victim while a step runs."""
+    if victim not in ("step", "supervisor"):
+        ground.keeper.kill(victim)
+        return
     with suppress(ProcessLookupError, FileNotFoundError):
-        if victim == "step":
-            os.kill(step, signal.SIGKILL)
-        elif victim == "supervisor":
-            os.kill(parent_of(parent_of(step)), signal.SIGKILL)
-        else:
-            ground.keeper.kill(victim)
+        os.kill(step if victim == "step" else parent_of(parent_of(step)), signal.SIGKILL)
 
 
 def learned(ground: Ground, world: World, step: int) -> int:
