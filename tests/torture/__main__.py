@@ -176,6 +176,17 @@ def _all_steps(run: Run) -> Iterator[Row]:
         yield {"step": "all", "wrong": [done.stderr[-2000:]]}
 
 
+def _training_kills(run: Run) -> Iterator[Row]:
+    """Kill trainings at random moments; see `tests/torture/training_kills.py`."""
+    command = [sys.executable, "-m", "tests.torture.training_kills", str(tiny_world(run.folder)), str(run.folder)]
+    done = subprocess.run([*command, str(run.count(30)), str(run.seed)], cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        yield {"kills": 0, "wrong": [done.stderr[-2000:]]}
+        return
+    found = json.loads(done.stdout)
+    yield found | {"files that differ from an undisturbed training's": len(found["wrong"])}
+
+
 def _schedule(run: Run, backend: str) -> Iterator[Row]:
     """Kill what keeps a schedule going, in each step of a chain and of a replay; see `tests/torture/schedule.py`."""
     project = _project(run)
@@ -245,6 +256,7 @@ PARTS: dict[str, tuple[str, Callable[[Run], Iterator[Row]]]] = {
     "kills-disk": ("kill -9 beside a reader, on a disk", lambda run: _kills(run, "disk")),
     "kills-s3": ("kill -9 beside a reader, on S3", lambda run: _kills(run, "S3")),
     "steps": ("kill -9 of every step, on a disk", _all_steps),
+    "training-kills": ("kill -9 of a training at random moments, on a disk", _training_kills),
     "faults": ("Requests to S3 that fail", _faults),
     "damages-disk": ("Damage to every object, on a disk", _damages_disk),
     "damages-s3": ("Damage to every object, on S3", _damages_s3),
