@@ -21,7 +21,7 @@ from typing import Any
 
 from pipeline.contracts.world_files import load_world
 from pipeline.stores.objects import ObjectStore
-from tests.torture import corpus, damages, full_disks, kills, s3_faults, writers
+from tests.torture import backfill, corpus, damages, full_disks, kills, s3_faults, writers
 from tests.torture.proxy import FAULTS
 from tests.torture.scene import scene
 from tests.torture.zygote import ROOT
@@ -177,20 +177,11 @@ def _all_steps(run: Run) -> Iterator[Row]:
 
 def _schedule(run: Run, backend: str) -> Iterator[Row]:
     """Kill what keeps a schedule going, in each step of a chain and of a replay; see `tests/torture/schedule.py`."""
-    project = run.folder / "project"
-    for name in ("pipeline", "models", "dags", "plugins", "docker", "tests"):
-        shutil.copytree(ROOT / name, project / name, ignore=shutil.ignore_patterns("__pycache__"))
-    (project / "worlds").mkdir()
+    project = _project(run)
     world_file = tiny_world(project / "worlds", delivery="1h")
     victims = ["step", "supervisor", "scheduler", "dag-processor", "api-server", *(["postgres"] if backend == "PostgreSQL" else [])]
     command = [sys.executable, "-m", "tests.torture.schedule", backend, str(world_file), str(run.folder / "ground")]
-    done = subprocess.run(
-        [*command, *victims[: run.count(len(victims))]],
-        cwd=project,
-        env=os.environ | {"PYTHONPATH": str(project)},
-        capture_output=True,
-        text=True,
-    )
+    done = _within(project, [*command, *victims[: run.count(len(victims))]])
     for trial in [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]:
         yield {
             "database": backend,
@@ -204,6 +195,45 @@ def _schedule(run: Run, backend: str) -> Iterator[Row]:
         yield {"database": backend, "wrong": [done.stderr[-2000:]]}
 
 
+def _backfill(run: Run) -> Iterator[Row]:
+    """Fourteen days of replays beside a live schedule; see `tests/torture/backfill.py`."""
+    project, days = _project(run), run.count(14)
+    world_file = backfill.live_world(project / "worlds", days=days)
+    command = [sys.executable, "-m", "tests.torture.backfill", str(world_file), str(run.folder / "ground"), str(days)]
+    done = _within(project, command)
+    if done.returncode:
+        yield {"days": days, "wrong": [done.stderr[-2000:]]}
+        return
+    trial = json.loads(done.stdout.splitlines()[-1])
+    yield {
+        "days": days,
+        "issue times asked": trial["asked"],
+        "forecasts present, once": trial["present"],
+        "events of replays": trial["events"],
+        "live consumers woken": trial["woken"],
+        "live forecasts due meanwhile": trial["due"],
+        "there before the next was due": trial["on_time"],
+        "later": trial["late"],
+        "longest, s": trial["longest"],
+        "files changed by asking again": trial["changed"],
+        "all over after, s": trial["seconds"],
+        "wrong": trial["wrong"],
+    }
+
+
+def _project(run: Run) -> Path:
+    """A copy of the project without worlds."""
+    project = run.folder / "project"
+    for name in ("pipeline", "models", "dags", "plugins", "docker", "tests"):
+        shutil.copytree(ROOT / name, project / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (project / "worlds").mkdir()
+    return project
+
+
+def _within(project: Path, command: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, cwd=project, env=os.environ | {"PYTHONPATH": str(project)}, capture_output=True, text=True)
+
+
 PARTS: dict[str, tuple[str, Callable[[Run], Iterator[Row]]]] = {
     "kills-disk": ("kill -9 beside a reader, on a disk", lambda run: _kills(run, "disk")),
     "kills-s3": ("kill -9 beside a reader, on S3", lambda run: _kills(run, "S3")),
@@ -215,6 +245,7 @@ PARTS: dict[str, tuple[str, Callable[[Run], Iterator[Row]]]] = {
     "writers": ("Writers at once", _writers),
     "schedule-sqlite": ("A schedule on one box, whose parts are killed", lambda run: _schedule(run, "SQLite")),
     "schedule-postgres": ("A schedule on PostgreSQL, whose parts are killed", lambda run: _schedule(run, "PostgreSQL")),
+    "backfill": ("A backfill of replays beside a live schedule", _backfill),
     "hostile": ("Hostile and dirty files", _hostile),
 }
 

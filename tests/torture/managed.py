@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from pipeline.errors import StoreError
 from pipeline.local_airflow.home import USER
@@ -141,3 +141,15 @@ def words_of(pid: int) -> list[str]:
 def parent_of(pid: int) -> int:
     """The parent of a process."""
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def patient(ask: Any) -> Any:
+    """The answer of an api-server that may be on its way back."""
+    deadline = time.monotonic() + 180
+    while True:
+        try:
+            return ask()
+        except (OSError, StoreError):
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(1)

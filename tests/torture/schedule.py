@@ -31,7 +31,7 @@ from pipeline.stores.forecasts import ForecastStore
 from pipeline.stores.lanes import LaneStore
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.registry import Registry
-from tests.torture.managed import Box, Ground, Manager, parent_of, words_of
+from tests.torture.managed import Box, Ground, Manager, parent_of, patient, words_of
 
 STRUCK = ("observe", "build-cube", "train", "predict")
 """The steps of a chain in which the victim is killed, one per DAG."""
@@ -110,18 +110,6 @@ def follow(ground: Ground, trial: Trial, steps: tuple[str, ...], over: Any, chan
                 return
         time.sleep(0.1)
     trial.wrong.append(f"{trial.victim}: not over in {PATIENCE:.0f} s, {waiting} not struck")
-
-
-def patient(ask: Any) -> Any:
-    """The answer of an api-server that may be on its way back."""
-    deadline = time.monotonic() + 180
-    while True:
-        try:
-            return ask()
-        except (OSError, StoreError):
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(1)
 
 
 def chain(ground: Ground, world: World, victim: str, issue_time: datetime, chance: random.Random) -> Trial:
