@@ -206,11 +206,9 @@ def main(backend: str, world_file: str, folder: str, victims: list[str]) -> None
     with {"SQLite": sqlite, "PostgreSQL": postgres}[backend](world, Path(folder)) as ground:
         for number, victim in enumerate(victims):
             issue_time = recorded.as_of - timedelta(hours=2 * (len(victims) - number))
-            for trial in (
-                chain(ground, world, victim, issue_time, chance),
-                replay(ground, world, victim, recorded.as_of.replace(hour=0) - timedelta(days=1 + number), chance),
-            ):
-                print(json.dumps(trial.__dict__), flush=True)
+            day = recorded.as_of.replace(hour=0) - timedelta(days=1 + number)
+            for trial, moment in ((chain, issue_time), (replay, day)):
+                print(json.dumps(trial(ground, world, victim, moment, chance).__dict__), flush=True)
 
 
 if __name__ == "__main__":
