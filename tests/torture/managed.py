@@ -146,7 +146,7 @@ def kill_all(main: int) -> None:
 
 
 def words_of(pid: int) -> list[str]:
-    """The command line of a process; nothing where it has ended."""
+    """The command line of a process; nothing where it has ended, also as a zombie."""
     with suppress(OSError):
         return Path(f"/proc/{pid}/cmdline").read_text().split("\0")[:-1]
     return []

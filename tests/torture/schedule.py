@@ -92,7 +92,7 @@ def strike(ground: Ground, victim: str, step: int) -> None:
 def learned(ground: Ground, world: World, step: int) -> int:
     """How many epochs a training has kept, once it has kept one; 0 where it ended before."""
     checkpoints = Checkpoints(store_of(ground), world.name)
-    while Path(f"/proc/{step}").exists():
+    while words_of(step):
         if found := checkpoints.running():
             return found[0].epoch
         time.sleep(0.05)
@@ -132,7 +132,7 @@ def follow(ground: Ground, world: World, trial: Trial, steps: tuple[str, ...], o
             struck[step] = (found, time.monotonic())
             trial.strikes[step] = round(time.monotonic() - began, 1)
         for step, (pid, at) in list(struck.items()):
-            if not Path(f"/proc/{pid}").exists() and (again := step_process(ground, step)) and again != pid:
+            if not words_of(pid) and (again := step_process(ground, step)) and again != pid:
                 trial.again[step] = round(time.monotonic() - at, 1)
                 del struck[step]
         with suppress(OSError, StoreError, ValueError):
