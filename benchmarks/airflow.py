@@ -144,10 +144,9 @@ def backfill(airflow: Airflow, store: Path, days: int) -> Rows:
     last = world.recorded.as_of.replace(hour=0)
     words = ["backfill", "create", "--dag-id", f"{WORLD}__replay", "--from-date", f"{last - timedelta(days=days - 1):%Y-%m-%d}"]
     words += ["--to-date", f"{last:%Y-%m-%d}", "--max-active-runs", "4", "--dag-run-conf", json.dumps({"mode": "reforecast"})]
-    home = store / "airflow"
-    options = {"DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}", "CORE__LOAD_EXAMPLES": "False"}
-    env = environment(store) | {"AIRFLOW_HOME": str(home)} | {f"AIRFLOW__{key}": value for key, value in options.items()}
-    subprocess.run([sys.executable, "-m", "airflow", *words], env=env, check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-m", "pipeline", "airflow", "cli", "--", *words], env=environment(store), check=True, capture_output=True
+    )
     began = time.monotonic()
     path = f"/dags/{WORLD}__replay/dagRuns?run_type=backfill&limit=100"
 

@@ -54,8 +54,8 @@ class Feeds:
         """Windows of the leading domain, and what they see of all else at their issue times."""
         batch = self.domains[domain].batch(index_W)
         others = [k for k in model.others(domain) if k in self.domains]
-        contexts = {k: self.domains[k].context_at(batch.issue_time_B, model.summary_steps(k)) for k in others}
         issue_time_B = self.windows.domains[domain].issue_time_W[index_W]
+        contexts = {k: self.domains[k].context_at(issue_time_B, model.summary_steps(k)) for k in others}
         nodes = len(self.windows.domains[domain].node_ids)
         documents = {k: self._texts[k].at(issue_time_B, domain, nodes) for k in model.streams(domain) if k in self._texts}
         return batch, Around(contexts=contexts, documents=documents)

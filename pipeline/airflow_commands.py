@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from pipeline import api, clock
-from pipeline.command_options import AsOf, WorldName, example, read_instant
+from pipeline.command_options import AsOf, WorldName, WorldOrNone, example, read_instant
 from pipeline.settings import read_settings
 
 airflow_app = typer.Typer(help="A real Airflow of your own, that ends with the command.", no_args_is_help=True)
@@ -35,11 +35,25 @@ def airflow_forecast(world: WorldName = "synthetic", as_of: AsOf = None) -> None
 
 
 @airflow_app.command("ui", epilog=example("cubecast airflow ui --world synthetic"))
-def airflow_ui(world: WorldName = "synthetic") -> None:
-    """Leave Airflow running, its address and password shown, until Ctrl-C ends all of it."""
+def airflow_ui(world: WorldOrNone = None) -> None:
+    """Leave Airflow running, its address and password shown, until Ctrl-C ends all of it: for one world, else those of CUBECAST_WORLDS."""
     from pipeline.local_airflow.launch import serve
 
-    raise typer.Exit(serve(api.load_world(world), settings=read_settings()))
+    settings = read_settings()
+    names = (world,) if world else settings.worlds or ("synthetic",)
+    raise typer.Exit(serve(tuple(api.load_world(name) for name in names), settings=settings))
+
+
+@airflow_app.command(
+    "cli",
+    epilog=example("cubecast airflow cli -- backfill create --dag-id us__replay --from-date 2012-06-01 --to-date 2012-06-14"),
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
+def airflow_cli(context: typer.Context) -> None:
+    """Airflow's own command line for the Airflow of this store, which may be running: backfills, pools, pauses, import errors."""
+    from pipeline.local_airflow.home import call
+
+    raise typer.Exit(call(read_settings(), context.args))
 
 
 @airflow_app.command("prepare", epilog=example("cubecast airflow prepare"))

@@ -23,6 +23,10 @@ WorldName = Annotated[
     str,
     typer.Option("--world", "-w", help="A world's name, or the path of its TOML file.", autocompletion=_complete_world, metavar="WORLD"),
 ]
+WorldOrNone = Annotated[
+    str | None,
+    typer.Option("--world", "-w", help="A world's name, or the path of its TOML file.", autocompletion=_complete_world, metavar="WORLD"),
+]
 _AS_OF_HELP = (
     "Only what is known at this instant counts: ISO 8601 with a UTC offset, such as 2014-09-30T06:00Z; "
     "by default now, and in a world of ended feeds the instant that its file names."

@@ -9,10 +9,10 @@ from pipeline.contracts.units import signed_text
 from pipeline.text_tables import table
 
 Row = Mapping[str, Any]
-Way = Literal["all", "lead", "region", "hour", "availability", "regime", "event", "warning", "rival"]
+Way = Literal["all", "lead", "region", "hour", "availability", "regime", "event", "warning", "warning_lead", "rival"]
 WAYS: tuple[Way, ...] = get_args(Way)
 """How scores are told apart: not at all, by lead, by node group, by time of day, by regime, by what happened; or what came
-of warnings; or how sure the differences from the rivals are."""
+of warnings, in each part or at each lead; or how sure the differences from the rivals are."""
 
 _FIGURES = ("mae", "rmse", "bias", "mape", "pinball", "crps", "energy", "direction", "ic", "rank_ic", "acc", "rmse_weighted")
 _SHARES = ("mape", "direction", "coverage_80", "coverage_90")
@@ -26,8 +26,8 @@ _KINDS = ("region", "hour", "availability", "event")
 def score_tables(card: Mapping[str, Any], by: str) -> list[str]:
     """The tables of a scorecard (as JSON content) told apart in one way; a figure that no row has is no column."""
     found = rows_by({**card, "differences": card.get("differences", ())}, by)
-    if by == "warning":
-        return _warnings(found)
+    if by in ("warning", "warning_lead"):
+        return _warnings(found, by)
     if by == "rival":
         return [difference_table(found)]
     rows = [row for row in found if by == "lead" or row["lead"] == 0]
@@ -39,7 +39,7 @@ def score_tables(card: Mapping[str, Any], by: str) -> list[str]:
 
 def table_name(by: str) -> str:
     """Which table of a scorecard has the rows that are told apart in a way."""
-    return {"all": "rows", "lead": "rows", "warning": "events", "rival": "differences"}.get(by, "slices")
+    return {"all": "rows", "lead": "rows", "warning": "events", "warning_lead": "events", "rival": "differences"}.get(by, "slices")
 
 
 def rows_by(card: Mapping[str, Sequence[Row]], by: str) -> Sequence[Row]:
@@ -47,6 +47,8 @@ def rows_by(card: Mapping[str, Sequence[Row]], by: str) -> Sequence[Row]:
     rows = card[table_name(by)]
     if by in ("all", "lead"):
         return [row for row in rows if (row["lead"] == 0) == (by == "all")]
+    if by == "warning_lead":
+        return [row for row in rows if not row["kind"] and row["lead"] > 0]
     if by in ("warning", "rival"):
         return rows
     return [row for row in rows if row["kind"] == by or (by == "regime" and row["kind"] not in _KINDS)]
@@ -105,10 +107,12 @@ def _ranks(rows: Sequence[Row], by: str) -> str:
     )
 
 
-def _warnings(rows: Sequence[Row]) -> list[str]:
-    whole = [row for row in rows if row["lead"] == 0]
+def _warnings(rows: Sequence[Row], by: str) -> list[str]:
+    whole = [row for row in rows if by == "warning_lead" or row["lead"] == 0]
     if not whole:
         return ["no events in this world: [domains.NAME.events] declares them"]
+    if by == "warning_lead":
+        return [_warnings_by_lead(whole)]
     titles = ("event", "part", "by", "Brier", "skill", "POD", "FAR", "CSI", "hits", "misses", "false alarms", "onsets", "warned ahead")
     lines = [
         (
@@ -127,6 +131,22 @@ def _warnings(rows: Sequence[Row]) -> list[str]:
         for each in row["reliability"]
     ]
     return [table(titles, lines), "reliability\n" + table(("event", "by", "foretold", "came true", "n"), bins)]
+
+
+def _warnings_by_lead(rows: Sequence[Row]) -> str:
+    titles = ("event", "lead", "by", "Brier", "skill", "POD", "FAR", "CSI", "hits", "misses", "false alarms", "onsets", "warned of")
+    counts = ("hits", "misses", "false_alarms", "onsets", "warned_onsets")
+    lines = [
+        (
+            f"{row['domain']} {row['event']}",
+            f"{row['lead']} ({row['lead_time'] / 60:.0f} min)",
+            row["model"],
+            *(_shown(name, row[name]) for name in _EVENT_FIGURES),
+            *(f"{row[name]:,}" for name in counts),
+        )
+        for row in rows
+    ]
+    return table(titles, lines)
 
 
 def _where(by: str) -> tuple[str, ...]:

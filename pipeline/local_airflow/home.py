@@ -8,7 +8,7 @@ import secrets
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from pipeline.errors import ConflictError, StoreError
+from pipeline.errors import ConfigError, ConflictError, StoreError
 from pipeline.settings import Settings, child_environment, project_folder
 
 USER = "admin"
@@ -100,6 +100,22 @@ def password(folder: Path) -> str:
     return str(json.loads(path.read_text())[USER])
 
 
+def call(settings: Settings, words: Sequence[str]) -> int:
+    """The exit code of a command of Airflow's own, run on the database of the store's Airflow.
+
+    Raises:
+        ConfigError: The store has none yet.
+    """
+    if not (settings.airflow_home / "airflow.db").is_file():
+        raise ConfigError(
+            asked=f"airflow {' '.join(words)}",
+            found=f"no database in {settings.airflow_home}",
+            mend="start it first (cubecast airflow ui); for a shared Airflow on PostgreSQL run 'airflow' itself, with its environment",
+        )
+    argv = [sys.executable, "-m", "airflow", *words]
+    return subprocess.run(argv, env=_environment(settings, settings.worlds, 8080), check=False).returncode  # noqa: S603
+
+
 def _environment(settings: Settings, worlds: tuple[str, ...], port: int) -> dict[str, str]:
     options = {
         "CORE__AUTH_MANAGER": "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager",
@@ -119,6 +135,7 @@ def _environment(settings: Settings, worlds: tuple[str, ...], port: int) -> dict
         "API__PORT": str(port),
         "LOGGING__COLORED_CONSOLE_LOG": "False",
         **({"OPENLINEAGE__TRANSPORT": settings.lineage, "OPENLINEAGE__NAMESPACE": "cubecast"} if settings.lineage else {}),
+        "SCHEDULER__MAX_DAGRUNS_PER_LOOP_TO_SCHEDULE": "50",
         "SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "30",
         "SCHEDULER__SCHEDULER_HEALTH_CHECK_SERVER_HOST": "127.0.0.1",
         "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",

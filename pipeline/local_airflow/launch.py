@@ -104,9 +104,9 @@ def _make_pools(rest: Rest, *, last_chance: bool) -> bool:
     """Whether all pools are there; SQLite may refuse while the DAGs are being parsed, which is no reason to give up."""
     try:
         there = {pool["name"] for pool in rest.get("/pools")["pools"]}
-        for name, description in POOLS.items():
+        for name, (slots, description) in POOLS.items():
             if name not in there:
-                rest.post("/pools", {"name": name, "slots": 1, "description": description})
+                rest.post("/pools", {"name": name, "slots": slots, "description": description})
     except StoreError:
         if last_chance:
             raise
@@ -141,11 +141,11 @@ def forecast(world: World, *, issue_time: datetime, now: datetime, settings: Set
         return follow(rest, world.name, run, screen, keeper.check)
 
 
-def serve(world: World, *, settings: Settings) -> int:
+def serve(worlds: tuple[World, ...], *, settings: Settings) -> int:
     """Leave Airflow running for its UI until a signal ends it."""
-    screen = Screen(sys.stdout)
-    with screen, running(settings, (world.name,), screen, preferred_port=8080) as (home, _, keeper):
-        screen.line(f"user {USER}, password {home.password}; to make a forecast, trigger {world.name}__ingest with an issue time")
+    screen, names = Screen(sys.stdout), tuple(world.name for world in worlds)
+    with screen, running(settings, names, screen, preferred_port=8080) as (home, _, keeper):
+        screen.line(f"user {USER}, password {home.password}; to make a forecast, trigger {names[0]}__ingest with an issue time")
         screen.line("Ctrl-C ends all of it")
         try:
             while True:

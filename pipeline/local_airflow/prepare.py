@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +11,12 @@ from pipeline.errors import StoreError
 from pipeline.local_airflow.home import USER, password
 from pipeline.settings import Settings
 
-POOLS = {"gpu": "one training at a time", "cube": "one commit to the cube at a time"}
-"""One slot each."""
+POOLS = {
+    "gpu": (1, "one training at a time"),
+    "cube": (1, "one commit to the cube at a time"),
+    "replay": (2, "replays of the past; what is live keeps the other slots of the executor"),
+}
+"""Slots of each, and what they are for."""
 
 
 def prepare(settings: Settings) -> dict[str, str]:
@@ -26,8 +31,10 @@ def prepare(settings: Settings) -> dict[str, str]:
         StoreError: The database or the bucket refuses.
     """
     _airflow("db", "migrate")
-    for name, description in POOLS.items():
-        _airflow("pools", "set", name, "1", description)
+    there = {pool["pool"] for pool in json.loads(_airflow("pools", "list", "--output", "json").splitlines()[-1])}
+    for name, (slots, description) in POOLS.items():
+        if name not in there:
+            _airflow("pools", "set", name, str(slots), description)
     if "://" in settings.store:
         _make_bucket(settings.store)
     settings.airflow_home.mkdir(parents=True, exist_ok=True)
@@ -35,7 +42,7 @@ def prepare(settings: Settings) -> dict[str, str]:
     return {"store": settings.store, "user": USER, "passwords": str(Path(settings.airflow_home) / "passwords.json")}
 
 
-def _airflow(*words: str) -> None:
+def _airflow(*words: str) -> str:
     done = subprocess.run(  # noqa: S603
         [sys.executable, "-m", "airflow", *words], capture_output=True, text=True, check=False
     )
@@ -45,6 +52,7 @@ def _airflow(*words: str) -> None:
             found=(done.stderr or done.stdout).strip()[-800:],
             mend="check AIRFLOW__DATABASE__SQL_ALCHEMY_CONN and that the database runs, then repeat",
         )
+    return done.stdout
 
 
 def _make_bucket(store: str) -> None:

@@ -20,10 +20,11 @@ class Rest:
         self._token = ""
 
     def healthy(self) -> bool:
-        """Whether the api-server answers and sees a live scheduler."""
+        """Whether the api-server answers, is ours and sees a live scheduler."""
         try:
             state = self._send("GET", "/api/v2/monitor/health", None)
-        except OSError:
+            self.sign_in()
+        except OSError:  # also a refused password: someone else's Airflow was quicker to take the port
             return False
         return bool(state["metadatabase"]["status"] == "healthy" and state["scheduler"]["status"] == "healthy")
 

@@ -23,6 +23,9 @@ _LEAST_BEFORE = 3
 _FLOOR = 0.1
 """Least spread of a node's days, in deviations of its values."""
 
+_MOST_CHANGES = 12
+"""Changes within a block from which on its median is a level; of short blocks a quarter of their steps."""
+
 
 def kind_of(variable: DomainVariable) -> Kind:
     """What a level is: a value; of amounts with a true zero its logarithm, for they grow by factors; of prices their change."""
@@ -51,14 +54,35 @@ def logarithms(values: NDArray[np.float64] | NDArray[np.float32]) -> Levels:
 
 
 def levels_of(values_TN: NDArray[np.float32], block: int, kind: Kind) -> Levels:
-    """(K, N) the median of each block; but for values its logarithm, and of changes off the median of the blocks before."""
-    levels = median_over(np.asarray(in_blocks(values_TN, block), np.float64), axis=1)
+    """(K, N) the median of each block; but for values its logarithm, and of changes off the median of the blocks before.
+
+    NaN where a block hardly changes: the last car of an empty road is no level, and one value for ever is frozen.
+    """
+    blocks = np.asarray(in_blocks(values_TN, block), np.float64)
+    levels = np.where(_changes_in(blocks) >= min(_MOST_CHANGES, block // 4), median_over(blocks, axis=1), np.nan)
     if kind == "value":
         return levels
     logs = logarithms(levels)
     if kind == "ratio":
         return logs
     return np.stack([logs[k] - median_over(logs[max(0, k - EARLIER) : k], axis=0) if k else logs[k] * np.nan for k in range(len(logs))])
+
+
+def _changes_in(blocks_KTN: Levels) -> NDArray[np.int64]:
+    """(K, N) how often the newest known value changes from step to step."""
+    known = np.isfinite(blocks_KTN)
+    at = np.maximum.accumulate(np.where(known, np.arange(blocks_KTN.shape[1])[:, None], 0), axis=1)
+    held = np.take_along_axis(blocks_KTN, at, axis=1)
+    return np.asarray((np.isfinite(held[:, :-1]) & (held[:, 1:] != held[:, :-1])).sum(axis=1))
+
+
+def spread_within(values_TN: NDArray[np.float32], block: int, kind: Kind) -> Levels:
+    """(N,) robust deviation of the newest half of a block, of logarithms but for values: by another unit the whole day moves alike."""
+    newest = values_TN[-max(block // 2, 1) :].astype(np.float64)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        low, high = np.nanquantile(newest if kind == "value" else logarithms(newest), [0.25, 0.75], axis=0)
+    return np.asarray((high - low) / 1.349, np.float64)
 
 
 def off_center(levels_KN: Levels, center_N: Levels, scale_N: Levels) -> tuple[Levels, Levels]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import exp, log
 
 import numpy as np
@@ -12,7 +12,7 @@ from pipeline.contracts.alerts import Finding, MonitoringRules
 from pipeline.contracts.flags import Flag
 from pipeline.contracts.times import format_instant, from_seconds
 from pipeline.contracts.units import Mistake
-from pipeline.monitoring.levels import Kind, Levels, leaps_of, levels_of, of_late, off_center, spread_of
+from pipeline.monitoring.levels import Kind, Levels, leaps_of, levels_of, of_late, off_center, spread_of, spread_within
 from pipeline.monitoring.profile import LEAST_BLOCKS, SUSPECTS, Profile, judges_shifts, suspect_shares
 from pipeline.monitoring.recent import Recent
 from pipeline.monitoring.runs import newest_runs
@@ -36,6 +36,12 @@ _ALIKE = 1 / 7
 _SHIFTS = ("shifted_unit", "shifted_level")
 _BLOCKING = ("frozen_sensor", "shifted_unit", "silent_node")
 """Rules that block where most nodes of a variable are at fault; another level may be how things are now."""
+
+_WHOLE_DAY = 0.75
+"""Share of what is usually there of a block without which its median is one of the hours that are there."""
+
+_AS_WIDE = 1.5
+"""How many times as wide as usual a day may be where a factor explains its level: road works slow some cars down, a unit all."""
 
 _BY_MEDIAN = 0.25
 """Share of the distance to its center that another unit leaves, where that unit explains a shift."""
@@ -131,7 +137,8 @@ def _shifted(recent: Recent, profile: Profile, rules: MonitoringRules) -> Iterat
     common, off = off_center(levels, center, scale)
     before, spread, most = _usual_of_late(recent, profile, off)
     apart = np.abs(off[-1] - before)
-    present = (recent.present_N >= _USUALLY_THERE) & (profile.present_NV[:, v] >= _USUALLY_THERE)
+    usually = profile.present_NV[:, v]
+    present = (recent.present_N >= np.maximum(_USUALLY_THERE, _WHOLE_DAY * usually)) & (usually >= _USUALLY_THERE)
     known = np.isfinite(apart) & present & (profile.days_NV[:, v] >= LEAST_BLOCKS)
     limit = np.maximum(np.maximum(rules.shift * spread, _LEAST_SHIFT), rules.drift * most)
     by_unit = np.maximum(np.maximum(_BY_UNIT * rules.shift * spread, _LEAST_SHIFT), max(_BY_UNIT * rules.drift, 1.0) * most)
@@ -140,9 +147,10 @@ def _shifted(recent: Recent, profile: Profile, rules: MonitoringRules) -> Iterat
         yield unit_of_all
         return
     shared = 0.0 if len(center) < 4 else float(np.nan_to_num(common[-1]))
-    usual = center + (shared + before) * scale
+    usual, within = center + (shared + before) * scale, spread_within(recent.values_TN, profile.block, recent.kind)
     for n in np.flatnonzero(known & (apart > by_unit)):
-        unit = _explains(recent, float(levels[-1, n]), float(usual[n]), float(scale[n]), float(spread[n])) if scale[n] > 0 else None
+        steady = _Steady(usual=float(usual[n]), scale=float(scale[n]), spread=float(spread[n]))
+        unit = _explains(recent, float(levels[-1, n]), float(within[n]), steady) if scale[n] > 0 else None
         least = by_unit[n] if unit and unit.offset else limit[n]
         if apart[n] <= least:
             continue
@@ -211,11 +219,24 @@ def _in_unit(kind: Kind, level: Levels, usual: Levels, mistake: Mistake) -> Leve
     return np.where((np.abs(meant - usual) <= _ALIKE) & (mistake.offset == 0), meant, np.nan)
 
 
-def _explains(recent: Recent, level: float, usual: float, scale: float, spread: float) -> Mistake | None:
-    """The unit in which a level would be as usual."""
-    left = [(abs(float(_in_unit(recent.kind, np.array(level), np.array(usual), m)) - usual) / scale, m) for m in recent.confusions]
+@dataclass(frozen=True, kw_only=True)
+class _Steady:
+    """What is usual of a node: its level, the deviation of its values, and in these that of its days."""
+
+    usual: float
+    scale: float
+    spread: float
+
+
+def _explains(recent: Recent, level: float, within: float, steady: _Steady) -> Mistake | None:
+    """The unit in which a level, and of a unit that only scales how wide its day is too, would be as usual."""
+    left = [
+        (abs(float(_in_unit(recent.kind, np.array(level), np.array(steady.usual), m)) - steady.usual) / steady.scale, m)
+        for m in recent.confusions
+        if m.offset or within * (m.factor if recent.kind == "value" else 1) <= _AS_WIDE * steady.scale
+    ]
     best = min((found for found in left if np.isfinite(found[0])), key=lambda found: found[0], default=None)
-    most = min(_BY_MEDIAN * abs(level - usual) / scale, max(4 * spread, 0.3))
+    most = min(_BY_MEDIAN * abs(level - steady.usual) / steady.scale, max(4 * steady.spread, 0.3))
     return best[1] if best is not None and best[0] <= most else None
 
 

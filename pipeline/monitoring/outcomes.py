@@ -19,6 +19,9 @@ _LEAST_SPREAD = 0.1
 _LEAST_DAYS = 6
 _WORSE = 1.25
 
+_SURE = 3.0
+"""Standard errors, as days differ from each other, that newest days must lie off: five days of one station are hardly more than five outcomes."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Daily:
@@ -115,27 +118,35 @@ def skill_findings(row: Daily, promise: Promised, rules: MonitoringRules) -> Ite
     longer = known[-2 * rules.days :]
     if len(longer) == 2 * rules.days:
         yield from _skill(row, rules, longer)
+    yield from _coverage(row, promise, rules, newest, n)
+
+
+def _coverage(row: Daily, promise: Promised, rules: MonitoringRules, newest: NDArray[np.int64], n: float) -> Iterator[Finding]:
+    """Intervals that hold otherwise than at the promotion, and not because they now hold what they say."""
     for interval, inside_D in row.inside_D.items():
         share, wanted = float(inside_D[newest].sum()) / n, promise.inside.get(interval)
-        off = abs(share - wanted) if wanted is not None else 0.0
-        if off > rules.coverage[0]:
-            yield _finding(
-                row,
-                "coverage_off",
-                "block" if off > rules.coverage[1] else "warn",
-                f"{interval} % interval",
-                share,
-                wanted or 0.0,
-                f"the {interval} % interval held {share:.0%} of the outcomes of {rules.days} days, {wanted:.0%} at the promotion",
-                newest,
-            )
+        if wanted is None:
+            continue
+        off = min(abs(share - wanted), abs(share - float(interval) / 100))
+        if off > max(rules.coverage[0], _SURE * _error_of_mean(inside_D[newest], row.n_D[newest])):
+            level = "block" if off > rules.coverage[1] else "warn"
+            text = f"the {interval} % interval held {share:.0%} of the outcomes of {rules.days} days, {wanted:.0%} at the promotion"
+            yield _finding(row, "coverage_off", level, f"{interval} % interval", share, wanted, text, newest)
+
+
+def _error_of_mean(sum_D: NDArray[np.float64], n_D: NDArray[np.float64]) -> float:
+    """Standard error of the mean over days, each weighing its cells, from how much the days differ."""
+    mean = sum_D.sum() / n_D.sum()
+    days = len(n_D)
+    return float(np.sqrt(np.square(sum_D - mean * n_D).sum() * days / max(days - 1, 1)) / n_D.sum())
 
 
 def _error(row: Daily, promise: Promised, rules: MonitoringRules, newest: NDArray[np.int64], n: float) -> Iterator[Finding]:
     mae, days = float(row.absolute_D[newest].sum()) / n, rules.days
     known = promise.mae_D[np.isfinite(promise.mae_D)]
     windows = np.lib.stride_tricks.sliding_window_view(known, days).mean(axis=1) if len(known) >= days else np.array([promise.mae])
-    limits = [max(factor * promise.mae, _WORSE * float(windows.max())) for factor in rules.error]
+    unsure = promise.mae + _SURE * _error_of_mean(row.absolute_D[newest], row.n_D[newest])
+    limits = [max(factor * promise.mae, _WORSE * float(windows.max()), unsure) for factor in rules.error]
     if mae > limits[0]:
         text = f"mean error {mae:.4g} {row.unit} over {days} days, {promise.mae:.4g} at the promotion"
         level = mae > limits[1]
@@ -149,7 +160,8 @@ def _skill(row: Daily, rules: MonitoringRules, days: NDArray[np.int64]) -> Itera
         return
     name, best = min(rivals.items(), key=lambda item: item[1])
     skill = 1 - ours / best if best > 0 else 0.0
-    if skill < rules.skill:
+    saved_D, n_D = row.rivals_D[name][days] - row.absolute_D[days], row.n_D[days]
+    if skill < rules.skill and -saved_D.sum() / n_D.sum() > _SURE * _error_of_mean(saved_D, n_D):
         text = f"{name} would have been {-skill:.0%} better over the same forecasts of {len(days)} days"
         yield _finding(row, "skill_lost", "warn", "", skill, rules.skill, text, days)
 

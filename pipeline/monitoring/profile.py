@@ -21,7 +21,7 @@ from pipeline.monitoring.levels import in_blocks, kind_of, leaps_of, levels_of, 
 from pipeline.monitoring.runs import common_values, longest_gaps, longest_runs
 from pipeline.verification.grounds import regions_of
 
-FORMAT = 2
+FORMAT = 3
 MOST_NODES = 2048
 SAMPLE = 2048
 PAST, LEAST_PAST = 28, 7

@@ -21,6 +21,8 @@ from pipeline.settings import project_folder
 from tests.world import tiny_world
 
 pytestmark = [pytest.mark.airflow, pytest.mark.timeout(600)]
+ALERTS = {"CUBECAST_ALERT_URL": "http://127.0.0.1:9/hooks/change-me", "CUBECAST_ALERT_HEADER": "Authorization: change-me"}
+"""Where alerts are posted, and the secret that goes with them; nobody listens there."""
 OURS = {"CUBECAST_TOKENS": "canary-of-the-service-71", "AWS_SECRET_ACCESS_KEY": "canary-of-the-store-71", "CANARY": "canary-of-nobody-71"}
 
 
@@ -41,7 +43,12 @@ def rehearsal(tmp_path_factory):
     for name in ("pipeline", "models", "dags", "plugins", "docker"):
         shutil.copytree(project_folder() / name, project / name, ignore=shutil.ignore_patterns("__pycache__"))
     (project / "worlds").mkdir()
-    tiny_world(project / "worlds")
+    world = tiny_world(project / "worlds")
+    world.write_text(world.read_text() + "\n[monitoring]\nstored_bytes = 1\n")
+    example = project / "docker" / ".env.example"
+    example.write_text(
+        re.sub("(?m)^(CUBECAST_ALERT_URL|CUBECAST_ALERT_HEADER)=$", lambda found: f"{found[0]}{ALERTS[found[1]]}", example.read_text())
+    )
     words = [sys.executable, "-m", "pipeline", "airflow", "rehearse", "--world", "tiny", "--folder", str(folder)]
     process = subprocess.Popen(words, cwd=project, env=os.environ | OURS, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
@@ -93,12 +100,13 @@ def test_secrets_lie_in_files_of_their_owner_and_nowhere_else(rehearsal):
     kept = {path: path.read_text() for path in (rehearsal.folder / ".env", rehearsal.folder / "airflow" / "passwords.json")}
     assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in kept)
     assert stat.S_IMODE(rehearsal.folder.stat().st_mode) == 0o700
-    generated = re.findall(r"^\w+=(?:.*%20)?([\w-]{32,44}=?)$", (rehearsal.folder / ".env").read_text(), re.MULTILINE)
+    generated = re.findall(r"^\w+=(?:.*(?:%20|/| ))?([\w-]{32,44}=?)$", (rehearsal.folder / ".env").read_text(), re.MULTILINE)
     words = {*generated, *json.loads((rehearsal.folder / "airflow" / "passwords.json").read_text()).values(), *OURS.values()}
-    assert len(words) >= 7 + 1 + 1 + 3, "a canary in every slot"
+    assert len(words) >= 7 + 2 + 1 + 1 + 3, "a canary in every slot"
     forms = {form for word in words for form in (word.encode(), base64.b64encode(word.encode()).rstrip(b"="))}
     files = [path for path in rehearsal.folder.rglob("*") if path.is_file() and path not in kept]
     names = {path.name for path in files}
     assert {"airflow.sql", "lineage.jsonl", "scheduler.log", "postgres.log"} <= names
     assert any(path.suffix == ".log" and "attempt" in path.name for path in files), "the logs of tasks are among them"
+    assert any(b"webhook:" in path.read_bytes() for path in files if "attempt" in path.name), "an alert was to be posted, and was not"
     assert [(path, form) for path in files for content in [path.read_bytes()] for form in forms if form in content] == []

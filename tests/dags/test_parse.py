@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from pipeline.api import load_world, world_names
+from pipeline.local_airflow.prepare import POOLS
 from pipeline.settings import project_folder
 
 PARSE = """
@@ -74,6 +75,12 @@ def test_ingest_has_a_task_group_per_source_and_announces_after_all_of_them(pars
     assert tasks["every_source"]["upstream"] == sorted(["announce", *(f"{source}.observe" for source in sources)])
 
 
+def test_replays_of_the_past_have_slots_of_their_own_and_leave_the_others_to_what_is_live(parsed):
+    tasks = {(name, task): t["pool"] for name, dag in parsed["dags"].items() for task, t in dag["tasks"].items()}
+    assert {key[0].rpartition("__")[2] for key, pool in tasks.items() if pool == "replay"} == {"replay"}
+    assert set(tasks.values()) == {"default_pool", *POOLS}
+
+
 def test_training_and_cube_commits_wait_for_their_one_slot(parsed):
     assert parsed["dags"]["us__training"]["tasks"]["train"]["pool"] == "gpu"
     assert parsed["dags"]["us__cube"]["tasks"]["build_cube"]["pool"] == "cube"
@@ -93,9 +100,9 @@ def test_a_replay_wakes_nothing_live_and_runs_four_days_at_once(parsed):
     assert not {name for dag in dags.values() for name in dag["woken_by"]} & set(given)
 
 
-def test_every_dag_has_one_active_run_its_docs_its_tags_and_its_times_as_parameters(parsed):
+def test_every_dag_has_its_docs_its_tags_and_its_times_as_parameters_and_runs_one_at_a_time_but_forecasts_and_replays(parsed):
     for name, dag in parsed["dags"].items():
-        assert dag["max_active_runs"] == (4 if name.endswith("__replay") else 1)
+        assert dag["max_active_runs"] == (4 if name.endswith(("__replay", "__forecast")) else 1)
         assert dag["doc"]
         assert set(dag["tags"]) == {"cubecast", *name.split("__")}
         assert {"issue_time", "now"} <= set(dag["params"])

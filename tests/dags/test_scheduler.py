@@ -208,14 +208,10 @@ def test_the_synthetic_world_goes_from_raw_feeds_to_a_verified_forecast_under_ai
 def backfill(store, first, last):
     """Ask Airflow for the replays of some days, as its command line does."""
     words = ["backfill", "create", "--dag-id", "synthetic__replay", "--from-date", first, "--to-date", last, "--max-active-runs", "4"]
-    home = store / "airflow"
-    env = os.environ | {
-        "AIRFLOW_HOME": str(home),
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}",
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-    }
+    argv = [sys.executable, "-m", "pipeline", "airflow", "cli", "--", *words]
+    env = os.environ | {"CUBECAST_STORE": str(store)}
     for _ in range(20):
-        done = subprocess.run([sys.executable, "-m", "airflow", *words], env=env, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(argv, cwd=store.parent, env=env, capture_output=True, text=True, timeout=120)
         if "AlreadyRunningBackfill" not in done.stderr:
             break
         time.sleep(2)
@@ -273,6 +269,11 @@ def test_a_world_with_a_schedule_runs_by_itself_waits_for_late_inputs_and_goes_o
     finish(process, 40)
     assert backfilled(store) == ["success"] * 3, "the second backfill of the same days makes no run"
     assert len(asked("replay")) <= replays + 1, "at most the schedule's own replay of yesterday came after"
+    announced = "select count(*) from asset_event where source_dag_id = 'synthetic__replay'"
+    woken = "select count(*) from dagrun_asset_event join asset_event on event_id = asset_event.id where source_dag_id = '{}'"
+    assert asked_of_airflow(store, announced)[0] >= 3
+    assert asked_of_airflow(store, woken.format("synthetic__replay")) == [0], "nothing live was woken by the past"
+    assert asked_of_airflow(store, woken.format("synthetic__cube"))[0] > 0
     first = asked("inputs")[0]
     assert first.endswith(":00Z"), "the first look is at the partition's own instant"
     assert asked("predict")[0] > first, "the inputs were late once: the forecast is of when they had come"

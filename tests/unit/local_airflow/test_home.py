@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import ConflictError
+from pipeline.errors import ConfigError, ConflictError
 from pipeline.local_airflow import home as module
-from pipeline.local_airflow.home import COMPONENTS, free_port, open_home
+from pipeline.local_airflow.home import COMPONENTS, call, free_port, open_home
 from pipeline.settings import Settings, child_environment, read_settings
 
 
@@ -58,6 +58,11 @@ def test_everything_listens_on_loopback_and_tasks_find_the_api_server_at_its_por
     assert env["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"] == f"http://127.0.0.1:{home.port}/execution/"
     assert all("--skip-serve-logs" in COMPONENTS[name] for name in ("scheduler", "triggerer"))
     assert (env["CUBECAST_WORLDS"], env["CUBECAST_STORE"]) == ("tiny", settings.store)
+
+
+def test_airflows_own_commands_are_refused_where_the_store_has_no_airflow_yet(settings):
+    with pytest.raises(ConfigError, match="no database in"):
+        call(settings, ["pools", "list"])
 
 
 def test_a_child_gets_what_it_needs_of_our_environment_and_nothing_else():

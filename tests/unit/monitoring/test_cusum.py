@@ -100,3 +100,18 @@ def test_a_few_days_are_no_judgement() -> None:
     few = daily(1, days=3, grows=5, since=0)
     assert list(skill_findings(few, promised(), RULES)) == []
     assert residual_findings({("road", "speed", ""): few}, {("road", "speed", ""): promised()}, RULES) == []
+
+
+def test_five_days_of_one_station_that_differ_widely_are_no_judgement_and_five_alike_are() -> None:
+    quiet = daily(1)
+    poor = np.r_[np.full(35, 0.8), 0.1, 0.9, 0.2, 0.9, 0.4]
+    same = np.r_[np.full(35, 0.8), np.full(5, 0.5)]
+    assert list(skill_findings(replace(quiet, inside_D={"80": quiet.n_D * poor}), promised(), RULES)) == []
+    assert len(list(skill_findings(replace(quiet, inside_D={"80": quiet.n_D * same}), promised(), RULES))) == 1
+    heavy = replace(quiet, absolute_D=quiet.n_D * np.r_[np.full(35, 2.0), 1, 9, 1, 8, 2])
+    assert [f.rule for f in skill_findings(heavy, promised(), RULES)] == []
+
+
+def test_intervals_that_now_hold_what_they_say_are_no_fault_though_they_held_less_at_the_promotion() -> None:
+    quiet, narrow = daily(1), replace(promised(), inside={"80": 0.65, "90": 0.7})
+    assert list(skill_findings(quiet, narrow, RULES)) == []

@@ -120,6 +120,35 @@ def test_a_shifted_unit_is_found_at_its_sensor_and_named(
     assert f"as if in {unit}" in found.text
 
 
+def _few_cars(cube: DomainCube) -> None:
+    cube.values_TNV[:, 8, 0] = np.repeat(cube.values_TNV[:1, 8, 0] * [0.2, 0.25, 0.2], -(-len(cube.values_TNV) // 3))[
+        : len(cube.values_TNV)
+    ]
+
+
+def _half_a_day(cube: DomainCube) -> None:
+    known = np.argsort(cube.values_TNV[:, 8, 0])[len(cube.values_TNV) // 2 :]
+    cube.values_TNV[known, 8, 0] = np.nan
+
+
+@pytest.mark.parametrize("fault", [_few_cars, _half_a_day])
+def test_a_day_that_hardly_changes_or_of_which_half_is_missing_has_no_level(
+    world: World, made: dict[str, tuple[DomainCube, Profile]], fault: Callable[[DomainCube], None]
+) -> None:
+    found = with_fault(world, made, "road", fault, hours=24)
+    assert [key for key in keys(found) if key.startswith("shifted")] == []
+
+
+def test_road_works_that_slow_some_cars_down_more_than_others_are_another_level_and_no_unit(
+    world: World, made: dict[str, tuple[DomainCube, Profile]]
+) -> None:
+    def slow(cube: DomainCube) -> None:
+        slowed = cube.values_TNV[:, 8, 0] / 3.6
+        cube.values_TNV[:, 8, 0] = slowed + np.resize([-6.0, -3.0, 0.0, 3.0, 6.0], len(slowed)) * np.nanstd(slowed)
+
+    assert keys(with_fault(world, made, "road", slow, hours=30)) == ["shifted_level/road/speed/n008"]
+
+
 def test_a_unit_that_shifts_at_all_sensors_together_blocks_as_one_alert(world: World, made: dict[str, tuple[DomainCube, Profile]]) -> None:
     def shift(cube: DomainCube) -> None:
         cube.values_TNV[:, :, 0] = cube.values_TNV[:, :, 0] * 9 / 5 + 32

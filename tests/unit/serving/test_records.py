@@ -113,6 +113,9 @@ def test_scores_are_told_apart_as_they_are_by_the_command_and_narrowed_by_name(s
     warned = ask(by="warning", model="published")
     assert {row["kind"] for row in warned} >= {"", "hour"}
     assert {"brier", "pod", "warning_lead_time", "warned_onsets", "reliability_0_probability"} <= set(warned[0])
+    leads = ask(by="warning_lead", model="published")
+    assert {row["kind"] for row in leads} == {""}
+    assert sum(row["hits"] for row in leads) == sum(row["hits"] for row in warned if row["kind"] == "" and row["lead"] == 0)
     assert {row["label"] for row in ask(by="region")} == {"north", "south"}
     assert ask(by="region", domain="traffic") == []
     (sure,) = ask(by="rival", variable="temperature")
