@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -167,42 +168,57 @@ def memory(steps: int, nodes: int, kind: str) -> dict[str, float]:
     return found
 
 
-@app.command()
-def main(
-    peers: Annotated[str, typer.Option(help="An interpreter with xbatcher.")] = "",
-    rounds: Annotated[int, typer.Option(help="Times each way is measured.")] = 3,
-    recipe: Annotated[str, typer.Option(help="Of the training.")] = "small",
-    steps: Annotated[int, typer.Option(help="Training steps in each of five epochs.")] = 24,
-    out: Annotated[Path | None, typer.Option(help="A file for the figures as JSON.")] = None,
-) -> None:
-    print(setting("torch", "numpy"), f"threads {torch.get_num_threads()}", flush=True)
-    found: dict[str, Any] = {}
+def _tell_feeding(found: dict[str, Any], peers: str, rounds: int) -> None:
     for name, size in CUBES.items():
         found[name] = feeding(*size, peers, rounds)
         for what, speeds in found[name].items():
             bounds = [value for way, value in speeds.items() if "bound" in way]
             print(f"\n| {name}: {what} | windows/s | of the bound |\n|---|---:|---:|")
             for way, value in speeds.items():
-                bound = bounds["threads" in way or "workers" in way]
-                print(f"| {way} | {value:,.0f} | {value / bound:.2f} |", flush=True)
-    print(
-        "\n| training, recipe "
-        + recipe
-        + " | step ms | bare ms | whole / bare | waiting for windows | windows/s |\n|---|---:|---:|---:|---:|---:|"
-    )
+                print(f"| {way} | {value:,.0f} | {value / bounds['threads' in way or 'workers' in way]:.2f} |", flush=True)
+
+
+def _tell_training(found: dict[str, Any], recipe: str, steps: int) -> None:
+    names = "step ms | bare ms | whole / bare | waiting for windows | windows/s"
+    print(f"\n| training, recipe {recipe} | {names} |\n|---|---:|---:|---:|---:|---:|")
     for name, (length, nodes) in {"city": (8_000, 449), "country": (4_000, 2_000)}.items():
         t = found[f"training {name}"] = training(length, nodes, recipe, steps)
-        print(
-            f"| {name} | {t['step_ms']:.1f} | {t['bare_ms']:.1f} | {t['whole_to_bare']:.3f} | {t['waiting_share']:.2%} | {t['windows_per_s']:,.0f} |",
-            flush=True,
-        )
+        times = f"{t['step_ms']:.1f} | {t['bare_ms']:.1f} | {t['whole_to_bare']:.3f} | {t['waiting_share']:.2%} | {t['windows_per_s']:,.0f}"
+        print(f"| {name} | {times} |", flush=True)
+
+
+def _tell_forecasts(found: dict[str, Any]) -> None:
     p = found["forecasts"] = predicting(6_000, 449)
     print("\n| forecasts/s, city | |\n|---|---:|")
     print("\n".join(f"| {name} | {value:,.0f} |" for name, value in p.items()), flush=True)
+
+
+def _tell_memory(found: dict[str, Any]) -> None:
     print("\n| peak memory, city | cube MB | windows / cube | training / cube |\n|---|---:|---:|---:|")
     for kind in ("short", "long"):
         m = found[f"memory {kind}"] = memory(12_000, 449, kind)
         print(f"| {kind} past | {m['cube'] / 1e6:.0f} | {m['windows'] / m['cube']:.2f} | {m['whole'] / m['cube']:.2f} |", flush=True)
+
+
+@app.command()
+def main(
+    peers: Annotated[str, typer.Option(help="An interpreter with xbatcher.")] = "",
+    rounds: Annotated[int, typer.Option(help="Times each way is measured.")] = 3,
+    recipe: Annotated[str, typer.Option(help="Of the training.")] = "small",
+    steps: Annotated[int, typer.Option(help="Training steps in each of five epochs.")] = 24,
+    parts: Annotated[str, typer.Option(help="What to measure.")] = "feeding,training,forecasts,memory",
+    out: Annotated[Path | None, typer.Option(help="A file for the figures as JSON.")] = None,
+) -> None:
+    print(setting("torch", "numpy"), flush=True)
+    found: dict[str, Any] = {}
+    tell: dict[str, Callable[[], None]] = {
+        "feeding": lambda: _tell_feeding(found, peers, rounds),
+        "training": lambda: _tell_training(found, recipe, steps),
+        "forecasts": lambda: _tell_forecasts(found),
+        "memory": lambda: _tell_memory(found),
+    }
+    for part in parts.split(","):
+        tell[part]()
     if out is not None:
         out.write_text(json.dumps(found, indent=1), encoding="utf-8")
 

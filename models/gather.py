@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,8 @@ CPU = torch.device("cpu")
 _STEPS = 4096
 _FEW = 32
 """Windows of which each is looked through, since making the newest values of every step would take longer."""
+_SPARSE = 8
+"""One cell in so many is few."""
 
 
 def usual_values(domain: DomainWindows) -> NDArray[np.float32]:
@@ -104,6 +107,9 @@ class Gatherer:
                 domain.context,
                 device,
             )
+        self._end_W = domain.end_W.astype(np.int64)
+        target_W = np.minimum(self._end_W + 1, len(domain.valid_time_T) - 1)
+        self._slots_2W = self._put(np.stack([slots[target_W].astype(np.int64) for slots in (domain.time_of_day_T, domain.day_of_week_T)]))
         self._anchor, self._one = domain.anchor_V.tolist(), torch.ones((), device=device)
         self._buffers: dict[str, Tensor] = {}
 
@@ -128,13 +134,13 @@ class Gatherer:
     def batch(self, index_W: NDArray[np.int64]) -> Batch:
         """The windows of these indices."""
         index_W, d = np.asarray(index_W, np.int64), self.domain
-        end, issue = d.end_W[index_W].astype(np.int64), d.issue_time_W[index_W]
+        end, issue = self._end_W[index_W], d.issue_time_W[index_W]
         context, y, good = self._context(end, issue, d.context, d.horizon, "own")
         history, history_good = self._history(end + 1, y, good)
         coarse, coarse_good = self._coarse(end)
         base = self._base(context, coarse, coarse_good)
         ahead, ahead_B = (None, None) if d.future is None else self._ahead(d.future, index_W, end, issue)
-        target = np.minimum(end + 1, len(d.valid_time_T) - 1)
+        time_of_day, day_of_week = self._slots_2W.index_select(1, self._new(index_W))
         return Batch(
             context=context,
             history_BLNVK=history,
@@ -144,8 +150,8 @@ class Gatherer:
             base_BNV=base,
             anchor_BLNV=anchor_of(base, history, history_good, self._anchor),
             unit_BNV=unit_of(base, self._relative_NV) if self._any_relative else self._one.expand_as(base),
-            time_of_day_B=self._new(d.time_of_day_T[target].astype(np.int64)),
-            day_of_week_B=self._new(d.day_of_week_T[target].astype(np.int64)),
+            time_of_day_B=time_of_day,
+            day_of_week_B=day_of_week,
             issue_time_B=self._new(issue),
             y_BLNV=y,
             good_BLNV=good,
@@ -176,15 +182,21 @@ class Gatherer:
         return coarse, good
 
     def _base(self, context: Context, coarse: Tensor, coarse_good: Tensor) -> Tensor:
-        """`base_of`; means are looked at only where a window lacks a value."""
-        if everywhere(context.has_BNV):
-            return context.last_BNV
-        if not self.domain.coarse_count or self.device.type != "cpu":
-            return base_of(context.last_BNV, context.has_BNV, coarse, coarse_good, self._usual_NV)
-        lacking = (~context.has_BNV.flatten(1).all(1)).nonzero()[:, 0]
-        last, has = context.last_BNV[lacking], context.has_BNV[lacking]
-        own = base_of(last, has, coarse[lacking], coarse_good[lacking], self._usual_NV)
-        return context.last_BNV.index_copy(0, lacking, own)
+        """`base_of`; where few cells lack a value, means are looked at for these alone."""
+        last, has = context.last_BNV, context.has_BNV
+        if everywhere(has):
+            return last
+        base = self._room("base", tuple(last.shape), last.dtype)
+        if not self.domain.coarse_count:
+            return torch.where(has, last, self._usual_NV, out=base)
+        lacking = np.flatnonzero(~has.numpy()) if self.device.type == "cpu" else None
+        if lacking is None or _SPARSE * len(lacking) > has.numel():
+            return base_of(last, has, coarse, coarse_good, self._usual_NV)
+        window, cell = (self._new(k) for k in np.divmod(lacking, has[0].numel()))
+        means, good = (part.flatten(2)[window, :, cell] for part in (coarse, coarse_good))
+        own = base_of(means.new_zeros(len(lacking)), good.new_zeros(len(lacking)), means, good, self._usual_NV.flatten()[cell])
+        base.copy_(last).view(-1)[self._new(lacking)] = own
+        return base
 
     def _ahead(self, future: Future, index_W: NDArray[np.int64], end: NDArray[np.int64], issue: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         """(B, N, L, X), and (B,) whether any of it is there; a run that was not known at the issue time counts as absent."""
@@ -215,7 +227,7 @@ class Gatherer:
         hidden_B, apart_B = self._hide(end, issue, x, seen) if late else (none, none > 0)
         if len(self.domain.patch_step):
             apart_B = apart_B | self._patch(issue, first, x, seen)
-        return self._put_together(x, seen, end, issue, hidden_B, np.flatnonzero(apart_B)), value[:, steps:], good[:, steps:]
+        return self._put_together(x, seen, end, issue, hidden_B, np.flatnonzero(apart_B), use), value[:, steps:], good[:, steps:]
 
     def _hide(
         self, end: NDArray[np.int64], issue: NDArray[np.int64], x: Tensor, seen: Tensor
@@ -249,6 +261,7 @@ class Gatherer:
         issue: NDArray[np.int64],
         hidden_B: NDArray[np.int64],
         apart: NDArray[np.int64],
+        use: str,
     ) -> Context:
         """The context of these windows; those `apart` see other values than every step's newest."""
         steps, d = x.shape[1], self.domain
@@ -256,7 +269,7 @@ class Gatherer:
         if self._newest is None or len(apart) == len(end) or steps > self._newest.most:
             seconds = issue[:, None] - d.valid_time_T[np.maximum(end[:, None] + back, 0)]
             return context_of(x, seen, self._new(seconds), d.step_seconds)
-        found = self._newest.at(np.maximum(end - hidden_B, 0), issue, steps - hidden_B, steps + 1)
+        found = self._newest.at(np.maximum(end - hidden_B, 0), issue, steps - hidden_B, steps + 1, partial(self._named, use))
         last, has, age = (part.view(len(end), self._n, self._v) for part in found)
         if len(apart):
             rows = self._new(apart)
@@ -295,11 +308,17 @@ class Gatherer:
         return self._taken(source, f"{use} {name}", self._new(np.maximum(step, 0).ravel())).view(*step.shape, source.shape[1])
 
     def _taken(self, source: Tensor, key: str, rows: Tensor) -> Tensor:
-        shape = len(rows), source.shape[1]
-        buffer = self._buffers.get(key)
-        if buffer is None or buffer.shape[0] < shape[0] or buffer.shape[1] != shape[1]:
-            buffer = self._buffers[key] = torch.empty(shape, dtype=source.dtype, device=self.device)
-        taken = buffer[: shape[0]]
+        taken = self._room(key, (len(rows), source.shape[1]), source.dtype)
         if taken.numel():
             torch.index_select(source, 0, rows, out=taken)
         return taken
+
+    def _named(self, use: str, name: str, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        return self._room(f"{use} {name}", shape, dtype)
+
+    def _room(self, key: str, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        """Memory to fill, the same as last time where that was as wide."""
+        held = self._buffers.get(key)
+        if held is None or held.shape[0] < shape[0] or held.shape[1:] != shape[1:]:
+            held = self._buffers[key] = torch.empty(shape, dtype=dtype, device=self.device)
+        return held[: shape[0]]

@@ -22,7 +22,7 @@ from pathlib import Path
 from pipeline.api import Request, TrainRequest
 from tests.flow.chain import requests, run_step, settings_for
 
-_OPTIONS = {"epochs": 6, "patience": 6, "steps": 40, "least_steps": 40}
+_OPTIONS = {"epochs": 5, "patience": 5, "steps": 12, "least_steps": 12}
 
 
 def _forked(request: Request, store: Path, kill_after: float | None) -> bool:
