@@ -59,20 +59,24 @@ def parts(batch: Batch) -> list[Tensor]:
     ]
 
 
-def ours(d: DomainWindows) -> Feed:
+def gatherer_of(d: DomainWindows) -> Gatherer:
+    """As training has it."""
+    return Gatherer(d, usual_values(d), often=True)
+
+
+def ours(gatherer: Gatherer) -> Feed:
     """Whole batches, as training has them."""
-    gatherer = Gatherer(d, usual_values(d), often=True)
 
     def feed() -> Iterator[int]:
-        for index in shuffled(d.windows_of("train"), BATCH):
+        for index in shuffled(gatherer.domain.windows_of("train"), BATCH):
             yield len(gatherer.batch(index).y_BLNV)
 
     return feed
 
 
-def ours_alone(d: DomainWindows) -> Feed:
+def ours_alone(gatherer: Gatherer) -> Feed:
     """Values and masks, and nothing that is made of them."""
-    gatherer = Gatherer(d, usual_values(d), often=True)
+    d = gatherer.domain
 
     def feed() -> Iterator[int]:
         for index in shuffled(d.windows_of("train"), BATCH):
@@ -105,15 +109,15 @@ class Materialised(torch.utils.data.Dataset[Any]):
     """Every window's tensors, made beforehand; by one index, or by a list of them.
 
     Args:
-        d: The windows.
+        gatherer: Of the windows.
         whole: With newest values, ages and what else a batch holds.
     """
 
-    def __init__(self, d: DomainWindows, *, whole: bool) -> None:
+    def __init__(self, gatherer: Gatherer, *, whole: bool) -> None:
+        d = gatherer.domain
         index = d.windows_of("train")
         size = 5 * (d.context + d.horizon + (3 if whole else 0)) * d.values_TNV[0].size
         self.index = index[:: max(1, -(-len(index) * size // MOST))]
-        gatherer = Gatherer(d, usual_values(d), often=True)
         example = parts(gatherer.batch(self.index[:1]))[: None if whole else 2]
         self.tensors = [torch.empty(len(self.index), *part.shape[1:], dtype=part.dtype) for part in example]
         for start in range(0, len(self.index), BATCH):
@@ -163,9 +167,9 @@ def loader(dataset: Any, *, by_batch: bool = False, workers: int = 0) -> Feed:
     return feed
 
 
-def same(d: DomainWindows, dataset: Materialised) -> None:
+def same(gatherer: Gatherer, dataset: Materialised) -> None:
     """Refuse a comparison of unlike tensors: what the loader gives must be what we give, bit for bit."""
-    gatherer, chosen = Gatherer(d, usual_values(d), often=True), [0, len(dataset) // 2, len(dataset) - 1]
+    chosen = [0, len(dataset) // 2, len(dataset) - 1]
     for one, other in zip(dataset[chosen], parts(gatherer.batch(dataset.index[chosen])), strict=True):
         if one.dtype != other.dtype or not torch.equal(one, other):
             raise AssertionError("a DataLoader gives other tensors than we do")
@@ -212,33 +216,33 @@ def xbatcher(python: str, steps: int, nodes: int, variables: int, seconds: float
     return float(child.stdout.strip().splitlines()[-1])
 
 
-def ways_alone(d: DomainWindows, cores: int) -> dict[str, Way]:
+def ways_alone(gatherer: Gatherer, cores: int) -> dict[str, Way]:
     """Values and masks; the bound comes first."""
-    made = Materialised(d, whole=False)
+    d, made = gatherer.domain, Materialised(gatherer, whole=False)
     return {
         "a copy of as many bytes (bound)": Way(feed=copies(d, whole=False)),
-        "ours": Way(feed=ours_alone(d)),
+        "ours": Way(feed=ours_alone(gatherer)),
         "DataLoader, materialised, window by window": Way(feed=loader(made)),
         "DataLoader, materialised, batch by batch": Way(feed=loader(made, by_batch=True)),
         "DataLoader, slices of the cube, window by window": Way(feed=loader(Slices(d))),
         f"a copy of as many bytes (bound), {cores} threads": Way(feed=copies(d, whole=False), threads=cores),
-        f"ours, {cores} threads": Way(feed=ours_alone(d), threads=cores),
+        f"ours, {cores} threads": Way(feed=ours_alone(gatherer), threads=cores),
         f"DataLoader, materialised, batch by batch, {cores} threads": Way(feed=loader(made, by_batch=True), threads=cores),
         f"DataLoader, materialised, window by window, {cores} workers": Way(feed=loader(made, workers=cores)),
     }
 
 
-def ways_whole(d: DomainWindows, cores: int) -> dict[str, Way]:
+def ways_whole(gatherer: Gatherer, cores: int) -> dict[str, Way]:
     """The whole batch, with newest values, ages and all else; the bound comes first."""
-    made = Materialised(d, whole=True)
-    same(d, made)
+    d, made = gatherer.domain, Materialised(gatherer, whole=True)
+    same(gatherer, made)
     return {
         "a copy of as many bytes (bound)": Way(feed=copies(d, whole=True)),
-        "ours": Way(feed=ours(d)),
+        "ours": Way(feed=ours(gatherer)),
         "DataLoader, materialised, window by window": Way(feed=loader(made)),
         "DataLoader, materialised, batch by batch": Way(feed=loader(made, by_batch=True)),
         f"a copy of as many bytes (bound), {cores} threads": Way(feed=copies(d, whole=True), threads=cores),
-        f"ours, {cores} threads": Way(feed=ours(d), threads=cores),
+        f"ours, {cores} threads": Way(feed=ours(gatherer), threads=cores),
         f"DataLoader, materialised, batch by batch, {cores} threads": Way(feed=loader(made, by_batch=True), threads=cores),
         f"DataLoader, materialised, window by window, {cores} workers": Way(feed=loader(made, workers=cores)),
     }

@@ -24,7 +24,7 @@ import typer
 from numpy.typing import NDArray
 
 from benchmarks.arrays import DOMAIN, city, cube_of, made_world, windows_from
-from benchmarks.feeding import BATCH, measured, ways_alone, ways_whole, xbatcher
+from benchmarks.feeding import BATCH, gatherer_of, measured, ways_alone, ways_whole, xbatcher
 from benchmarks.measure import setting
 from models.api import fit, load, resolve_config
 from models.feeds import Feeds
@@ -68,11 +68,11 @@ def windows(steps: int, nodes: int, variables: int = 2, **domain: Any) -> Window
 
 def feeding(steps: int, nodes: int, variables: int, peers: str, rounds: int) -> dict[str, dict[str, float]]:
     """Windows per second of every way, of values and masks and of whole batches."""
-    view, cores = windows(steps, nodes, variables).domains[DOMAIN], os.cpu_count() or 1
-    alone = measured(ways_alone(view, cores), rounds, SECONDS)
+    gatherer, cores = gatherer_of(windows(steps, nodes, variables).domains[DOMAIN]), os.cpu_count() or 1
+    alone = measured(ways_alone(gatherer, cores), rounds, SECONDS)
     if peers:
         alone["xbatcher"] = xbatcher(peers, steps, nodes, variables, 2.0)
-    return {"values and masks": alone, "whole batch": measured(ways_whole(view, cores), rounds, SECONDS)}
+    return {"values and masks": alone, "whole batch": measured(ways_whole(gatherer, cores), rounds, SECONDS)}
 
 
 def training(steps: int, nodes: int, recipe: str, count: int) -> dict[str, float]:
