@@ -144,11 +144,11 @@ def mean_ratio(found: list[tuple[float, int]]) -> float:
     return float(np.exp(np.average(logs, weights=cells)))
 
 
-def tables(world: World, store: str) -> str:
-    """The tables of the newest model of a world in a store."""
+def tables(world: World, store: str, model: str | None = None) -> str:
+    """The tables of a model of a world in a store, by default the newest."""
     settings = read_settings({**os.environ, "CUBECAST_STORE": store})
     registry = Registry(ObjectStore(settings.store), world.name)
-    candidate = registry.candidates()[-1]
+    candidate = registry.candidate(model) if model else registry.candidates()[-1]
     inputs = reading.open_inputs(world, settings, candidate.as_of)
     windows = reading.windows_of(world, candidate, inputs, as_of=to_seconds(candidate.as_of), live=False)
     models = reading.load_models(candidate)
@@ -234,6 +234,7 @@ def prepared(world: str, store: str, epochs: int) -> None:
 def main(
     world: Annotated[list[str], typer.Option(help="Worlds.")] = ["aarhus", "us"],  # noqa: B006
     store: Annotated[str | None, typer.Option(help="A store with a trained model of each; default: one is made.")] = None,
+    model: Annotated[str | None, typer.Option(help="A model of that store; default: the newest.")] = None,
     epochs: Annotated[int, typer.Option(help="Epochs of training.")] = 8,
     out: Annotated[Path | None, typer.Option(help="File for the tables.")] = None,
 ) -> None:
@@ -241,7 +242,7 @@ def main(
     with tempfile.TemporaryDirectory() as made:
         for name in world if store is None else ():
             prepared(name, made, epochs)
-        found = [tables(load_world(name), store or made) for name in world]
+        found = [tables(load_world(name), store or made, model) for name in world]
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "numpy", "scipy"))
     text = f"# Calibration\n\nMeasured {datetime.now(UTC):%Y-%m-%d}, 2 cores, 24 GiB, Debian 12, Python 3.11, {packages}.\n\n" + "\n".join(
         found

@@ -1,8 +1,8 @@
-"""What do two Dask workers gain, and does a build keep to its plan when the cube is ten times what a process may use?
+"""What do two Dask workers gain over one?
 
-Speed-up: the regions of a cube of the road traffic of Aarhus, made by a worker process and by two that have all libraries loaded, in turns; what
-is timed is the stage that they share. Memory: made-up GRIB grids of 500 x 1000 cells become a cube whose arrays are ten times the 1 GiB that each of two
-workers may use; the memory of each worker, with the process that decodes for it, is looked at ten times a second.
+A cube of made-up sensors (1,000 of them, every five minutes, six variables) is built by a worker process and by two, in turns. All have their
+libraries loaded, calculate on one thread and are held to a processor each: a worker that may use both helps itself with the second. What is timed is the
+stage that workers share, the making of regions; the whole step is beside it. Observations are made up at rest, as `observe` leaves them.
 `python -m benchmarks.cube_build`
 """
 
@@ -15,78 +15,97 @@ import shutil
 import statistics
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
+import pyarrow as pa
 import typer
 
-from benchmarks.ingest import AS_OF as ROADS_AS_OF
-from benchmarks.ingest import Ours
 from benchmarks.measure import setting
-from pipeline.api import BuildCubeRequest, LandRequest, ObserveRequest
+from pipeline.api import BuildCubeRequest
+from pipeline.contracts.observations import REJECTION_SCHEMA, RowCounts
+from pipeline.contracts.world_files import load_world
 from pipeline.parallel import local_cluster
-from pipeline.settings import Settings, read_settings
-from pipeline.steps import build_cube, land, observe
-from pipeline.telemetry import QUIET, json_lines
+from pipeline.settings import Settings
+from pipeline.steps import build_cube
+from pipeline.stores.objects import ObjectStore
+from pipeline.stores.observation_tables import dictionary_column
+from pipeline.stores.observations import ObservationStore
+from pipeline.telemetry import json_lines
 
-ROWS, COLUMNS, EACH, GIB = 500, 1000, 12, 2**30
-BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+BEGIN, STEP, DAY = datetime(2026, 1, 1, tzinfo=UTC), 300, 86400
+SENSORS, VARIABLES, BATCH_DAYS = 1000, 6, 2
 WORLD = """
-name = "wide"
-title = "Wide"
+name = "sensors"
+title = "Made-up sensors"
 start = "2026-01-01T00:00Z"
-[sources.grids]
-adapter = "grib"
-locations = ["data://*.grib2"]
-slabs = true
-[sources.grids.variables]
-warmth = { column = "t", unit = "K" }
-[domains.warmth]
-title = "Warmth"
-kind = "grid"
-clock = { step = "1h" }
-chunk_steps = 12
-context = 2
-horizon = 1
+[sources.field]
+adapter = "csv"
+locations = ["data://*.csv"]
+options = { time = "time", node_column = "sensor" }
+[sources.field.variables]
+SOURCES
+[domains.field]
+title = "Made-up sensors"
+clock = { step = "5min" }
+context = 24
+horizon = 12
 graph = { kind = "none" }
-[domains.warmth.variables]
-warmth = { source = "grids", aggregate = "last" }
+[domains.field.variables]
+DOMAINS
 """
 
 
-def write_grids(folder: Path, steps: int) -> None:
-    """Files of 12 hourly grids, the same noise packed in 10 bits in each of a file."""
-    import eccodes
+def write_world(path: Path) -> None:
+    """A world of one domain with so many variables."""
+    names = [f"v{n}" for n in range(VARIABLES)]
+    text = WORLD.replace("SOURCES", "\n".join(f'{n} = {{ unit = "K", valid_min = 0.0 }}' for n in names))
+    path.write_text(text.replace("DOMAINS", "\n".join(f'{n} = {{ source = "field" }}' for n in names)))
 
+
+def write_observations(store: ObservationStore, days: int) -> int:
+    """What `observe` would leave, in batches of two days; returns the rows."""
     random = np.random.default_rng(1)
-    handle = eccodes.codes_grib_new_from_samples("regular_ll_sfc_grib2")
-    keys: dict[str, float | str] = {
-        "Ni": COLUMNS,
-        "Nj": ROWS,
-        "latitudeOfFirstGridPointInDegrees": 50.0,
-        "longitudeOfFirstGridPointInDegrees": 0.0,
-    }
-    keys |= {"latitudeOfLastGridPointInDegrees": 50.0 - 0.01 * (ROWS - 1), "longitudeOfLastGridPointInDegrees": 0.01 * (COLUMNS - 1)}
-    keys |= {"iDirectionIncrementInDegrees": 0.01, "jDirectionIncrementInDegrees": 0.01, "shortName": "t", "bitsPerValue": 10}
-    for key, value in keys.items():
-        eccodes.codes_set(handle, key, value)
-    smooth = 280 + 10 * np.sin(np.arange(ROWS * COLUMNS) / 5000)
-    for first in range(0, steps, EACH):
-        pieces = []
-        eccodes.codes_set_values(handle, smooth + random.normal(0, 0.5, ROWS * COLUMNS))
-        for n in range(EACH):
-            stamp = BEGIN + timedelta(hours=first + n + 1)
-            eccodes.codes_set(handle, "dataDate", int(f"{stamp:%Y%m%d}"))
-            eccodes.codes_set(handle, "dataTime", stamp.hour * 100)
-            pieces.append(eccodes.codes_get_message(handle))
-        (folder / f"{first:06d}.grib2").write_bytes(b"".join(pieces))
+    each = DAY // STEP
+    names = [f"sensor-{n:04d}" for n in range(SENSORS)]
+    node_R = np.repeat(np.arange(SENSORS, dtype=np.int32), each)
+    stamp, total = pa.timestamp("s", tz="UTC"), 0
+    for number, first in enumerate(range(0, days, BATCH_DAYS)):
+        count = min(BATCH_DAYS, days - first)
+        begin = int(BEGIN.timestamp()) + first * DAY
+        valid = np.concatenate([np.tile(begin + d * DAY + np.arange(each) * STEP, SENSORS) for d in range(count)])
+        rows = len(valid)
+        columns = {"node": dictionary_column(np.tile(node_R, count), names)}
+        columns |= {name: pa.array(valid, pa.int64()).cast(stamp) for name in ("valid_time", "available_time", "received_time")}
+        columns |= {"delivery": dictionary_column(np.zeros(rows, np.int32), ["made up"]), "row": pa.array(np.arange(1, rows + 1))}
+        for name in store.variables:
+            walk = 280 + np.cumsum(random.normal(0, 0.3, rows).astype(np.float32)) % 20
+            columns |= {name: pa.array(walk.round(1).astype(np.float32)), f"{name}_flag": pa.array(np.zeros(rows, np.uint16))}
+        counts = RowCounts(raw=rows, observations=rows, duplicates=0, rejected=0)
+        spans = [(begin + d * DAY, d * rows // count, (d + 1) * rows // count) for d in range(count)]
+        table = pa.table(columns)
+        store.append(table, REJECTION_SCHEMA.empty_table(), counts, deliveries=[number], expected=number, spans=spans)
+        total += rows
+    return total
+
+
+def _hold(address: str) -> None:
+    """Let each worker of a cluster use one processor."""
+    import distributed
+
+    Client: Any = distributed.Client
+    with Client(address) as client:
+        for n, worker in enumerate(sorted(client.scheduler_info(n_workers=-1)["workers"])):
+            client.run(_held_to, sorted(os.sched_getaffinity(0))[n], workers=[worker])
+
+
+def _held_to(processor: int) -> None:
+    for thread in Path("/proc/self/task").iterdir():
+        os.sched_setaffinity(int(thread.name), {processor})
 
 
 def regions_seconds(stream: io.StringIO) -> float:
@@ -95,113 +114,48 @@ def regions_seconds(stream: io.StringIO) -> float:
     return next(float(line["seconds"]) for line in lines if line["stage"] == "regions" and line["event"] == "end")
 
 
-def speed_up(data: Path, runs: int) -> str:
-    """One process against two, as Markdown."""
-    found: dict[int, list[float]] = {1: [], 2: []}
-    with tempfile.TemporaryDirectory() as base, ExitStack() as stack:
-        ours = Ours(Path(base), data, "*.csv.gz")
-        ours.land()
-        ours.observe()
+def measured(base: Path, days: int, runs: int) -> tuple[int, dict[int, list[tuple[float, float]]]]:
+    """The rows; and per count of workers, seconds of the regions and of the step, run by run."""
+    found: dict[int, list[tuple[float, float]]] = {1: [], 2: []}
+    world, settings = base / "sensors.toml", Settings(store=f"{base}/store", data=base, dask=None)
+    write_world(world)
+    rows = write_observations(ObservationStore(ObjectStore(settings.store), load_world(str(world)), "field"), days)
+    with ExitStack() as stack:
         clusters = {processes: stack.enter_context(local_cluster(processes)).scheduler_address for processes in found}
+        for address in clusters.values():
+            _hold(address)
         for turn in range(runs + 1):
             for processes, address in clusters.items():
-                settings = replace(ours._settings, dask=address)
-                shutil.rmtree(Path(settings.store) / "cubes", ignore_errors=True)
-                stream = io.StringIO()
-                build_cube.run(BuildCubeRequest(world=str(ours.world), as_of=ROADS_AS_OF), settings, json_lines(stream))
-                found[processes] += [regions_seconds(stream)] if turn else []  # the first loads the libraries
-    one, two = (statistics.median(found[n]) for n in (1, 2))
-    lines = ["| regions made by | seconds, median | from–to |", "|---|---:|---:|"]
-    lines += [f"| {n} process(es) | {statistics.median(s):.2f} | {min(s):.2f}–{max(s):.2f} |" for n, s in found.items()]
-    return "\n".join([*lines, "", f"{one / two:.2f} × (at least 1.6); {runs} turns."])
+                shutil.rmtree(base / "store" / "cubes", ignore_errors=True)
+                stream, began = io.StringIO(), time.perf_counter()
+                until = BEGIN + timedelta(days=days if turn else 4)  # the first turn loads the libraries
+                request = BuildCubeRequest(world=str(world), as_of=until)
+                build_cube.run(request, Settings(store=settings.store, data=base, dask=address), json_lines(stream))
+                found[processes] += [(regions_seconds(stream), time.perf_counter() - began)] if turn else []
+    return rows, found
 
 
-def _tree() -> dict[int, list[int]]:
-    """Process -> its children, on this machine."""
-    found: dict[int, list[int]] = {}
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            try:
-                parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-            except (FileNotFoundError, ProcessLookupError):
-                continue
-            found.setdefault(parent, []).append(int(folder.name))
-    return found
-
-
-def _resident(process: int, tree: dict[int, list[int]]) -> int:
-    """Bytes of a process and all below it."""
-    try:
-        own = int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (FileNotFoundError, ProcessLookupError):
-        own = 0
-    return own + sum(_resident(child, tree) for child in tree.get(process, []))
-
-
-@contextmanager
-def peaks() -> Iterator[dict[int, int]]:
-    """The most that each child of this process took, with all below it, while this lasts."""
-    found: dict[int, int] = {}
-    over = threading.Event()
-
-    def look() -> None:
-        while not over.wait(0.1):
-            tree = _tree()
-            for child in tree.get(os.getpid(), []):
-                found[child] = max(found.get(child, 0), _resident(child, tree))
-
-    thread = threading.Thread(target=look)
-    thread.start()
-    try:
-        yield found
-    finally:
-        over.set()
-        thread.join()
-
-
-def wide_cube(gib: float) -> str:
-    """A cube of so many GiB on two workers of a tenth each, as Markdown."""
-    steps = int(gib * GIB / (ROWS * COLUMNS * 10)) // EACH * EACH + EACH
-    end = BEGIN + timedelta(hours=steps)
-    with tempfile.TemporaryDirectory() as base:
-        folder, world = Path(base) / "data", Path(base) / "wide.toml"
-        folder.mkdir()
-        world.write_text(WORLD)
-        write_grids(folder, steps)
-        settings = Settings(store=f"{base}/store", data=folder, dask=None)
-        land.run(LandRequest(world=str(world), as_of=end, received_time=end), settings, QUIET)
-        observe.run(ObserveRequest(world=str(world), as_of=end), settings, QUIET)
-        began = time.perf_counter()
-        with peaks() as found:
-            limited = replace(settings, dask="processes:2", memory=GIB)
-            receipt = build_cube.run(BuildCubeRequest(world=str(world), as_of=end), limited, QUIET)
-        took = time.perf_counter() - began
-        stored = sum(f.stat().st_size for f in (Path(base) / "store" / "cubes").rglob("*") if f.is_file())
-    workers = sorted(found.values())[-2:]
-    cells, planned = receipt.counts["written_cells"], receipt.details["planned_peak_bytes"]
-    return (
-        f"{cells:,} cells ({cells * 10 / GIB:.1f} GiB of arrays, {cells * 4 / GIB:.1f} of them float32 values; {stored / GIB:.1f} GiB at rest) "
-        f"in {took:.0f} s, {cells / took / 1e6:.1f} million cells/s. Limit 1,024 MiB a worker, planned {planned / 2**20:,.0f} MiB, "
-        f"seen at most {', '.join(f'{peak / 2**20:,.0f}' for peak in workers)} MiB: "
-        f"{'within' if max(workers) <= planned else '**beyond**'} the plan."
-    )
+def report(rows: int, found: dict[int, list[tuple[float, float]]]) -> str:
+    """As Markdown."""
+    lines = ["| made by | regions, s | from–to | the step, s |", "|---|---:|---:|---:|"]
+    medians = {n: [statistics.median(column) for column in zip(*times, strict=True)] for n, times in found.items()}
+    for n, times in found.items():
+        regions = [first for first, _ in times]
+        lines.append(f"| {n} worker(s) | {medians[n][0]:.2f} | {min(regions):.2f}–{max(regions):.2f} | {medians[n][1]:.2f} |")
+    gain = [one / two for one, two in zip(medians[1], medians[2], strict=True)]
+    said = f"{rows:,} rows of {VARIABLES} variables; {len(found[1])} turns. {gain[0]:.2f} × on the regions (at least 1.6), {gain[1]:.2f} × on the step."
+    return "\n".join([*lines, "", said])
 
 
 def main(
-    runs: Annotated[int, typer.Option(help="Turns of the speed-up.")] = 5,
-    gib: Annotated[float, typer.Option(help="GiB of the arrays of the large cube.")] = 10.0,
+    runs: Annotated[int, typer.Option(help="Turns.")] = 3,
+    days: Annotated[int, typer.Option(help="Days of the sensors.")] = 100,
 ) -> None:
-    """Measure, and print both."""
-    data = read_settings().data
-    if data is None:
-        sys.exit("no shared data: set CUBECAST_DATA")
-    where = setting("distributed", "zarr", "icechunk", "eccodes")
-    sys.stdout.write(f"## Two workers, and a cube ten times as large as their memory\n\n`python -m benchmarks.cube_build`: {where}.\n\n")
-    if runs:
-        sys.stdout.write(speed_up(data, runs) + "\n\n")
-    sys.stdout.flush()
-    if gib:
-        sys.stdout.write(wide_cube(gib) + "\n")
+    """Measure, and print the table."""
+    where = setting("distributed", "zarr", "icechunk", "pyarrow")
+    with tempfile.TemporaryDirectory() as base:
+        table = report(*measured(Path(base), days, runs))
+    sys.stdout.write(f"## Two workers\n\n`python -m benchmarks.cube_build`: {where}.\n\n{table}\n")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """How fast is training fed, how much of it is waiting, and how near is a step to its bare arithmetic?
 
-Made-up cubes: a city (449 nodes x 2 variables) and a country (2,000 nodes). In turns: our gather, a torch DataLoader over windows that
-were all materialised beforehand and over slices, xbatcher (in an environment of its own, `--peers`), and a copy of as many bytes. Then
-one training: the share of it that waits for windows, a whole step beside bare forward + backward + optimiser on fixed tensors,
-forecasts per second, peak memory. `python -m benchmarks.training_speed --peers /path/to/python`: 4 minutes
+Made-up cubes with outages. In turns: our gather, torch DataLoaders over windows that were all materialised beforehand, and a copy of as
+many bytes, each giving the same tensors (`benchmarks/feeding.py`); xbatcher in an environment of its own (`--peers`). Then one training:
+the share of it that waits for windows, a whole step beside bare forward + backward + optimiser on fixed tensors, forecasts per second,
+peak memory. `python -m benchmarks.training_speed --peers /path/to/python`: 4 minutes
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,31 +24,37 @@ import typer
 from numpy.typing import NDArray
 
 from benchmarks.arrays import DOMAIN, city, cube_of, made_world, windows_from
+from benchmarks.feeding import BATCH, measured, ways_alone, ways_whole, xbatcher
 from benchmarks.measure import setting
 from models.api import fit, load, resolve_config
 from models.feeds import Feeds
-from models.gather import Gatherer, tensor, usual_values
+from models.gather import Gatherer, usual_values
 from models.progress import Pace
 from models.shapes import shape_of
 from models.training.loop import Task, Trainer
 from models.training.ranks import Ranks
 from models.training.runtime import casting, computing_on
-from pipeline.contracts.windows import DomainWindows, WindowSet
+from pipeline.contracts.windows import WindowSet
 from pipeline.telemetry import QUIET
 
-BATCH, CONTEXT, HORIZON = 64, 12, 12
-SECONDS = 1.5
+CONTEXT, HORIZON = 12, 12
+SECONDS = 0.6
 """For which each way is asked for windows, in each round."""
 
 app = typer.Typer(add_completion=False)
-Feed = Callable[[], Iterator[int]]
-"""Batches one after the other, for ever: how many windows each held."""
+CUBES = {
+    "17,856 steps x 170 nodes x 3, as PEMS08": (17_856, 170, 3),
+    "a city, 17,000 steps x 449 nodes x 2": (17_000, 449, 2),
+    "beyond the cache, 17,000 steps x 3,200 nodes x 2": (17_000, 3_200, 2),
+}
 
 
 def windows(steps: int, nodes: int, variables: int = 2, **domain: Any) -> WindowSet:
-    """A cube of that size as windows."""
+    """A cube of that size as windows; at any time a node in a hundred has been out for longer than a context."""
     keys = {"context": CONTEXT, "horizon": HORIZON, **domain}
-    names = tuple("ab"[:variables])
+    names, values, chance = tuple("abc"[:variables]), city(steps, nodes, variables), np.random.default_rng(1)
+    for start, node in zip(chance.integers(0, steps, steps * nodes // 3000), chance.integers(0, nodes, steps * nodes // 3000), strict=True):
+        values[start : start + 4 * CONTEXT, node] = np.nan
     world = made_world(
         rows=steps,
         step=timedelta(minutes=5),
@@ -57,163 +63,16 @@ def windows(steps: int, nodes: int, variables: int = 2, **domain: Any) -> Window
         variables=names,
         declared={"scale": "node"},
     )
-    return windows_from(world, cube_of(world, city(steps, nodes, variables)))
+    return windows_from(world, cube_of(world, values))
 
 
-def shuffled(index: NDArray[np.int64], size: int) -> Iterator[NDArray[np.int64]]:
-    """Batches of indices in random order, for ever, sorted within a batch as training has them."""
-    chance = np.random.default_rng(0)
-    while True:
-        order = chance.permutation(index)
-        for k in range(0, len(order) - size + 1, size):
-            yield np.sort(order[k : k + size])
-
-
-def ours(d: DomainWindows) -> Feed:
-    gatherer = Gatherer(d, usual_values(d))
-
-    def feed() -> Iterator[int]:
-        for index in shuffled(d.windows_of("train"), BATCH):
-            yield len(gatherer.batch(index).y_BLNV)
-
-    return feed
-
-
-def rows_of(index: NDArray[np.int64], d: DomainWindows) -> torch.Tensor:
-    """The axis steps of these windows, context and targets."""
-    return torch.from_numpy((d.end_W[index][:, None] + np.arange(1 - CONTEXT, HORIZON + 1)).ravel().astype(np.int64))
-
-
-def ours_alone(d: DomainWindows) -> Feed:
-    """Values and masks, and nothing that is made of them."""
-    sources = [tensor(a).flatten(1) for a in (d.values_TNV, d.good_TNV)]
-
-    def feed() -> Iterator[int]:
-        buffers = [torch.empty(BATCH * (CONTEXT + HORIZON), s.shape[1], dtype=s.dtype) for s in sources]
-        for index in shuffled(d.windows_of("train"), BATCH):
-            rows = rows_of(index, d)
-            for source, buffer in zip(sources, buffers, strict=True):
-                torch.index_select(source, 0, rows, out=buffer)
-            yield len(index)
-
-    return feed
-
-
-def copies(d: DomainWindows) -> Feed:
-    """The bound: as many bytes in one piece, from a random place."""
-    sources = [tensor(a).flatten() for a in (d.values_TNV, d.good_TNV)]
-    cells = BATCH * (CONTEXT + HORIZON) * d.values_TNV[0].size
-
-    def feed() -> Iterator[int]:
-        buffers = [torch.empty(cells, dtype=s.dtype) for s in sources]
-        starts = np.random.default_rng(0).integers(0, len(sources[0]) - cells, 4096)
-        while True:
-            for start in starts:
-                for source, buffer in zip(sources, buffers, strict=True):
-                    buffer.copy_(source[start : start + cells])
-                yield BATCH
-
-    return feed
-
-
-class Windows(torch.utils.data.Dataset[Any]):
-    """Windows as a Dataset: materialised ones, or slices of the cube; by one index, or by a list of them."""
-
-    def __init__(self, d: DomainWindows, *, materialised: bool) -> None:
-        self.arrays = [tensor(a) for a in (d.values_TNV, d.good_TNV)]
-        self.end = d.end_W[d.windows_of("train")]
-        self.windows = [torch.stack([self._slice(a, int(e)) for e in self.end]) for a in self.arrays] if materialised else None
-
-    def _slice(self, array: torch.Tensor, end: int) -> torch.Tensor:
-        return array[end + 1 - CONTEXT : end + HORIZON + 1]
-
-    def __len__(self) -> int:
-        return len(self.end)
-
-    def __getitem__(self, item: Any) -> Any:
-        if self.windows is not None:
-            return tuple(w[item] for w in self.windows)
-        if isinstance(item, list):
-            return tuple(torch.stack([self._slice(a, int(self.end[k])) for k in item]) for a in self.arrays)
-        return tuple(self._slice(a, int(self.end[item])) for a in self.arrays)
-
-
-def loader(dataset: Windows, *, by_batch: bool, workers: int) -> Feed:
-    """A DataLoader that asks for one window at a time and puts them together, or for a whole batch at once."""
-    from torch.utils.data import BatchSampler, DataLoader, RandomSampler
-
-    kept: dict[str, Any] = {"num_workers": workers, "pin_memory": False, "persistent_workers": workers > 0}
-    made: DataLoader[Any]
-    if by_batch:
-        made = DataLoader(dataset, sampler=BatchSampler(RandomSampler(dataset), BATCH, drop_last=True), batch_size=None, **kept)
-    else:
-        made = DataLoader(dataset, batch_size=BATCH, shuffle=True, drop_last=True, **kept)
-
-    def feed() -> Iterator[int]:
-        while True:
-            for values, _ in made:
-                yield len(values)
-
-    return feed
-
-
-def speed(feed: Iterator[int], seconds: float) -> float:
-    """Windows per second, the first batch left out."""
-    next(feed)
-    began, count = time.perf_counter(), 0
-    while (now := time.perf_counter()) < began + seconds:
-        count += next(feed)
-    return count / (now - began)
-
-
-_XBATCHER = """
-import json, sys, time
-import numpy as np, xarray as xr, xbatcher
-steps, nodes, variables, seconds = (float(a) for a in sys.argv[1:5])
-steps, nodes, variables = int(steps), int(nodes), int(variables)
-made = np.random.default_rng(0).standard_normal((steps, nodes, variables), np.float32)
-ds = xr.Dataset({"value": (("time", "node", "variable"), made), "good": (("time", "node", "variable"), made > -1)})
-batches = xbatcher.BatchGenerator(ds, input_dims={"time": 24}, input_overlap={"time": 23}, preload_batch=False)
-order = np.random.default_rng(1).permutation(len(batches))
-began, count = time.perf_counter(), 0
-while time.perf_counter() < began + seconds:
-    for k in order[count:count + 64]:
-        one = batches[int(k)]
-        one["value"].values, one["good"].values
-        count += 1
-print(json.dumps(count / (time.perf_counter() - began)))
-"""
-
-
-def xbatcher(python: str, steps: int, nodes: int) -> float:
-    """Windows per second of xbatcher in another environment, in random order, each as arrays."""
-    child = subprocess.run(
-        [python, "-c", _XBATCHER, str(steps), str(nodes), "2", "4"], capture_output=True, text=True, check=True, env=dict(os.environ)
-    )
-    return float(child.stdout.strip().splitlines()[-1])
-
-
-def feeding(steps: int, nodes: int, peers: str, rounds: int) -> dict[str, float]:
-    """Windows per second of every way, each the median of its rounds."""
-    view = windows(steps, nodes).domains[DOMAIN]
-    lazily, whole = Windows(view, materialised=False), Windows(view, materialised=True)
-    ways: dict[str, Feed] = {
-        "a copy of as many bytes (bound)": copies(view),
-        "ours: values and masks": ours_alone(view),
-        "ours: whole batch (with ages, anchors, newest values)": ours(view),
-        "DataLoader, materialised, window by window, 0 workers": loader(whole, by_batch=False, workers=0),
-        "DataLoader, materialised, window by window, 2 workers": loader(whole, by_batch=False, workers=2),
-        "DataLoader, materialised, batch by batch, 0 workers": loader(whole, by_batch=True, workers=0),
-        "DataLoader, materialised, batch by batch, 2 workers": loader(whole, by_batch=True, workers=2),
-        "DataLoader, slices, window by window, 0 workers": loader(lazily, by_batch=False, workers=0),
-        "DataLoader, slices, batch by batch, 2 workers": loader(lazily, by_batch=True, workers=2),
-    }
-    found: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(rounds):
-        for name, way in ways.items():
-            found[name].append(speed(way(), SECONDS))
-    speeds = {name: float(np.median(each)) for name, each in found.items()}
-    return speeds | ({"xbatcher 0.4.0": xbatcher(peers, steps, nodes)} if peers else {})
+def feeding(steps: int, nodes: int, variables: int, peers: str, rounds: int) -> dict[str, dict[str, float]]:
+    """Windows per second of every way, of values and masks and of whole batches."""
+    view, cores = windows(steps, nodes, variables).domains[DOMAIN], os.cpu_count() or 1
+    alone = measured(ways_alone(view, cores), rounds, SECONDS)
+    if peers:
+        alone["xbatcher"] = xbatcher(peers, steps, nodes, variables, 2.0)
+    return {"values and masks": alone, "whole batch": measured(ways_whole(view, cores), rounds, SECONDS)}
 
 
 def training(steps: int, nodes: int, recipe: str, count: int) -> dict[str, float]:
@@ -309,41 +168,57 @@ def memory(steps: int, nodes: int, kind: str) -> dict[str, float]:
     return found
 
 
+def _tell_feeding(found: dict[str, Any], peers: str, rounds: int) -> None:
+    for name, size in CUBES.items():
+        found[name] = feeding(*size, peers, rounds)
+        for what, speeds in found[name].items():
+            bounds = [value for way, value in speeds.items() if "bound" in way]
+            print(f"\n| {name}: {what} | windows/s | of the bound |\n|---|---:|---:|")
+            for way, value in speeds.items():
+                print(f"| {way} | {value:,.0f} | {value / bounds['threads' in way or 'workers' in way]:.2f} |", flush=True)
+
+
+def _tell_training(found: dict[str, Any], recipe: str, steps: int) -> None:
+    names = "step ms | bare ms | whole / bare | waiting for windows | windows/s"
+    print(f"\n| training, recipe {recipe} | {names} |\n|---|---:|---:|---:|---:|---:|")
+    for name, (length, nodes) in {"city": (8_000, 449), "country": (4_000, 2_000)}.items():
+        t = found[f"training {name}"] = training(length, nodes, recipe, steps)
+        times = f"{t['step_ms']:.1f} | {t['bare_ms']:.1f} | {t['whole_to_bare']:.3f} | {t['waiting_share']:.2%} | {t['windows_per_s']:,.0f}"
+        print(f"| {name} | {times} |", flush=True)
+
+
+def _tell_forecasts(found: dict[str, Any]) -> None:
+    p = found["forecasts"] = predicting(6_000, 449)
+    print("\n| forecasts/s, city | |\n|---|---:|")
+    print("\n".join(f"| {name} | {value:,.0f} |" for name, value in p.items()), flush=True)
+
+
+def _tell_memory(found: dict[str, Any]) -> None:
+    print("\n| peak memory, city | cube MB | windows / cube | training / cube |\n|---|---:|---:|---:|")
+    for kind in ("short", "long"):
+        m = found[f"memory {kind}"] = memory(12_000, 449, kind)
+        print(f"| {kind} past | {m['cube'] / 1e6:.0f} | {m['windows'] / m['cube']:.2f} | {m['whole'] / m['cube']:.2f} |", flush=True)
+
+
 @app.command()
 def main(
     peers: Annotated[str, typer.Option(help="An interpreter with xbatcher.")] = "",
     rounds: Annotated[int, typer.Option(help="Times each way is measured.")] = 3,
     recipe: Annotated[str, typer.Option(help="Of the training.")] = "small",
     steps: Annotated[int, typer.Option(help="Training steps in each of five epochs.")] = 24,
+    parts: Annotated[str, typer.Option(help="What to measure.")] = "feeding,training,forecasts,memory",
     out: Annotated[Path | None, typer.Option(help="A file for the figures as JSON.")] = None,
 ) -> None:
-    print(setting("torch", "numpy"), f"threads {torch.get_num_threads()}", flush=True)
+    print(setting("torch", "numpy"), flush=True)
     found: dict[str, Any] = {}
-    sizes = {"city, 17,000 steps x 449 nodes x 2": (17_000, 449), "country, 4,000 steps x 2,000 nodes x 2": (4_000, 2_000)}
-    for name, (length, nodes) in sizes.items():
-        speeds = found[name] = feeding(length, nodes, peers, rounds)
-        bound = speeds["a copy of as many bytes (bound)"]
-        print(f"\n| {name} | windows/s | of the bound |\n|---|---:|---:|")
-        for way, windows_per_s in speeds.items():
-            print(f"| {way} | {windows_per_s:,.0f} | {windows_per_s / bound:.2f} |", flush=True)
-    print(
-        "\n| training, recipe "
-        + recipe
-        + " | step ms | bare ms | whole / bare | waiting for windows | windows/s |\n|---|---:|---:|---:|---:|---:|"
-    )
-    for name, (length, nodes) in {"city": (8_000, 449), "country": (4_000, 2_000)}.items():
-        t = found[f"training {name}"] = training(length, nodes, recipe, steps)
-        print(
-            f"| {name} | {t['step_ms']:.1f} | {t['bare_ms']:.1f} | {t['whole_to_bare']:.3f} | {t['waiting_share']:.2%} | {t['windows_per_s']:,.0f} |",
-            flush=True,
-        )
-    p = found["forecasts"] = predicting(6_000, 449)
-    print("\n| forecasts/s, city | |\n|---|---:|")
-    print("\n".join(f"| {name} | {value:,.0f} |" for name, value in p.items()), flush=True)
-    print("\n| peak memory, city | cube MB | windows / cube | training / cube |\n|---|---:|---:|---:|")
-    for kind in ("short", "long"):
-        m = found[f"memory {kind}"] = memory(12_000, 449, kind)
-        print(f"| {kind} past | {m['cube'] / 1e6:.0f} | {m['windows'] / m['cube']:.2f} | {m['whole'] / m['cube']:.2f} |", flush=True)
+    tell: dict[str, Callable[[], None]] = {
+        "feeding": lambda: _tell_feeding(found, peers, rounds),
+        "training": lambda: _tell_training(found, recipe, steps),
+        "forecasts": lambda: _tell_forecasts(found),
+        "memory": lambda: _tell_memory(found),
+    }
+    for part in parts.split(","):
+        tell[part]()
     if out is not None:
         out.write_text(json.dumps(found, indent=1), encoding="utf-8")
 

@@ -219,6 +219,12 @@ def _usable(windows: WindowSet) -> tuple[dict[str, DomainShape], list[str]]:
             notes.append(f"domain '{name}' holds no value and is left out")
             continue
         shapes[name] = shape_of(domain, usual_values(domain))
+        unheard = [domain.node_ids[n] for n in np.flatnonzero(~domain.good_TNV.any((0, 2)))]
+        if unheard:
+            few = ", ".join(unheard[:3]) + (", …" if len(unheard) > 3 else "")
+            notes.append(
+                f"domain '{name}': {len(unheard)} of {len(domain.node_ids)} nodes hold no value ({few}); theirs is the usual value of all"
+            )
     return shapes, notes
 
 

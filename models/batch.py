@@ -99,12 +99,12 @@ def context_of(x_BCNV: Tensor, seen_BCNV: Tensor, seconds_BC: Tensor, step_secon
     )
 
 
-def base_of(context: Context, coarse_BJNV: Tensor, coarse_good_BJNV: Tensor, usual_NV: Tensor) -> Tensor:
+def base_of(last_BNV: Tensor, has_BNV: Tensor, coarse_BJNV: Tensor, coarse_good_BJNV: Tensor, usual_NV: Tensor) -> Tensor:
     """(B, N, V): the newest seen value, else the newest coarse mean, else the node's usual value."""
-    base = usual_NV.expand_as(context.last_BNV)
+    base = usual_NV.expand_as(last_BNV)
     for j in reversed(range(coarse_BJNV.shape[1])):
         base = torch.where(coarse_good_BJNV[:, j], coarse_BJNV[:, j], base)
-    return torch.where(context.has_BNV, context.last_BNV, base)
+    return torch.where(has_BNV, last_BNV, base)
 
 
 def anchor_of(base_BNV: Tensor, history_BLNVK: Tensor, history_good_BLNVK: Tensor, anchor: Sequence[int]) -> Tensor:

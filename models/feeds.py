@@ -26,6 +26,7 @@ class Feeds:
         shapes, texts: What the model knows.
         config: Sizes of what is gathered.
         device: Where batches are made.
+        often: Whether many are asked for, as by a training.
     """
 
     def __init__(
@@ -35,9 +36,11 @@ class Feeds:
         texts: Mapping[str, TextShape],
         config: ModelConfig,
         device: torch.device = CPU,
+        *,
+        often: bool = False,
     ) -> None:
         self.windows = windows
-        self.domains = {d: Gatherer(windows.domains[d], shapes[d].usual_NV, device) for d in shapes if d in windows.domains}
+        self.domains = {d: Gatherer(windows.domains[d], shapes[d].usual_NV, device, often=often) for d in shapes if d in windows.domains}
         self._texts = {
             name: DocumentGatherer(windows.texts[name], min(shape.buckets, config.text_rows), config.text_documents, device)
             for name, shape in texts.items()
@@ -54,8 +57,8 @@ class Feeds:
         """Windows of the leading domain, and what they see of all else at their issue times."""
         batch = self.domains[domain].batch(index_W)
         others = [k for k in model.others(domain) if k in self.domains]
-        contexts = {k: self.domains[k].context_at(batch.issue_time_B, model.summary_steps(k)) for k in others}
         issue_time_B = self.windows.domains[domain].issue_time_W[index_W]
+        contexts = {k: self.domains[k].context_at(issue_time_B, model.summary_steps(k)) for k in others}
         nodes = len(self.windows.domains[domain].node_ids)
         documents = {k: self._texts[k].at(issue_time_B, domain, nodes) for k in model.streams(domain) if k in self._texts}
         return batch, Around(contexts=contexts, documents=documents)

@@ -86,7 +86,7 @@ class Portable(nn.Module):
         coarse, coarse_good = self._scaled(own, given["coarse"])
         history, history_good = self._scaled(own, given["history"].movedim(-1, 1))
         history, history_good = history.movedim(1, -1), history_good.movedim(1, -1)
-        base = base_of(context, coarse, coarse_good, self._of(own, "usual_NV"))
+        base = base_of(context.last_BNV, context.has_BNV, coarse, coarse_good, self._of(own, "usual_NV"))
         ahead, ahead_B = self._ahead(given) if shape.future else (None, None)
         batch = Batch(
             context=context,

@@ -40,7 +40,16 @@ class Budget:
     seconds: float | None = None
 
 
-def search(windows: WindowSet, config: ModelConfig, *, seed: int, budget: Budget, folder: Path, progress: Progress) -> dict[str, Any]:
+def search(
+    windows: WindowSet,
+    config: ModelConfig,
+    *,
+    seed: int,
+    budget: Budget,
+    folder: Path,
+    progress: Progress,
+    memory: int | None = None,
+) -> dict[str, Any]:
     """The options with the least error relative to the anchor on the validation folds, and every trial.
 
     The test fold is not touched. Each trial is drawn from what is known of those before it alone, so that a search that was
@@ -53,6 +62,7 @@ def search(windows: WindowSet, config: ModelConfig, *, seed: int, budget: Budget
         budget: When to stop.
         folder: Where the journal and checkpoints lie.
         progress: Where to report.
+        memory: As for `fit`.
 
     Raises:
         ConfigError: Optuna is not installed.
@@ -69,7 +79,9 @@ def search(windows: WindowSet, config: ModelConfig, *, seed: int, budget: Budget
             options = _suggested(trial)
             tried = replace(config, **options)
             trial_began = time.monotonic()
-            fitted = fit(windows, tried, seed=seed, progress=_Quiet(), checkpoint=folder / f"{tried.digest[:16]}.safetensors")
+            fitted = fit(
+                windows, tried, seed=seed, progress=_Quiet(), checkpoint=folder / f"{tried.digest[:16]}.safetensors", memory=memory
+            )
             error = float(np.mean([best["relative_to_anchor"] for best in fitted.meta["best"].values()]))
             trial.set_user_attr("parameters", sum(fitted.meta["parameters"].values()))
             trial.set_user_attr("best", fitted.meta["best"])

@@ -29,7 +29,7 @@ _LISTED = 8
 @cube_app.command("plan", epilog=example("cubecast cube plan --world aarhus"))
 def plan(world: WorldName, as_of: AsOf = None, as_json: JsonObject = False) -> None:
     """What build-cube would make now: regions, rows, sizes, memory of a process; nothing is made."""
-    from pipeline.cube.plan import check_plan, measure_plan
+    from pipeline.cube.plan import check_plan
     from pipeline.parallel import crew
     from pipeline.steps.build_plan import plan_build
 
@@ -37,7 +37,7 @@ def plan(world: WorldName, as_of: AsOf = None, as_json: JsonObject = False) -> N
     moment = read_instant(as_of, "--as-of", clock.clock_of(loaded))
     planned = plan_build(loaded, moment, settings)
     with crew(settings) as workers:
-        size = measure_plan(list(planned.domains.values()), planned.rows, threads=workers.threads, decoding=planned.decoding)
+        size = planned.size(workers)
     domains = {
         name: {"regions": len(d.regions), "chunk_steps": d.chunk_steps, "nodes": len(d.nodes)} for name, d in planned.domains.items()
     }

@@ -43,18 +43,22 @@ class Crew:
         threads: Tasks at once in each.
         memory: Bytes that each process may use.
         isolated: Whether they are other processes, so that nothing in memory is shared with them.
+        spare: How many tasks more may be begun in a process where memory allows, so that others go on while one waits for storage.
     """
 
     workers: int
     threads: int
     memory: int
     isolated: bool
+    spare: int = 0
     _client: Any = None
 
     def map(
-        self, function: Callable[[Task], Result], tasks: Sequence[Task], progress: Progress, *, name: str = "regions"
+        self, function: Callable[[Task], Result], tasks: Sequence[Task], progress: Progress, *, name: str = "regions", threads: int = 0
     ) -> Mapped[Result]:
         """`function` of every task, each computed at least once; the results do not depend on where or in which order.
+
+        `threads`: tasks at once in this process, where they are not `self.threads`.
 
         Raises:
             StoreError: The scheduler is out of reach, or every worker was lost for a minute.
@@ -63,7 +67,7 @@ class Crew:
             if not tasks:
                 return Mapped(results=[])
             if self._client is None:
-                return Mapped(results=_on_threads(function, tasks, stage, self.threads))
+                return Mapped(results=_on_threads(function, tasks, stage, threads or self.threads))
             return _on_cluster(self._client, function, tasks, stage)
 
 
@@ -79,7 +83,7 @@ def crew(settings: Settings) -> Iterator[Crew]:
         StoreError: The scheduler is out of reach, or has no worker.
     """
     if settings.dask is None:
-        yield Crew(workers=1, threads=worker_count(), memory=settings.memory or machine_bytes() // 2, isolated=False)
+        yield Crew(workers=1, threads=worker_count(), memory=settings.memory or machine_bytes() // 2, isolated=False, spare=1)
         return
     with _client(settings) as client:
         found = _workers(client)

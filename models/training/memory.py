@@ -13,6 +13,7 @@ import torch
 from models.config import ModelConfig
 from models.inputs import feature_count
 from models.joint import JointModel
+from models.newest import newest_bytes
 from models.shapes import DomainShape, TextShape
 from models.training.order import step_plan
 from pipeline.contracts.forecasts import QUANTILES
@@ -50,10 +51,10 @@ class MemoryPlan:
         """
         if self.free is None or self.total <= self.free:
             return
-        sizes = ", ".join(f"{name} {bytes_ / _GIB:.2f}" for name, bytes_ in self.needs.items())
+        sizes = ", ".join(f"{name} {_size(bytes_)}" for name, bytes_ in self.needs.items())
         raise ConfigError(
             asked=task,
-            found=f"it needs {self.total / _GIB:.2f} GiB of {self.place} ({sizes}), {self.free / _GIB:.2f} GiB may be used",
+            found=f"it needs {_size(self.total)} of {self.place} ({sizes}), {_size(self.free)} may be used",
             mend="lower rows, hidden or members, or raise CUBECAST_MEMORY; give memory=streamed for windows mapped from a file; or use a larger machine",
         )
 
@@ -73,8 +74,9 @@ def plan_memory(
         parameters = sum(p.numel() for p in JointModel(shapes, texts, leading, config).parameters())
     plans = {d: step_plan(len(windows.domains[d].windows_of("train")), len(shapes[d].node_ids), config) for d in leading}
     rows = {d: plan.size * len(shapes[d].node_ids) for d, plan in plans.items()}
-    held = array_bytes(windows)
-    arrays = 2 * held * config.stream_together // config.stream_chunks if streamed else held if device.type == "cuda" else 0
+    newest = sum(newest_bytes(domain.values_TNV.size) for domain in windows.domains.values())
+    held = array_bytes(windows) + newest
+    arrays = 2 * held * config.stream_together // config.stream_chunks if streamed else held if device.type == "cuda" else newest
     needs = {
         "arrays": arrays,
         "parameters": 4 * parameters * config.members * _STATES,
@@ -112,6 +114,10 @@ def free_memory() -> int | None:
         except (OSError, ValueError):
             continue
     return max(0, min(found)) if found else None
+
+
+def _size(count: int) -> str:
+    return f"{count / _GIB:.2f} GiB" if count >= _GIB else f"{count / 2**20:.1f} MiB"
 
 
 def _bytes(content: object) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -52,26 +53,19 @@ class Regridder:
         """
         if self.rows is None and self.points is None:
             return self._unchanged(bands)
-        total, share = _Sums(self), _Sums(self)
-        flagged: dict[Flag, _Sums] = {}
+        sums, said = _Sums(self), _Flags(self)
         for first, values, flags in bands:
             window = self._window(first, first + len(values))
-            present = int(np.bitwise_or.reduce(flags, axis=None))
-            known = ~np.isnan(values) if not present else (flags == 0) & ~np.isnan(values)
-            total.add(window, np.where(known, values, np.float32(0)))
-            share.add(window, known)
-            for flag in (f for f in Flag if present & f):
-                if flag not in flagged:
-                    flagged[flag] = _Sums(self)
-                flagged[flag].add(window, flags & np.uint16(flag) != 0)
-        weight = share.targets
+            if window.cells is not None:
+                values, flags = values.reshape(-1, 1)[window.cells], flags.reshape(-1, 1)[window.cells]
+            sums.add(window, values, (flags == 0) & (values == values))
+            if flags.any():
+                said.add(window, flags)
+        total, weight = sums.targets
         good = weight >= LEAST_SHARE - 1e-9
-        mean = np.divide(total.targets, weight, out=np.full(self.targets, np.nan), where=good)
-        bits = np.zeros(self.targets, np.uint16)
-        for flag, sums in flagged.items():
-            bits[sums.targets > 0] |= np.uint16(flag)
-        bits = np.where(good, np.uint16(0), np.where(bits == 0, np.uint16(Flag.MISSING), bits)).astype(np.uint16)
-        return mean.astype(np.float32), bits
+        mean = np.divide(total, weight, out=np.full(self.targets, np.nan), where=good)
+        bits = said.targets
+        return mean.astype(np.float32), np.where(good, np.uint16(0), np.where(bits == 0, np.uint16(Flag.MISSING), bits)).astype(np.uint16)
 
     def _unchanged(self, bands: Iterable[Band]) -> tuple[NDArray[np.float32], NDArray[np.uint16]]:
         """What `apply` says where the cells are the targets."""
@@ -89,45 +83,97 @@ class Regridder:
         if found is None:
             width = 1 if self.points is None else self.shape[1]
             weights = (self.rows if self.points is None else self.points)[:, first * width : last * width]
+            cells = None if self.points is None else np.flatnonzero(np.diff(weights.indptr))
             low, high = (int(weights.indices.min()), int(weights.indices.max()) + 1) if weights.nnz else (0, 0)
-            found = self._windows[first, last] = _Window(targets=slice(low, high), weights=weights[low:high])
+            reached = (weights if cells is None else weights[:, cells])[low:high]
+            found = self._windows[first, last] = _Window(targets=slice(low, high), weights=reached, cells=cells)
         return found
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Window:
-    """The targets (rows of them, where rows and columns are weighed apart) that some rows of the grid reach, and their weights."""
+    """The targets (rows of them, where rows and columns are weighed apart) that some rows of the grid reach, and their weights.
+
+    Attributes:
+        cells: Of these rows, those that have a weight; None where whole rows have one.
+    """
 
     targets: slice
     weights: Any
+    cells: NDArray[np.int64] | None
+
+    @cached_property
+    def pairs(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Target and cell (or row) of each weight."""
+        return self.weights.indices + self.targets.start, np.repeat(np.arange(self.weights.shape[1]), np.diff(self.weights.indptr))
 
 
 class _Sums:
-    """Weighted sums over rows that come in portions."""
+    """Weighted sums of the known values, and of their weights, over rows that come in portions."""
 
     def __init__(self, regridder: Regridder) -> None:
-        self._of, weights = regridder, regridder.rows if regridder.points is None else regridder.points
-        self._found = np.zeros((weights.shape[0], regridder.shape[1]) if regridder.points is None else weights.shape[0])
+        self._columns = regridder.columns
+        count, width = (regridder.rows.shape[0], regridder.shape[1]) if regridder.points is None else (regridder.targets, 1)
+        self._found = np.zeros((count, 2, width))
 
-    def add(self, window: _Window, cells_YX: NDArray[Any]) -> None:
+    def add(self, window: _Window, values_YX: NDArray[np.float32], known_YX: NDArray[np.bool_]) -> None:
         """Take in the rows of a window."""
-        self._found[window.targets] += window.weights @ (cells_YX if self._of.points is None else cells_YX.reshape(-1))
+        height, width = values_YX.shape
+        cells = np.empty((height, 2, width))
+        cells[:, 0], cells[:, 1] = np.where(known_YX, values_YX, np.float32(0)), known_YX
+        self._found[window.targets] += (window.weights @ cells.reshape(height, 2 * width)).reshape(-1, 2, width)
 
     @property
-    def targets(self) -> NDArray[np.float64]:
-        """(P,) the sums."""
-        whole = self._found if self._of.points is not None else self._found @ self._of.columns
-        return np.asarray(whole).reshape(-1)
+    def targets(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """(P,) each."""
+        whole = self._found
+        if self._columns is not None:
+            whole = (whole.reshape(-1, whole.shape[2]) @ self._columns).reshape(len(whole), 2, -1)
+        return whole[:, 0].reshape(-1), whole[:, 1].reshape(-1)
+
+
+class _Flags:
+    """Which flags any cell of each target has."""
+
+    def __init__(self, regridder: Regridder) -> None:
+        self._of = regridder
+        self._found = np.zeros(0, np.uint16)
+
+    def add(self, window: _Window, flags_YX: NDArray[np.uint16]) -> None:
+        """Take in the rows of a window."""
+        count = self._of.targets if self._of.points is not None else self._of.rows.shape[0]
+        if not len(self._found):
+            self._found = np.zeros((count, flags_YX.shape[1]), np.uint16)
+        if self._of.points is not None:
+            target, cell = window.pairs
+            np.bitwise_or.at(self._found[:, 0], target, flags_YX[cell, 0])
+            return
+        for row, given in zip(*(side.tolist() for side in window.pairs), strict=True):
+            self._found[row] |= flags_YX[given]
+
+    @property
+    def targets(self) -> NDArray[np.uint16]:
+        """(P,) the flags, 0 where there are none."""
+        if not len(self._found):
+            return np.zeros(self._of.targets, np.uint16)
+        if self._of.points is not None:
+            return self._found[:, 0]
+        by_target = self._of.columns.tocsc()
+        bits = np.zeros((len(self._found), by_target.shape[1]), np.uint16)
+        reached = np.flatnonzero(np.diff(by_target.indptr))
+        if len(reached):
+            bits[:, reached] = np.bitwise_or.reduceat(self._found[:, by_target.indices], by_target.indptr[reached], axis=1)
+        return bits.reshape(-1)
 
 
 def target_nodes(target: TargetGrid) -> NodeSet:
     """The cells of a target grid, rows from north to south and columns from west to east."""
     latitude, longitude = _middles(target)
     rows, columns = target.shape
-    y, x = (a.ravel() for a in np.meshgrid(np.arange(rows), np.arange(columns), indexing="ij"))
     digits = max(3, len(str(max(rows, columns) - 1)))
-    ids = tuple(f"y{j:0{digits}d}x{i:0{digits}d}" for j, i in zip(y.tolist(), x.tolist(), strict=True))
-    return NodeSet(ids=ids, latitude=latitude[y], longitude=longitude[x], shape=target.shape)
+    across = [f"x{i:0{digits}d}" for i in range(columns)]
+    ids = tuple(f"y{j:0{digits}d}" + x for j in range(rows) for x in across)
+    return NodeSet(ids=ids, latitude=np.repeat(latitude, columns), longitude=np.tile(longitude, rows), shape=target.shape)
 
 
 def to_grid(latitude: NDArray[np.float64], longitude: NDArray[np.float64], target: TargetGrid) -> Regridder:

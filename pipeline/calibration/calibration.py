@@ -32,13 +32,13 @@ BORROWED = 2.0
 """Units of time's worth of its parent that a group of outcomes begins with."""
 BORROWED_WIDTH = 1.0
 """The same of the width of all, which is one number and soon known."""
-BORROWED_LEAD = 5.0
+BORROWED_LEAD = 10.0
 """The same of what tells a lead or a node group from all."""
 LOCAL = 0.5
 """Power of the usual size of scores by which they are divided."""
 FARTHEST = 3.0
 """Scores of this size or more count as this in the usual size."""
-DRIFT_GAIN = 5.0
+DRIFT_GAIN = 8.0
 DRIFT_EASE = 10.0
 """Logarithm of the factor on all scores per unit of miscoverage, averaged over the 80 % and 90 % intervals, and the units of
 perfect coverage that its memory starts with."""

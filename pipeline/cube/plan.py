@@ -154,6 +154,23 @@ def measure_plan(
     )
 
 
+def fit_plan(
+    plans: Sequence[DomainPlan],
+    rows: Mapping[Region, int],
+    *,
+    threads: int,
+    spare: int,
+    limit_bytes: int,
+    decoding: Mapping[str, int] | None = None,
+) -> PlanSize:
+    """`measure_plan` for `threads` regions at once, or for up to `spare` more where they fit."""
+    sizes = (measure_plan(plans, rows, threads=threads + more, decoding=decoding) for more in range(spare, -1, -1))
+    size = next(sizes)
+    while size.peak_bytes > limit_bytes and size.threads > threads:
+        size = next(sizes)
+    return size
+
+
 def check_plan(size: PlanSize, *, limit_bytes: int) -> None:
     """Refuse a plan whose peak does not fit.
 

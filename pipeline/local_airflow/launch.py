@@ -5,9 +5,10 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from types import FrameType
 from typing import Any
 from urllib.parse import quote
@@ -23,6 +24,8 @@ from pipeline.local_airflow.rest import Rest
 from pipeline.settings import Settings
 
 _PORT_TAKEN = "address already in use"
+_LAST = "scheduler"
+"""It comes after the api-server: tasks that asked someone else's, or none, would use up their tries."""
 
 
 @contextmanager
@@ -50,10 +53,12 @@ def _start(home: Home, keeper: Keeper, screen: Screen, worlds: tuple[str, ...], 
     screen.busy("starting Airflow")
     for attempt in range(attempts):
         for component in COMPONENTS:
-            keeper.start(component, home.argv(component), home.log(component), home.environment)
+            if component != _LAST:
+                keeper.start(component, home.argv(component), home.log(component), home.environment)
         rest = Rest(home.address, USER, home.password)
+        last = partial(keeper.start, _LAST, home.argv(_LAST), home.log(_LAST), home.environment)
         try:
-            wait_until_ready(rest, keeper, worlds)
+            wait_until_ready(rest, keeper, worlds, last=last)
         except ComponentEnded as error:
             if _PORT_TAKEN not in error.found or attempt == attempts - 1:
                 raise
@@ -76,14 +81,19 @@ def _stop(number: int, _frame: FrameType | None) -> None:
     raise SystemExit(128 + number)
 
 
-def wait_until_ready(rest: Rest, keeper: Keeper, worlds: tuple[str, ...], patience: float = 180) -> None:
-    """Wait until Airflow is healthy, has its pools and has parsed the DAGs."""
+def wait_until_ready(
+    rest: Rest, keeper: Keeper, worlds: tuple[str, ...], *, last: Callable[[], None] | None = None, patience: float = 180
+) -> None:
+    """Wait until Airflow is healthy, has its pools and has parsed the DAGs; `last` is done as soon as the api-server answers and is ours."""
     wanted = [f"/dags/{world}__{name}" for world in worlds for name in DAGS]
     deadline = time.monotonic() + patience
     pools_made = False
     while time.monotonic() < deadline:
         keeper.check()
-        if rest.healthy():
+        if last is not None and rest.ours():
+            last()
+            last = None
+        if last is None and rest.healthy():
             if not pools_made:
                 pools_made = _make_pools(rest, last_chance=time.monotonic() > deadline - 10)
                 continue

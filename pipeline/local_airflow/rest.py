@@ -19,8 +19,18 @@ class Rest:
         self._address, self._user, self._password = address, user, password
         self._token = ""
 
+    def ours(self) -> bool:
+        """Whether an api-server answers and knows our password; another store's may have been quicker to take the port."""
+        try:
+            self.sign_in()
+        except OSError:
+            return False
+        return True
+
     def healthy(self) -> bool:
-        """Whether the api-server answers and sees a live scheduler."""
+        """Whether the api-server answers, is ours and sees a live scheduler."""
+        if not self.ours():
+            return False
         try:
             state = self._send("GET", "/api/v2/monitor/health", None)
         except OSError:

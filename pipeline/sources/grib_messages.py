@@ -80,13 +80,29 @@ class Message:
 
     def all_values(self, least: int) -> NDArray[np.float64]:
         """The values of the whole grid, of `least` cells or more; NaN where the message has none."""
-        codes = eccodes_module()
         with _damage(self.where):
-            codes.codes_set(self.handle, "missingValue", _ABSENT)
-            values = np.asarray(codes.codes_get_values(self.handle), np.float64)
-            gaps = bool(codes.codes_get_long(self.handle, "bitmapPresent"))
-        if len(values) < least:
-            raise ContractError(asked=self.where, found=f"{len(values)} values, fewer than its grid", mend=MEND)
+            values = np.asarray(eccodes_module().codes_get_values(self._prepared()), np.float64)
+        return self._whole(values, len(values), least)
+
+    def put_values(self, room: NDArray[np.float64]) -> None:
+        """The values of the whole grid, as `all_values` has them, decoded straight to where they belong, which is of their number."""
+        import gribapi
+
+        with _damage(self.where):
+            handle, count = gribapi.get_handle(self._prepared()), gribapi.ffi.new("size_t*", len(room))
+            place = gribapi.ffi.cast("double *", room.ctypes.data)
+            gribapi.GRIB_CHECK(gribapi.lib.grib_get_double_array(handle, b"values", place, count))
+        self._whole(room, count[0], len(room))
+
+    def _prepared(self) -> int:
+        eccodes_module().codes_set(self.handle, "missingValue", _ABSENT)
+        return self.handle
+
+    def _whole(self, values: NDArray[np.float64], count: int, least: int) -> NDArray[np.float64]:
+        if count < least:
+            raise ContractError(asked=self.where, found=f"{count} values, fewer than its grid", mend=MEND)
+        with _damage(self.where):
+            gaps = bool(eccodes_module().codes_get_long(self.handle, "bitmapPresent"))
         if gaps:
             values[values == _ABSENT] = np.nan
         return values

@@ -87,16 +87,19 @@ class _Grid:
         self.cells = len(self.rows) * len(self.columns)
         self._whole = (len(self.axes[0]), len(self.axes[1]))
 
-    def values(self, message: Message) -> NDArray[np.float64]:
-        """The values of the cells taken, row by row.
+    def put(self, message: Message, room: NDArray[np.float64]) -> None:
+        """The values of the cells taken, row by row, to where they belong.
 
         Raises:
             ContractError: The message has another grid.
         """
         if not all(np.array_equal(a, b) for a, b in zip(self.axes, axes(message), strict=True)):
             raise ContractError(asked=message.where, found="another grid than the messages before it", mend="split the file by grid")
-        table = message.all_values(self._whole[0] * self._whole[1]).reshape(self._whole)
-        return table.reshape(-1) if table.size == self.cells else table[np.ix_(self.rows, self.columns)].reshape(-1)
+        cells = self._whole[0] * self._whole[1]
+        if cells == self.cells:
+            message.put_values(room)
+        else:
+            room[:] = message.all_values(cells).reshape(self._whole)[np.ix_(self.rows, self.columns)].reshape(-1)
 
 
 def decoded_slabs(data: bytes, request: dict[str, Any], *, shared: int) -> dict[str, NDArray[Any]]:
@@ -150,6 +153,6 @@ def _share(data: bytes, request: dict[str, Any], grid: _Grid, keys: list[tuple[i
             place_of = None if column is None or slab is None else (columns.index(column), slab)
             if place_of is not None and not written[place_of]:
                 written[place_of] = True
-                table[place_of] = grid.values(message)
+                grid.put(message, table[place_of])
         table[~written] = np.nan
         del table

@@ -18,7 +18,7 @@ from pipeline.contracts.worlds import World
 from pipeline.cube.assemble import Slab, assemble, region_edge
 from pipeline.cube.gaps import Gaps, gaps
 from pipeline.cube.groups import Group, groups_of
-from pipeline.cube.plan import KEPT_BYTES, DomainPlan, Region, check_plan, measure_plan
+from pipeline.cube.plan import KEPT_BYTES, DomainPlan, Region, check_plan
 from pipeline.parallel import Crew, crew
 from pipeline.settings import Settings, code_version
 from pipeline.steps.build_plan import BuildPlan, chunk_count, plan_build, recipe_digest
@@ -68,11 +68,11 @@ def _attempt(request: BuildCubeRequest, settings: Settings, progress: Progress) 
     if not plan.domains and not plan.texts and plan.state is not None:
         return _receipt(request, world, CubeStore(settings.store, world.name), outcome="unchanged")
     with crew(settings) as workers:
-        size = measure_plan(list(plan.domains.values()), plan.rows, threads=workers.threads, decoding=plan.decoding)
+        size = plan.size(workers)
         with progress.stage("plan", size.tasks, "regions") as stage:
             stage.advance(size.tasks, f"{size}, {workers.workers} process(es) of {workers.memory / 2**20:,.0f} MiB")
         check_plan(size, limit_bytes=workers.memory)
-        notes = _build(request, world, plan, settings, workers, progress)
+        notes = _build(request, world, plan, settings, workers, size.threads, progress)
     return _receipt(
         request,
         world,
@@ -85,7 +85,7 @@ def _attempt(request: BuildCubeRequest, settings: Settings, progress: Progress) 
 
 
 def _build(
-    request: BuildCubeRequest, world: World, plan: BuildPlan, settings: Settings, workers: Crew, progress: Progress
+    request: BuildCubeRequest, world: World, plan: BuildPlan, settings: Settings, workers: Crew, threads: int, progress: Progress
 ) -> tuple[str, ...]:
     """Make every region and commit them together; returns what was noticed about the workers."""
     writer, groups = CubeWriter(settings.store, world.name), groups_of(world)
@@ -95,7 +95,7 @@ def _build(
     due = {name: due_spans(ObjectStore(settings.store), world, groups[name], moment) for name in plan.domains}
     regions = writer.regions(isolated=workers.isolated)
     make = partial(_build_region, settings=settings, world=world, plan=plan, due=due, writer=regions, kept=Kept(KEPT_BYTES))
-    mapped = workers.map(make, [r for domain in plan.domains.values() for r in domain.regions], progress)
+    mapped = workers.map(make, [r for domain in plan.domains.values() for r in domain.regions], progress, threads=threads)
     writer.merge([built.written for built in mapped.results])
     digests = {}
     for name in plan.domains:

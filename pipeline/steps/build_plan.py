@@ -19,8 +19,9 @@ from pipeline.contracts.times import format_instant, to_seconds
 from pipeline.contracts.worlds import World
 from pipeline.cube.assemble import region_edge
 from pipeline.cube.groups import Group, groups_of
-from pipeline.cube.plan import DomainPlan, Region, choose_chunk_steps, plan_regions, touched_chunks
+from pipeline.cube.plan import DomainPlan, PlanSize, Region, choose_chunk_steps, fit_plan, plan_regions, touched_chunks
 from pipeline.errors import NotYetAvailable
+from pipeline.parallel import Crew
 from pipeline.settings import Settings
 from pipeline.steps.slab_fields import decoding_bytes
 from pipeline.steps.texts import streams_with_news
@@ -50,6 +51,17 @@ class BuildPlan:
     decoding: Mapping[str, int]
     consumed: Mapping[str, int]
     state: CubeState | None
+
+    def size(self, workers: Crew) -> PlanSize:
+        """What it takes of those who shall work on it."""
+        return fit_plan(
+            list(self.domains.values()),
+            self.rows,
+            threads=workers.threads,
+            spare=workers.spare,
+            limit_bytes=workers.memory,
+            decoding=self.decoding,
+        )
 
 
 def plan_build(world: World, as_of: datetime, settings: Settings) -> BuildPlan:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +24,7 @@ from pipeline.contracts.world_files import load_world
 from pipeline.contracts.worlds import World
 from pipeline.errors import ContractError, LookaheadError
 from pipeline.settings import Settings
-from pipeline.steps import calibrating, reading
+from pipeline.steps import calibrating, large, reading
 from pipeline.steps.incumbents import champion_before, score_champion
 from pipeline.steps.judging import grounds_in, judged_by
 from pipeline.steps.outages import outages
@@ -52,8 +54,8 @@ def run(request: EvaluateRequest, settings: Settings, progress: Progress) -> Rec
             found=f"it was trained on data until {format_instant(candidate.as_of)}",
             mend="ask with a later --as-of",
         )
-    evaluation = _Evaluation(world, settings, registry, candidate, progress)
-    card, created = evaluation.card(request.as_of)
+    with tempfile.TemporaryDirectory(prefix="cubecast-evaluate-") as folder:
+        card, created = _Evaluation(world, settings, registry, candidate, progress, Path(folder)).card(request.as_of)
     return Receipt(
         step=request.step,
         world=world.name,
@@ -78,10 +80,13 @@ class _Made:
 
 
 class _Evaluation:
-    """One candidate's evaluation; what was scored before is not scored again."""
+    """One candidate's evaluation; what was scored before is not scored again. Arrays that memory does not hold go to `folder`."""
 
-    def __init__(self, world: World, settings: Settings, registry: Registry, candidate: Candidate, progress: Progress) -> None:
+    def __init__(
+        self, world: World, settings: Settings, registry: Registry, candidate: Candidate, progress: Progress, folder: Path
+    ) -> None:
         self._world, self._settings, self._registry, self._candidate, self._progress = world, settings, registry, candidate, progress
+        self._folder = folder
         self._opened: reading.Inputs | None = None
 
     def card(self, as_of: datetime) -> tuple[Scorecard, bool]:
@@ -119,7 +124,7 @@ class _Evaluation:
 
     def _inputs(self) -> reading.Inputs:
         if self._opened is None:
-            self._opened = reading.open_inputs(self._world, self._settings, self._candidate.as_of)
+            self._opened = large.inputs_for(self._folder, self._world, self._settings, self._candidate.as_of)
         return self._opened
 
     def _made(self, snapshot: str) -> _Made:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -54,7 +55,8 @@ class Taken:
     """One delivery, parsed and screened: the readings that stay, by node and instant, and the rows that do not.
 
     `key` (R,) tells apart rows of one node and instant: the run of a forecast, the text of a document; all 0 for readings.
-    `further` are the columns beside the variables that are kept of them; `notes` say what looks like a mistake.
+    `further` are the columns beside the variables that are kept of them; `notes` say what looks like a mistake. `rejected` are the rows
+    that broke a rule, `again` those that repeat another of the delivery.
     """
 
     landed: Landed
@@ -69,8 +71,19 @@ class Taken:
     key: NDArray[np.int64]
     further: dict[str, pa.Array]
     rejected: pa.Table
+    again: Again | None
     counts: RowCounts
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Again:
+    """Readings of one delivery that repeat others: codes of its nodes, instants, what they say, their rows."""
+
+    node: NDArray[np.int32]
+    valid_time: NDArray[np.int64]
+    columns: dict[str, pa.Array]
+    row: NDArray[np.int64]
 
 
 def take_in(work: Work, landed: Landed) -> Taken | None:
@@ -142,24 +155,17 @@ def _taken(
     key: NDArray[np.int64] | None,
 ) -> Taken:
     values = {name: s.values for name, s in screened.items()}
-    file = landed.parts[0].name
     bad = readings.rejected
     rejected = REJECTION_SCHEMA.empty_table()
     if len(bad):
         columns = {"delivery": [landed.id] * len(bad), "file": bad.file, "row": bad.row, "reason": bad.reason, "raw": bad.raw}
         rejected = pa.table(columns, schema=REJECTION_SCHEMA)
     kept = int(np.count_nonzero(keep))
+    again = None
     if kept < len(keep):
-        again = ~keep
-        duplicates = duplicate_rows(
-            dictionary_column(readings.node[again], readings.node_ids),
-            readings.valid_time[again],
-            {n: pa.array(v[again]) for n, v in values.items()} | {n: c.filter(pa.array(again)) for n, c in further.items()},
-            pa.array([landed.id] * int(again.sum()), pa.string()),
-            pa.array([file] * int(again.sum()), pa.string()),
-            readings.row[again],
-        )
-        rejected = pa.concat_tables([rejected, duplicates])
+        places = np.flatnonzero(~keep)
+        said = {n: pa.array(v[places]) for n, v in values.items()} | {n: c.take(pa.array(places)) for n, c in further.items()}
+        again = Again(node=readings.node[places], valid_time=readings.valid_time[places], columns=said, row=readings.row[places])
     rows = by_series(readings.node, readings.valid_time, available, keep)
     return Taken(
         landed=landed,
@@ -174,8 +180,41 @@ def _taken(
         key=np.zeros(kept, np.int64) if key is None else key[rows],
         further={n: c.filter(pa.array(rows)) if rows is keep else c.take(pa.array(rows)) for n, c in further.items()},
         rejected=rejected,
+        again=again,
         counts=RowCounts(raw=readings.raw_rows, observations=kept, duplicates=len(keep) - kept, rejected=len(bad)),
     )
+
+
+def not_taken(taken: Sequence[Taken]) -> pa.Table:
+    """The rows that do not stay, delivery by delivery: those that broke a rule, then those that repeat others."""
+    tables, waiting = [REJECTION_SCHEMA.empty_table()], list[Taken]()
+    for one in taken:
+        if one.rejected.num_rows:
+            tables += [*_repeated(waiting), one.rejected]
+            waiting = []
+        waiting += [one] if one.again is not None else []
+    return pa.concat_tables([*tables, *_repeated(waiting)])
+
+
+def _repeated(taken: Sequence[Taken]) -> list[pa.Table]:
+    """What repeats others in these deliveries, as one table."""
+    found = [(t, t.again) for t in taken if t.again is not None]
+    if not found:
+        return []
+    ids = [i for t, _ in found for i in t.ids]
+    first = np.cumsum([0, *(len(t.ids) for t, _ in found)])
+    origin = np.repeat(np.arange(len(found), dtype=np.int32), [len(a.row) for _, a in found])
+    node = np.concatenate([a.node + np.int32(offset) for (_, a), offset in zip(found, first, strict=False)])
+    return [
+        duplicate_rows(
+            dictionary_column(node, ids),
+            np.concatenate([a.valid_time for _, a in found]),
+            {name: pa.concat_arrays([a.columns[name] for _, a in found]) for name in found[0][1].columns},
+            dictionary_column(origin, [t.landed.id for t, _ in found]).cast(pa.string()),
+            dictionary_column(origin, [t.landed.parts[0].name for t, _ in found]).cast(pa.string()),
+            np.concatenate([a.row for _, a in found]),
+        )
+    ]
 
 
 def duplicate_rows(

@@ -10,16 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.alignment.time_grid import axis
 from pipeline.contracts.cubes import DomainCube, Revisions
 from pipeline.contracts.times import to_seconds
-from pipeline.contracts.windows import WindowSet
 from pipeline.contracts.worlds import World
 from pipeline.errors import NotYetAvailable
+from pipeline.parallel import machine_bytes
 from pipeline.settings import Settings
-from pipeline.steps.reading import open_inputs
+from pipeline.steps.reading import Inputs, Room, open_inputs
 from pipeline.windows.blocks import bytes_per_cell
 from pipeline.windows.history import history_names
 
@@ -53,11 +52,24 @@ def window_bytes(world: World, cells: Mapping[str, int]) -> int:
     )
 
 
-def windows_in(folder: Path, world: World, settings: Settings, as_of: datetime, cells: Mapping[str, int], memory: int) -> WindowSet:
-    """All windows to learn from at a cut-off, the same as in memory, in arrays that are mapped from files of this folder.
+def memory_for(settings: Settings) -> int:
+    """Bytes that a step may use: as set, or half of the machine's."""
+    return settings.memory or machine_bytes() // 2
+
+
+def inputs_for(folder: Path, world: World, settings: Settings, as_of: datetime) -> Inputs:
+    """All that windows are made of at a cut-off: in memory, or where their windows fill more than half of it in files of this folder."""
+    memory, cells = memory_for(settings), cells_of(world, settings, as_of)
+    if window_bytes(world, cells) <= memory // 2:
+        return open_inputs(world, settings, as_of)
+    return inputs_in(folder, world, settings, as_of, cells, memory)
+
+
+def inputs_in(folder: Path, world: World, settings: Settings, as_of: datetime, cells: Mapping[str, int], memory: int) -> Inputs:
+    """The same in arrays that are mapped from files of this folder, with room for their windows there.
 
     Args:
-        folder: Where the files go; they are needed as long as the windows are.
+        folder: Where the files go; they are needed as long as inputs and windows are.
         world: The world.
         settings: Where its cubes are.
         as_of: The cut-off.
@@ -65,30 +77,13 @@ def windows_in(folder: Path, world: World, settings: Settings, as_of: datetime, 
         memory: Bytes that may be used for this.
     """
     from pipeline.stores.cubes import CubeStore
-    from pipeline.windows.reader import build_windows
 
     store = CubeStore(settings.cubes or settings.store, world.name)
     cubes = {name: _mapped(store, world, name, as_of, folder, max(1, count * 10 * _SHARE // memory)) for name, count in cells.items()}
-    inputs = open_inputs(world, settings, as_of, cubes=cubes)
     # A block of nodes holds its series, summaries and what lies between them.
     nodes = [len(cube.nodes) * memory // (_SHARE * 60 * max(cells[name], 1)) for name, cube in cubes.items()]
-
-    def keep(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-        if not np.prod(shape):
-            return np.zeros(shape, dtype)
-        return np.memmap(folder / name, dtype, "w+", shape=shape)
-
-    return build_windows(
-        world,
-        inputs.cubes,
-        as_of=to_seconds(as_of),
-        scalers=None,
-        live=False,
-        runs=inputs.runs,
-        texts=inputs.texts,
-        keep=keep,
-        at_once=max(1, min(nodes, default=1)),
-    )
+    room = Room(folder=folder, at_once=max(1, min(nodes, default=1)))
+    return replace(open_inputs(world, settings, as_of, cubes=cubes), room=room)
 
 
 def _mapped(store: CubeStore, world: World, name: str, as_of: datetime, folder: Path, spans: int) -> DomainCube:

@@ -22,7 +22,7 @@ from pipeline.settings import Settings
 from pipeline.sources.registry import adapter_named, check_sources, source_names
 from pipeline.steps.accepting import check_places
 from pipeline.steps.checks import check_units
-from pipeline.steps.intake import DUPLICATE, Taken, Work, take_in
+from pipeline.steps.intake import DUPLICATE, Taken, Work, not_taken, take_in
 from pipeline.steps.joining import Joined, joined
 from pipeline.steps.repeating import again_after_conflicts
 from pipeline.stores.landing import Landed, LandingStore
@@ -192,7 +192,7 @@ def _observe_batch(
             rows += found.counts.raw
         stage.advance(1, f"{rows:,} rows")
     counts = sum((t.counts for t in taken), NO_ROWS)
-    rejected = pa.concat_tables([REJECTION_SCHEMA.empty_table(), *(t.rejected for t in taken)])
+    rejected = not_taken(taken)
     reasons = rejected["reason"].value_counts().to_pylist()
     noticed.rejected.update({r["values"]: r["counts"] for r in reasons if r["values"] != DUPLICATE})
     news = joined(store, taken) if taken else Joined(table=store.schema.empty_table(), repeated=REJECTION_SCHEMA.empty_table())

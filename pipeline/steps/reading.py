@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
+import tempfile
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.contracts.cubes import DomainCube, TextCube
 from pipeline.contracts.forecasts import JOINT
@@ -22,22 +27,41 @@ from pipeline.stores.registry import Candidate
 
 if TYPE_CHECKING:
     from models.api import Predictor
-
+    from pipeline.windows.blocks import Keep
 
 Read = TypeVar("Read")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Room:
+    """A folder for arrays of windows that memory does not hold, and of how many nodes they are made at once."""
+
+    folder: Path
+    at_once: int
+
+    def keep(self) -> Keep:
+        """Arrays in files of their own, mapped."""
+        own = Path(tempfile.mkdtemp(dir=self.folder))
+
+        def keep(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+            return np.memmap(own / name, dtype, "w+", shape=shape) if np.prod(shape) else np.zeros(shape, dtype)
+
+        return keep
 
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
     """All that windows are made of, from one snapshot as of one instant: cubes and runs of forecasts by domain, texts by stream.
 
-    `since` is the first instant (seconds UTC) at which a live window finds all it needs; None: any.
+    `since` is the first instant (seconds UTC) at which a live window finds all it needs; None: any. Where memory does not hold
+    the windows there is a `room` for them.
     """
 
     cubes: dict[str, DomainCube]
     runs: dict[str, DomainCube]
     texts: dict[str, TextCube]
     since: int | None = None
+    room: Room | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,14 +190,39 @@ def windows_of(
     world: World, candidate: Candidate, inputs: Inputs, *, as_of: int, live: bool, since: int | None = None, trained_nodes: bool = False
 ) -> WindowSet:
     """The windows of a world, scaled as the candidate was trained, of its domains only; a live set, or one `since`, also of its nodes only."""
-    from pipeline.windows.reader import build_windows
     from pipeline.windows.scaling import load_scalers
 
     scalers = load_scalers(candidate.read("scalers.safetensors"))
     known = {name: cube for name, cube in inputs.cubes.items() if name in scalers}
     nodes = _nodes_of(candidate) if live or trained_nodes or since is not None else None
+    return built(world, replace(inputs, cubes=known), as_of, scalers, live=live, nodes=nodes, since=since)
+
+
+def built(
+    world: World,
+    inputs: Inputs,
+    as_of: int,
+    scalers: Mapping[str, Scaler] | None,
+    *,
+    live: bool = False,
+    nodes: Mapping[str, tuple[str, ...]] | None = None,
+    since: int | None = None,
+) -> WindowSet:
+    """`build_windows` of these inputs, in files where they have room for them."""
+    from pipeline.windows.reader import build_windows
+
     return build_windows(
-        world, known, as_of=as_of, scalers=scalers, live=live, nodes=nodes, runs=inputs.runs, texts=inputs.texts, since=since
+        world,
+        inputs.cubes,
+        as_of=as_of,
+        scalers=scalers,
+        live=live,
+        nodes=nodes,
+        runs=inputs.runs,
+        texts=inputs.texts,
+        since=since,
+        keep=None if inputs.room is None else inputs.room.keep(),
+        at_once=1 if inputs.room is None else inputs.room.at_once,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -12,7 +13,7 @@ from pipeline.contracts.times import format_instant
 from pipeline.contracts.worlds import World
 from pipeline.errors import ConfigError
 from pipeline.settings import Settings
-from pipeline.steps.train import windows_at
+from pipeline.steps.train import windows_for
 from pipeline.telemetry import Progress
 
 
@@ -47,11 +48,12 @@ def search_options(world: World, settings: Settings, wanted: Wanted, progress: P
     recipe = wanted.recipe or world.recipe
     given = {**(world.recipe_options if recipe == world.recipe else {}), **wanted.options}
     config = resolve_config(recipe, given)
-    with progress.stage("windows", None):
-        windows = windows_at(world, settings, wanted.as_of)
-    name = digest_json([windows.digest, config.digest, wanted.seed])[:16]
-    folder = Path(settings.store) / "work" / world.name / "search" / name
     budget = Budget(trials=wanted.trials, seconds=None if wanted.minutes is None else 60 * wanted.minutes)
-    found = search(windows, config, seed=wanted.seed, budget=budget, folder=folder, progress=progress)
+    with tempfile.TemporaryDirectory(prefix="cubecast-search-") as scratch:
+        with progress.stage("windows", None):
+            windows, config = windows_for(world, settings, wanted.as_of, config, Path(scratch))
+        name = digest_json([windows.digest, config.digest, wanted.seed])[:16]
+        folder = Path(settings.store) / "work" / world.name / "search" / name
+        found = search(windows, config, seed=wanted.seed, budget=budget, folder=folder, progress=progress, memory=settings.memory)
     head = {"world": world.name, "as_of": format_instant(wanted.as_of), "recipe": recipe, "given": given, "folder": str(folder)}
     return head | found

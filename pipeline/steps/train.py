@@ -16,7 +16,6 @@ from pipeline.contracts.windows import WindowSet
 from pipeline.contracts.world_files import load_world
 from pipeline.contracts.worlds import World
 from pipeline.errors import NotYetAvailable
-from pipeline.parallel import machine_bytes
 from pipeline.settings import Settings, code_version
 from pipeline.steps import reading
 from pipeline.steps.promote import trained_by
@@ -59,15 +58,16 @@ def _train(world: World, request: TrainRequest, settings: Settings, progress: Pr
     config = resolve_config(request.recipe or world.recipe, _options(request, world))
     config = config if initial is None else continued(config)
     with progress.stage("windows", None):
-        windows, config = _windows(world, settings, request.as_of, config, folder)
+        windows, config = windows_for(world, settings, request.as_of, config, folder)
     origin = [] if initial is None else [initial.model_id]
     model_id = digest_json([windows.digest, config.digest, request.seed, code_version(), *origin])[:16]
     known = _known(registry, model_id)
+    checkpoints = Checkpoints(ObjectStore(settings.store), world.name)
     if known is not None:
+        checkpoints.forget(model_id)  # a training that was killed at its very end has left it
         return _receipt(request, world, windows, model_id, known, "unchanged")
     with progress.stage("baselines", None):
         baselines = fit_baselines(windows, world.extra_baselines)
-    checkpoints = Checkpoints(ObjectStore(settings.store), world.name)
     earlier = None if initial is None else _fitted(initial)
     logs = settings.tensorboard / world.name / model_id if settings.tensorboard else None
     with checkpoints.open(model_id, progress) as (checkpoint, shown):
@@ -96,20 +96,24 @@ def _train(world: World, request: TrainRequest, settings: Settings, progress: Pr
     return _receipt(request, world, windows, model_id, card, "done" if created else "unchanged")
 
 
-def _windows(world: World, settings: Settings, as_of: datetime, config: ModelConfig, folder: Path) -> tuple[WindowSet, ModelConfig]:
+def windows_for(world: World, settings: Settings, as_of: datetime, config: ModelConfig, folder: Path) -> tuple[WindowSet, ModelConfig]:
     """The windows to learn from: in files, and read chunk by chunk while training, where they fill more than half of the memory.
 
     Whether they are streamed is then part of the configuration, and so of the model's identity.
+
+    Raises:
+        NotYetAvailable: No cube was built yet.
     """
     from pipeline.steps import large
 
-    memory = settings.memory or machine_bytes() // 2
+    memory = large.memory_for(settings)
     cells = {} if config.memory == "resident" else large.cells_of(world, settings, as_of)
     if config.memory == "auto" and large.window_bytes(world, cells) > memory // 2:
         config = replace(config, memory="streamed")
     if config.memory != "streamed" or not cells:
         return windows_at(world, settings, as_of), config
-    return large.windows_in(folder, world, settings, as_of, cells, memory), config
+    inputs = large.inputs_in(folder, world, settings, as_of, cells, memory)
+    return reading.built(world, inputs, to_seconds(as_of), None), config
 
 
 def windows_at(world: World, settings: Settings, as_of: datetime) -> WindowSet:
@@ -118,8 +122,6 @@ def windows_at(world: World, settings: Settings, as_of: datetime) -> WindowSet:
     Raises:
         NotYetAvailable: No cube was built yet.
     """
-    from pipeline.windows.reader import build_windows
-
     inputs = reading.open_inputs(world, settings, as_of)
     if not inputs.cubes:
         raise NotYetAvailable(
@@ -127,7 +129,7 @@ def windows_at(world: World, settings: Settings, as_of: datetime) -> WindowSet:
             found="no cube",
             mend=f"cubecast build-cube --world {world.name} --as-of {format_instant(as_of)}",
         )
-    return build_windows(world, inputs.cubes, as_of=to_seconds(as_of), scalers=None, live=False, runs=inputs.runs, texts=inputs.texts)
+    return reading.built(world, inputs, to_seconds(as_of), None)
 
 
 def _options(request: TrainRequest, world: World) -> dict[str, Any]:

@@ -52,7 +52,7 @@ class ObjectStore:
 
     def __init__(self, root: str) -> None:
         self.root = root.rstrip("/")
-        self._local = "://" not in self.root
+        self.local = "://" not in self.root
 
     def url(self, key: str) -> str:
         """The path or URL of an object, for people and for other libraries."""
@@ -65,7 +65,7 @@ class ObjectStore:
             ConflictError: The object is there with other bytes.
             StoreError: The storage refused (full, unreachable, not allowed).
         """
-        created = self._create_local(key, data) if self._local else self._create_s3(key, data)
+        created = self._create_local(key, data) if self.local else self._create_s3(key, data)
         if not created and self.get(key) != data:
             raise ConflictError(
                 asked=f"create {self.url(key)}",
@@ -91,7 +91,7 @@ class ObjectStore:
         """Let an object count as written now, so that what is collected as garbage by age is not taken from under us; False: none there."""
         with self._storage_errors(key, 0):
             try:
-                if self._local:
+                if self.local:
                     os.utime(self.url(key))
                 else:
                     bucket, _, name = self.url(key).removeprefix("s3://").partition("/")
@@ -113,7 +113,7 @@ class ObjectStore:
     def overwrite(self, key: str, data: bytes) -> None:
         """Create an object or change all of it at once, without a seal."""
         with self._storage_errors(key, len(data)):
-            if self._local:
+            if self.local:
                 path = Path(self.url(key))
                 path.parent.mkdir(parents=True, exist_ok=True)
                 os.replace(self._staged(path, data), path)
@@ -124,7 +124,7 @@ class ObjectStore:
     def delete(self, key: str) -> None:
         """Take an object away for good; nothing where there is none. Only what nothing refers to may go."""
         with self._storage_errors(key, 0):
-            if self._local:
+            if self.local:
                 Path(self.url(key)).unlink(missing_ok=True)
             else:
                 bucket, _, name = self.url(key).removeprefix("s3://").partition("/")
@@ -138,20 +138,20 @@ class ObjectStore:
         """
         with self._storage_errors(key, 0):
             try:
-                return Path(self.url(key)).read_bytes() if self._local else bytes(self._fs.cat_file(self.url(key)))
+                return Path(self.url(key)).read_bytes() if self.local else bytes(self._fs.cat_file(self.url(key)))
             except FileNotFoundError as error:
                 raise NotYetAvailable(asked=f"object {self.url(key)}", found="nothing there", mend="run the step that makes it") from error
 
     def exists(self, key: str) -> bool:
         """Whether an object is there."""
         with self._storage_errors(key, 0):
-            return Path(self.url(key)).is_file() if self._local else bool(self._fs.isfile(self.url(key)))
+            return Path(self.url(key)).is_file() if self.local else bool(self._fs.isfile(self.url(key)))
 
     def written(self, key: str) -> float | None:
         """When an object was last written (seconds since 1970), None where there is none."""
         with self._storage_errors(key, 0):
             try:
-                if self._local:
+                if self.local:
                     return Path(self.url(key)).stat().st_mtime
                 return float(self._fs.info(self.url(key), refresh=True)["LastModified"].timestamp())
             except FileNotFoundError:
@@ -161,7 +161,7 @@ class ObjectStore:
         """Names of what lies directly below a prefix (a folder; empty: the root), sorted; a local folder may be empty."""
         base = self.url(prefix) if prefix else self.root
         with self._storage_errors(prefix, 0):
-            if self._local:
+            if self.local:
                 found = [p.name for p in Path(base).iterdir()] if Path(base).is_dir() else []
                 return sorted(name for name in found if not name.startswith(".staged-"))
             self._fs.invalidate_cache()
@@ -175,7 +175,7 @@ class ObjectStore:
         """All objects below a prefix (a folder; empty: everything), sorted by key; files left by a kill only with `staged`."""
         base = self.url(prefix) if prefix else self.root
         with self._storage_errors(prefix, 0):
-            found = _local_entries(base, len(self.root) + 1) if self._local else self._s3_entries(base)
+            found = _local_entries(base, len(self.root) + 1) if self.local else self._s3_entries(base)
         kept = (entry for entry in found if staged or not posixpath.basename(entry.key).startswith(".staged-"))
         return tuple(sorted(kept, key=lambda entry: entry.key))
 
@@ -245,7 +245,7 @@ class ObjectStore:
     def _storage_errors(self, key: str, size: int) -> Iterator[None]:
         try:
             yield
-        except _failures(local=self._local) as error:
+        except _failures(local=self.local) as error:
             raise StoreError(
                 asked=f"{'write ' + str(size) + ' bytes to' if size else 'read'} {self.root}/{key}",
                 found=f"{type(error).__name__}: {getattr(error, 'strerror', None) or error}",

@@ -256,6 +256,8 @@ class ObservationStore:
             groups = [i for i, days in enumerate(file.groups) if any(wanted(day) for day in days)]
             if groups:
                 jobs.append((file.key, groups))
+        if self._kept is not None and self._objects.local:  # regions have threads enough
+            return [self._read_groups(key, groups, columns) for key, groups in jobs]
         with ThreadPoolExecutor(_WORKERS) as pool:
             return list(pool.map(lambda job: self._read_groups(job[0], job[1], columns), jobs))
 

@@ -185,12 +185,7 @@ def _domain(world: World, name: str, seen: _Seen, scaler: Scaler | None, live: b
     boundaries = fold_boundaries(world, name, as_of)
     if scaler is None:
         scaler = fit_scaler(domain, cube.values_TNV[: np.searchsorted(cube.valid_time, boundaries[0], side="right")])
-    if scaler.center_NV.shape != cube.values_TNV.shape[1:]:
-        raise ContractError(
-            asked=f"scaled values of {cube.values_TNV.shape[1:]} nodes and variables of {name}",
-            found=f"a scaler of {scaler.center_NV.shape}",
-            mend="train again: the nodes or variables changed since",
-        )
+    _check_scaler(name, scaler, cube)
     series = make_series(cube, scaler, whole_T[begin:])
     if since is not None:
         fitted = scaler
@@ -241,12 +236,22 @@ def _domain(world: World, name: str, seen: _Seen, scaler: Scaler | None, live: b
     )
 
 
+def _check_scaler(name: str, scaler: Scaler, cube: DomainCube) -> None:
+    if scaler.center_NV.shape != cube.values_TNV.shape[1:]:
+        raise ContractError(
+            asked=f"scaled values of {cube.values_TNV.shape[1:]} nodes and variables of {name}",
+            found=f"a scaler of {scaler.center_NV.shape}",
+            mend="train again: the nodes or variables changed since",
+        )
+
+
 def _kept(world: World, name: str, seen: _Seen, scaler: Scaler | None, keep: Keep, at_once: int) -> DomainWindows:
     """The same of windows to learn from, made of a few nodes at a time."""
     domain, cube, as_of = world.domains[name], seen.steps(0), seen.as_of
     if scaler is None:
         known = np.searchsorted(cube.valid_time, fold_boundaries(world, name, as_of)[0], side="right")
         scaler = fit_scaler(domain, cube.values_TNV[:known])
+    _check_scaler(name, scaler, cube)
     whole = scaler
 
     def part_of(nodes: slice) -> DomainWindows:

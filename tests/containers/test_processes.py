@@ -43,7 +43,8 @@ def rehearsal(tmp_path_factory):
     for name in ("pipeline", "models", "dags", "plugins", "docker"):
         shutil.copytree(project_folder() / name, project / name, ignore=shutil.ignore_patterns("__pycache__"))
     (project / "worlds").mkdir()
-    tiny_world(project / "worlds")
+    world = tiny_world(project / "worlds")
+    world.write_text(world.read_text() + "\n[monitoring]\nstored_bytes = 1\n")
     example = project / "docker" / ".env.example"
     example.write_text(
         re.sub("(?m)^(CUBECAST_ALERT_URL|CUBECAST_ALERT_HEADER)=$", lambda found: f"{found[0]}{ALERTS[found[1]]}", example.read_text())

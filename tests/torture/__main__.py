@@ -37,6 +37,7 @@ class Run:
     seed: int
     scale: float
     folder: Path
+    victims: tuple[str, ...] = ()
 
     def count(self, whole: int) -> int:
         """So many of a whole run's trials."""
@@ -175,24 +176,36 @@ def _all_steps(run: Run) -> Iterator[Row]:
         yield {"step": "all", "wrong": [done.stderr[-2000:]]}
 
 
+def _training_kills(run: Run) -> Iterator[Row]:
+    """Kill trainings at random moments; see `tests/torture/training_kills.py`."""
+    command = [sys.executable, "-m", "tests.torture.training_kills", str(tiny_world(run.folder)), str(run.folder)]
+    done = subprocess.run([*command, str(run.count(30)), str(run.seed)], cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        yield {"kills": 0, "wrong": [done.stderr[-2000:]]}
+        return
+    found = json.loads(done.stdout)
+    yield found | {"files that differ from an undisturbed training's": len(found["wrong"])}
+
+
 def _schedule(run: Run, backend: str) -> Iterator[Row]:
     """Kill what keeps a schedule going, in each step of a chain and of a replay; see `tests/torture/schedule.py`."""
     project = _project(run)
     world_file = tiny_world(project / "worlds", delivery="1h")
     victims = ["step", "supervisor", "scheduler", "dag-processor", "api-server", *(["postgres"] if backend == "PostgreSQL" else [])]
     command = [sys.executable, "-m", "tests.torture.schedule", backend, str(world_file), str(run.folder / "ground")]
-    done = _within(project, [*command, *victims[: run.count(len(victims))]])
-    for trial in [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]:
+    for trial in _within(project, [*command, *(run.victims or victims[: run.count(len(victims))])]):
+        if "failed" in trial:
+            yield {"database": backend, "wrong": [trial["failed"]]}
+            return
         yield {
             "database": backend,
             "killed": trial["victim"],
             "while these ran": ", ".join(trial["strikes"]),
             "seconds until its step ran again": ", ".join(f"{seconds:g}" for seconds in trial["again"].values()),
+            "epochs kept, then began with": f"{trial['kept']}, {trial['went_on']}" if trial["went_on"] is not None else "",
             "all over after, s": trial["seconds"],
             "wrong": trial["wrong"],
         }
-    if done.returncode:
-        yield {"database": backend, "wrong": [done.stderr[-2000:]]}
 
 
 def _backfill(run: Run) -> Iterator[Row]:
@@ -200,25 +213,24 @@ def _backfill(run: Run) -> Iterator[Row]:
     project, days = _project(run), run.count(14)
     world_file = backfill.live_world(project / "worlds", days=days)
     command = [sys.executable, "-m", "tests.torture.backfill", str(world_file), str(run.folder / "ground"), str(days)]
-    done = _within(project, command)
-    if done.returncode:
-        yield {"days": days, "wrong": [done.stderr[-2000:]]}
-        return
-    trial = json.loads(done.stdout.splitlines()[-1])
-    yield {
-        "days": days,
-        "issue times asked": trial["asked"],
-        "forecasts present, once": trial["present"],
-        "events of replays": trial["events"],
-        "live consumers woken": trial["woken"],
-        "live forecasts due meanwhile": trial["due"],
-        "there before the next was due": trial["on_time"],
-        "later": trial["late"],
-        "longest, s": trial["longest"],
-        "files changed by asking again": trial["changed"],
-        "all over after, s": trial["seconds"],
-        "wrong": trial["wrong"],
-    }
+    for trial in _within(project, command):
+        if "failed" in trial:
+            yield {"days": days, "wrong": [trial["failed"]]}
+            return
+        yield {
+            "days": days,
+            "issue times asked": trial["asked"],
+            "forecasts present, once": trial["present"],
+            "events of replays": trial["events"],
+            "live consumers woken": trial["woken"],
+            "live forecasts due meanwhile": trial["due"],
+            "there before the next was due": trial["on_time"],
+            "later": trial["late"],
+            "longest, s": trial["longest"],
+            "files changed by asking again": trial["changed"],
+            "all over after, s": trial["seconds"],
+            "wrong": trial["wrong"],
+        }
 
 
 def _project(run: Run) -> Path:
@@ -230,14 +242,21 @@ def _project(run: Run) -> Path:
     return project
 
 
-def _within(project: Path, command: list[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, cwd=project, env=os.environ | {"PYTHONPATH": str(project)}, capture_output=True, text=True)
+def _within(project: Path, command: list[str]) -> Iterator[Row]:
+    """What a command in the copy of the project tells, line by line as it comes; in the end why it failed, if it did."""
+    with (project / "stderr").open("w+") as errors:
+        environment = os.environ | {"PYTHONPATH": str(project)}
+        with subprocess.Popen(command, cwd=project, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True) as process:
+            yield from (json.loads(line) for line in process.stdout or () if line.startswith("{"))
+        if process.returncode:
+            yield {"failed": (project / "stderr").read_text()[-2000:]}
 
 
 PARTS: dict[str, tuple[str, Callable[[Run], Iterator[Row]]]] = {
     "kills-disk": ("kill -9 beside a reader, on a disk", lambda run: _kills(run, "disk")),
     "kills-s3": ("kill -9 beside a reader, on S3", lambda run: _kills(run, "S3")),
     "steps": ("kill -9 of every step, on a disk", _all_steps),
+    "training-kills": ("kill -9 of a training at random moments, on a disk", _training_kills),
     "faults": ("Requests to S3 that fail", _faults),
     "damages-disk": ("Damage to every object, on a disk", _damages_disk),
     "damages-s3": ("Damage to every object, on S3", _damages_s3),
@@ -256,15 +275,17 @@ def main() -> int:
     asked.add_argument("--parts", default=",".join(PARTS), help="which, by default all")
     asked.add_argument("--scale", type=float, default=1.0, help="1 is the whole; 0.02 a taste of each")
     asked.add_argument("--seed", type=int, default=1)
+    asked.add_argument("--victims", default="", help="of a schedule, only these; what was found of the others is kept")
     asked.add_argument("--found", type=Path, default=Path(tempfile.gettempdir()) / "cubecast-torture", help="where figures are kept")
     asked.add_argument("--table", type=Path, help="where the table goes; by default it is only printed")
     given = asked.parse_args()
     given.found.mkdir(parents=True, exist_ok=True)
     for name in filter(None, given.parts.split(",")):
         began = time.monotonic()
-        rows: list[Row] = []
+        victims = tuple(filter(None, given.victims.split(",")))
+        rows = _rows_beside(given.found / f"{name}.json", victims)
         with tempfile.TemporaryDirectory() as folder:
-            for row in PARTS[name][1](Run(seed=given.seed, scale=given.scale, folder=Path(folder))):
+            for row in PARTS[name][1](Run(seed=given.seed, scale=given.scale, folder=Path(folder), victims=victims)):
                 rows.append(row)
                 seconds = round(time.monotonic() - began)
                 found = {"seed": given.seed, "scale": given.scale, "seconds": seconds, "rows": rows}
@@ -275,6 +296,13 @@ def main() -> int:
     if given.table:
         given.table.write_text(text)
     return int(bool(wrong))
+
+
+def _rows_beside(file: Path, victims: tuple[str, ...]) -> list[Row]:
+    """The rows that were found before of other victims."""
+    if not victims or not file.exists():
+        return []
+    return [row for row in json.loads(file.read_text())["rows"] if row.get("killed") not in victims]
 
 
 def _table(found: Path) -> tuple[str, list[str]]:

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,7 +20,7 @@ from pipeline.errors import StoreError
 from pipeline.local_airflow.home import USER
 from pipeline.local_airflow.keeper import Keeper
 from pipeline.local_airflow.rest import Rest
-from pipeline.process_tree import descendants
+from pipeline.process_tree import descendants, die_with_parent
 
 AWAY = {"postgres": 60.0}
 """How long a component stays away; others come back after a second."""
@@ -81,10 +82,7 @@ class Manager(Keeper):
 
     def kill(self, name: str) -> None:
         """Kill a component with everything below it, as the end of its container does."""
-        main = next((pid for pid in self.processes if words_of(pid) == list(self._orders[name][0])), None)
-        for pid in [main, *descendants(main)] if main else []:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        kill_all(next(pid for pid in self.processes if words_of(pid) == list(self._orders[name][0]) or is_called(pid, name)))
 
 
 class Box:
@@ -104,7 +102,14 @@ class Box:
 
     def _start(self) -> None:
         with self._log.open("w") as log:
-            self._process = subprocess.Popen(self._words, env=self.environment, stdout=log, stderr=log, start_new_session=True)
+            self._process = subprocess.Popen(
+                self._words,
+                env=self.environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=partial(die_with_parent, os.getpid()),
+            )
 
     @property
     def processes(self) -> list[int]:
@@ -118,10 +123,7 @@ class Box:
 
     def kill(self, name: str) -> None:
         """Kill a component with everything below it; the launcher then ends the others and itself."""
-        main = next((pid for pid in self.processes if words_of(pid)[1:4] == ["-m", "airflow", name]), None)
-        for pid in [main, *descendants(main)] if main else []:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        kill_all(next(pid for pid in self.processes if words_of(pid)[1:4] == ["-m", "airflow", name] or is_called(pid, name)))
 
     def end(self) -> None:
         """End all of it."""
@@ -131,8 +133,20 @@ class Box:
         self._process.kill()
 
 
+def is_called(pid: int, name: str) -> bool:
+    """Whether a process is the component that gives itself a title: the api-server is `airflow api_server -- …`."""
+    return " ".join(words_of(pid)).startswith(f"airflow {name.replace('-', '_')} --")
+
+
+def kill_all(main: int) -> None:
+    """Kill a process and everything below it."""
+    for pid in [main, *descendants(main)]:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
 def words_of(pid: int) -> list[str]:
-    """The command line of a process; nothing where it has ended."""
+    """The command line of a process; nothing where it has ended, also as a zombie."""
     with suppress(OSError):
         return Path(f"/proc/{pid}/cmdline").read_text().split("\0")[:-1]
     return []

@@ -9,6 +9,7 @@ import io
 import json
 import os
 import random
+import re
 import signal
 import sys
 import time
@@ -26,6 +27,7 @@ from pipeline.errors import StoreError
 from pipeline.local_airflow import rehearse
 from pipeline.local_airflow.follow import DAGS, Screen
 from pipeline.settings import read_settings
+from pipeline.stores.checkpoints import Checkpoints
 from pipeline.stores.cubes import CubeStore
 from pipeline.stores.forecasts import ForecastStore
 from pipeline.stores.lanes import LaneStore
@@ -40,11 +42,16 @@ PATIENCE = 900.0
 
 @dataclass(kw_only=True)
 class Trial:
-    """One chain, or one replay, in which the victim was killed once in each step of `strikes`."""
+    """One chain, or one replay, in which the victim was killed once in each step of `strikes`.
+
+    `kept` epochs of the training were in its checkpoint at the strike, and its last attempt began with epoch `went_on`.
+    """
 
     victim: str
     strikes: dict[str, float] = field(default_factory=dict)
     again: dict[str, float] = field(default_factory=dict)
+    kept: int = 0
+    went_on: int | None = None
     wrong: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -75,28 +82,57 @@ def step_process(ground: Ground, step: str) -> int | None:
 
 def strike(ground: Ground, victim: str, step: int) -> None:
     """Kill the victim while a step runs."""
+    if victim not in ("step", "supervisor"):
+        ground.keeper.kill(victim)
+        return
     with suppress(ProcessLookupError, FileNotFoundError):
-        if victim == "step":
-            os.kill(step, signal.SIGKILL)
-        elif victim == "supervisor":
-            os.kill(parent_of(parent_of(step)), signal.SIGKILL)
-        else:
-            ground.keeper.kill(victim)
+        os.kill(step if victim == "step" else parent_of(parent_of(step)), signal.SIGKILL)
 
 
-def follow(ground: Ground, trial: Trial, steps: tuple[str, ...], over: Any, chance: random.Random) -> None:
+def learned(ground: Ground, world: World, step: int) -> int:
+    """How many epochs a training has kept, once it has kept one; 0 where it ended before."""
+    checkpoints = Checkpoints(store_of(ground), world.name)
+    while words_of(step):
+        if found := checkpoints.running():
+            return found[0].epoch
+        time.sleep(0.05)
+    return 0
+
+
+def store_of(ground: Ground) -> ObjectStore:
+    """The store that the steps write to."""
+    os.environ.update({k: v for k, v in ground.environment.items() if k.startswith(("AWS_", "CUBECAST_"))})
+    return ObjectStore(ground.environment["CUBECAST_STORE"])
+
+
+def first_epoch(ground: Ground, world: World, since: str) -> int | None:
+    """With which epoch the last attempt of a training began; None where the first attempt went through."""
+    [run] = ground.rest.get(f"/dags/{world.name}__training/dagRuns?run_after_gte={since}")["dag_runs"]
+    place = f"/dags/{world.name}__training/dagRuns/{quote(run['dag_run_id'])}/taskInstances/train"
+    tries = ground.rest.get(place)["try_number"]
+    if tries == 1:
+        return None
+    lines = ground.rest.get(f"{place}/logs/{tries}?full_content=true")["content"]
+    said = re.search(r"epoch (\d+) of", json.dumps(lines))
+    return int(said[1]) if said else 0
+
+
+def follow(ground: Ground, world: World, trial: Trial, steps: tuple[str, ...], over: Any, chance: random.Random) -> None:
     """Strike once in each of the steps, and wait until `over` says that all runs are a success."""
     began, waiting, struck = time.monotonic(), list(steps), {}
     while time.monotonic() < began + PATIENCE:
         ground.keeper.check()
         if waiting and (found := step_process(ground, waiting[0])):
-            time.sleep(chance.uniform(0, 1.5))
             step = waiting.pop(0)
+            if step == "train":
+                trial.kept = learned(ground, world, found)
+            else:
+                time.sleep(chance.uniform(0, 1.5))
             strike(ground, trial.victim, found)
             struck[step] = (found, time.monotonic())
             trial.strikes[step] = round(time.monotonic() - began, 1)
         for step, (pid, at) in list(struck.items()):
-            if not Path(f"/proc/{pid}").exists() and (again := step_process(ground, step)) and again != pid:
+            if not words_of(pid) and (again := step_process(ground, step)) and again != pid:
                 trial.again[step] = round(time.monotonic() - at, 1)
                 del struck[step]
         with suppress(OSError, StoreError, ValueError):
@@ -124,17 +160,18 @@ def chain(ground: Ground, world: World, victim: str, issue_time: datetime, chanc
         states = [run["state"] for runs in found for run in runs]
         return states if all(found) else [*states, "running"]
 
-    follow(ground, trial, STRUCK, over, chance)
+    follow(ground, world, trial, STRUCK, over, chance)
+    trial.went_on = patient(lambda: first_epoch(ground, world, since))
+    if trial.went_on is not None and trial.went_on <= trial.kept:
+        trial.wrong.append(f"{victim}: {trial.kept} epochs were kept, and the training went on with epoch {trial.went_on}")
     trial.wrong += [f"{victim}: {said}" for said in once_each(ground, world, issue_time)]
     return trial
 
 
 def once_each(ground: Ground, world: World, issue_time: datetime) -> Iterator[str]:
     """What is not there exactly once of an issue time: its state of the cube, its candidate, its forecast."""
-    os.environ.update({k: v for k, v in ground.environment.items() if k.startswith(("AWS_", "CUBECAST_"))})
-    store = ground.environment["CUBECAST_STORE"]
-    objects, asked = ObjectStore(store), format_instant(issue_time)
-    commits = [c for c in CubeStore(store, world.name).history() if c["provenance"].get("as_of") == asked]
+    objects, asked = store_of(ground), format_instant(issue_time)
+    commits = [c for c in CubeStore(ground.environment["CUBECAST_STORE"], world.name).history() if c["provenance"].get("as_of") == asked]
     candidates = [c for c in Registry(objects, world.name).candidates() if c.as_of == issue_time]
     revisions = ForecastStore(objects, world.name).revisions(to_seconds(issue_time))
     for what, found in (("commits of the cube", commits), ("candidates", candidates), ("forecasts", revisions)):
@@ -148,7 +185,7 @@ def replay(ground: Ground, world: World, victim: str, day: datetime, chance: ran
     asked = {"logical_date": None, "conf": {"issue_time": format_instant(day), "mode": "reforecast", "every": "2h"}}
     run = patient(lambda: ground.rest.post(f"/dags/{world.name}__replay/dagRuns", asked))
     path = f"/dags/{world.name}__replay/dagRuns/{quote(run['dag_run_id'])}"
-    follow(ground, trial, ("replay",), lambda: [ground.rest.get(path)["state"]], chance)
+    follow(ground, world, trial, ("replay",), lambda: [ground.rest.get(path)["state"]], chance)
     settings = read_settings(os.environ | ground.environment)
     lanes = LaneStore(settings, world.name)
     for lane in lanes.lane_ids():
@@ -169,11 +206,9 @@ def main(backend: str, world_file: str, folder: str, victims: list[str]) -> None
     with {"SQLite": sqlite, "PostgreSQL": postgres}[backend](world, Path(folder)) as ground:
         for number, victim in enumerate(victims):
             issue_time = recorded.as_of - timedelta(hours=2 * (len(victims) - number))
-            for trial in (
-                chain(ground, world, victim, issue_time, chance),
-                replay(ground, world, victim, recorded.as_of.replace(hour=0) - timedelta(days=1 + number), chance),
-            ):
-                print(json.dumps(trial.__dict__), flush=True)
+            day = recorded.as_of.replace(hour=0) - timedelta(days=1 + number)
+            for trial, moment in ((chain, issue_time), (replay, day)):
+                print(json.dumps(trial(ground, world, victim, moment, chance).__dict__), flush=True)
 
 
 if __name__ == "__main__":

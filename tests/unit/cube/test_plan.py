@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.alignment.node_grid import observed_nodes
-from pipeline.cube.plan import DomainPlan, check_plan, choose_chunk_steps, measure_plan, plan_regions, touched_chunks
+from pipeline.cube.plan import DomainPlan, check_plan, choose_chunk_steps, fit_plan, measure_plan, plan_regions, touched_chunks
 from pipeline.errors import ConfigError
 
 DAY = 86400
@@ -43,13 +43,18 @@ def test_touched_chunks_are_those_of_new_steps_and_of_cells_that_take_readings_o
     assert set(found) == want
 
 
-def test_a_plan_above_the_memory_limit_is_refused_with_its_numbers() -> None:
-    regions = plan_regions("d", 1000, 500, np.arange(2))
+def plan_of(chunk: int) -> DomainPlan:
+    regions = plan_regions("d", 1000, chunk, np.arange(-(-1000 // chunk)))
     nodes = observed_nodes(map(str, range(100)))
     axis = np.arange(1000)
-    plan = DomainPlan(
-        domain="d", axis_T=axis, edge=-1, nodes=nodes, variables=("a", "b"), chunk_steps=500, chunk_nodes=100, regions=regions
+    return DomainPlan(
+        domain="d", axis_T=axis, edge=-1, nodes=nodes, variables=("a", "b"), chunk_steps=chunk, chunk_nodes=100, regions=regions
     )
+
+
+def test_a_plan_above_the_memory_limit_is_refused_with_its_numbers() -> None:
+    plan = plan_of(500)
+    regions = plan.regions
     size = measure_plan([plan], {regions[0]: 7, regions[1]: 5}, threads=2)
     assert (size.tasks, size.cells, size.rows, size.written_bytes) == (2, 200_000, 12, 2_000_000)
     assert size.peak_bytes > measure_plan([plan], {regions[0]: 7, regions[1]: 5}, threads=1).peak_bytes > 0
@@ -57,3 +62,12 @@ def test_a_plan_above_the_memory_limit_is_refused_with_its_numbers() -> None:
     said = r"2 regions, 200,000 cells from 12 rows, 2 MiB; at its peak \d+ MiB in a process that works on 2 at once: 10 MiB are allowed"
     with pytest.raises(ConfigError, match=said):
         check_plan(size, limit_bytes=10 * 2**20)
+
+
+def test_one_region_more_than_asked_for_is_begun_where_it_fits_and_no_fewer_where_nothing_does() -> None:
+    plan = plan_of(100)
+    rows = dict.fromkeys(plan.regions, 5)
+    two, three = (measure_plan([plan], rows, threads=n) for n in (2, 3))
+    limits = (three.peak_bytes, three.peak_bytes - 1, two.peak_bytes - 1)
+    assert [fit_plan([plan], rows, threads=2, spare=1, limit_bytes=limit) for limit in limits] == [three, two, two]
+    assert fit_plan([plan], rows, threads=2, spare=0, limit_bytes=three.peak_bytes) == two

@@ -41,7 +41,7 @@ PORT_TAKEN = """
     launch.COMPONENTS = {"api-server": ()}
     launch.free_port = lambda preferred: next(ports)
 
-    def wait(rest, keeper, worlds):
+    def wait(rest, keeper, worlds, last):
         for _ in range(40):
             keeper.check()
             time.sleep(0.05)

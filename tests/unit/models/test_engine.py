@@ -30,7 +30,7 @@ SLOW = api.resolve_config("tiny", {"epochs": 10, "patience": 10, "steps": 6, "le
 
 
 def test_a_training_that_does_not_fit_is_refused_with_every_size(city: WindowSet, monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes = r"it needs \d+\.\d+ GiB of memory \(arrays 0\.00, parameters .*, 0\.00 GiB may be used"
+    sizes = r"it needs \d+\.\d+ .iB of memory \(arrays \d+\.\d .iB, parameters .*, 1\.0 MiB may be used"
     with pytest.raises(ConfigError, match=sizes):
         api.fit(city, SLOW, seed=0, progress=QUIET, memory=2**20)
     monkeypatch.setattr(memory, "free_memory", lambda: 2**20)

@@ -40,7 +40,7 @@ def test_a_value_that_comes_later_than_the_issue_time_is_not_seen(city: WindowSe
 
 def test_another_domain_is_seen_up_to_the_issue_time_only(city: WindowSet) -> None:
     sky = city.domains["sky"]
-    issue = torch.tensor([sky.valid_time_T[20] + 599, sky.valid_time_T[20] + 600, sky.valid_time_T[0] - 1])
+    issue = np.array([sky.valid_time_T[20] + 599, sky.valid_time_T[20] + 600, sky.valid_time_T[0] - 1])
     context = gatherer(sky).context_at(issue, 4)
     assert context.seen_BCNV[:, -1, 0, 0].tolist() == [False, True, False]
     assert not context.has_BNV[2].any()
@@ -89,7 +89,7 @@ def test_another_domain_sees_patches_too(city: WindowSet) -> None:
     sky = city.domains["sky"]
     issue = int(sky.valid_time_T[20]) + 600
     patched = with_patches(sky, (19, 0, 0, 7.5, issue - 600, issue + 1))
-    context = gatherer(patched).context_at(torch.tensor([issue, issue + 1]), 4)
+    context = gatherer(patched).context_at(np.array([issue, issue + 1]), 4)
     assert context.x_BCNV[0, -2, 0, 0] == 7.5
     assert context.x_BCNV[1, -2, 0, 0] == sky.values_TNV[19, 0, 0]
 

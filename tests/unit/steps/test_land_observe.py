@@ -239,6 +239,23 @@ def test_rejected_rows_are_kept_with_file_row_reason_and_text(place: Place) -> N
     assert found[0]["reason"] == "column 'v': 'one' is no number"
 
 
+def test_rows_not_taken_come_delivery_by_delivery_the_rejected_before_the_repeats(place: Place) -> None:
+    rows = {"a": ("x,1", "x,1", "x,2"), "b": ("y,one", "y,3", "y,3"), "c": ("y,4", "x,5", "y,4"), "d": ("z,6",)}
+    for file, said in rows.items():
+        (place.data / f"{file}.csv").write_text("\n".join(["t,n,v", *(f"2020-01-0{ord(file) - 96}T00:00:00,{row}" for row in said)]))
+    place.land()
+    assert place.observe().counts == {"s.raw": 10, "s.observations": 5, "s.duplicates": 4, "s.rejected": 1}
+    found = place.store().rejections().to_pylist()
+    assert [(r["file"], r["row"], r["raw"].split(" ")[0]) for r in found] == [
+        ("a.csv", 1, "x"),
+        ("a.csv", 2, "x"),
+        ("b.csv", 1, "2020-01-02T00:00:00,y,one"),
+        ("b.csv", 2, "y"),
+        ("c.csv", 1, "y"),
+    ]
+    assert len({r["delivery"] for r in found}) == 3
+
+
 def test_a_truncated_file_stops_observe_and_a_newer_delivery_of_its_name_mends_it(place: Place) -> None:
     whole = gzip.compress(b"t,n,v\n2020-01-01T00:00:00,x,1\n")
     (place.data / "a.csv.gz").write_bytes(whole[:-4])
