@@ -38,7 +38,7 @@ from pipeline.stores.observations import ObservationStore
 from pipeline.telemetry import json_lines
 
 BEGIN, STEP, DAY = datetime(2026, 1, 1, tzinfo=UTC), 300, 86400
-SENSORS, VARIABLES, BATCH_DAYS = 1000, 6, 10
+SENSORS, VARIABLES, BATCH_DAYS = 1000, 6, 2
 WORLD = """
 name = "sensors"
 title = "Made-up sensors"
@@ -68,7 +68,7 @@ def write_world(path: Path) -> None:
 
 
 def write_observations(store: ObservationStore, days: int) -> int:
-    """What `observe` would leave, in batches of ten days; returns the rows."""
+    """What `observe` would leave, in batches of two days; returns the rows."""
     random = np.random.default_rng(1)
     each = DAY // STEP
     names = [f"sensor-{n:04d}" for n in range(SENSORS)]

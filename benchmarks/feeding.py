@@ -61,7 +61,7 @@ def parts(batch: Batch) -> list[Tensor]:
 
 def ours(d: DomainWindows) -> Feed:
     """Whole batches, as training has them."""
-    gatherer = Gatherer(d, usual_values(d))
+    gatherer = Gatherer(d, usual_values(d), often=True)
 
     def feed() -> Iterator[int]:
         for index in shuffled(d.windows_of("train"), BATCH):
@@ -72,7 +72,7 @@ def ours(d: DomainWindows) -> Feed:
 
 def ours_alone(d: DomainWindows) -> Feed:
     """Values and masks, and nothing that is made of them."""
-    gatherer = Gatherer(d, usual_values(d))
+    gatherer = Gatherer(d, usual_values(d), often=True)
 
     def feed() -> Iterator[int]:
         for index in shuffled(d.windows_of("train"), BATCH):
@@ -113,7 +113,7 @@ class Materialised(torch.utils.data.Dataset[Any]):
         index = d.windows_of("train")
         size = 5 * (d.context + d.horizon + (3 if whole else 0)) * d.values_TNV[0].size
         self.index = index[:: max(1, -(-len(index) * size // MOST))]
-        gatherer = Gatherer(d, usual_values(d))
+        gatherer = Gatherer(d, usual_values(d), often=True)
         example = parts(gatherer.batch(self.index[:1]))[: None if whole else 2]
         self.tensors = [torch.empty(len(self.index), *part.shape[1:], dtype=part.dtype) for part in example]
         for start in range(0, len(self.index), BATCH):
@@ -165,7 +165,7 @@ def loader(dataset: Any, *, by_batch: bool = False, workers: int = 0) -> Feed:
 
 def same(d: DomainWindows, dataset: Materialised) -> None:
     """Refuse a comparison of unlike tensors: what the loader gives must be what we give, bit for bit."""
-    gatherer, chosen = Gatherer(d, usual_values(d)), [0, len(dataset) // 2, len(dataset) - 1]
+    gatherer, chosen = Gatherer(d, usual_values(d), often=True), [0, len(dataset) // 2, len(dataset) - 1]
     for one, other in zip(dataset[chosen], parts(gatherer.batch(dataset.index[chosen])), strict=True):
         if one.dtype != other.dtype or not torch.equal(one, other):
             raise AssertionError("a DataLoader gives other tensors than we do")

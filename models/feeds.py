@@ -26,6 +26,7 @@ class Feeds:
         shapes, texts: What the model knows.
         config: Sizes of what is gathered.
         device: Where batches are made.
+        often: Whether many are asked for, as by a training.
     """
 
     def __init__(
@@ -35,9 +36,11 @@ class Feeds:
         texts: Mapping[str, TextShape],
         config: ModelConfig,
         device: torch.device = CPU,
+        *,
+        often: bool = False,
     ) -> None:
         self.windows = windows
-        self.domains = {d: Gatherer(windows.domains[d], shapes[d].usual_NV, device) for d in shapes if d in windows.domains}
+        self.domains = {d: Gatherer(windows.domains[d], shapes[d].usual_NV, device, often=often) for d in shapes if d in windows.domains}
         self._texts = {
             name: DocumentGatherer(windows.texts[name], min(shape.buckets, config.text_rows), config.text_documents, device)
             for name, shape in texts.items()

@@ -25,8 +25,6 @@ from pipeline.contracts.windows import DomainWindows, Future
 
 CPU = torch.device("cpu")
 _STEPS = 4096
-_FEW = 32
-"""Windows of which each is looked through, since making the newest values of every step would take longer."""
 _SPARSE = 8
 """One cell in so many is few."""
 
@@ -73,9 +71,10 @@ class Gatherer:
         domain: The domain's arrays.
         usual_NV: Scaled values for nodes of which a window sees nothing at all.
         device: Where the arrays lie and the batches are made.
+        often: Whether to make the newest value of every step beforehand, for many batches; else each window is looked through.
     """
 
-    def __init__(self, domain: DomainWindows, usual_NV: NDArray[np.float32], device: torch.device = CPU) -> None:
+    def __init__(self, domain: DomainWindows, usual_NV: NDArray[np.float32], device: torch.device = CPU, *, often: bool = False) -> None:
         self.domain, self.device = domain, device
         self._n, self._v = len(domain.node_ids), len(domain.variables)
         self._usual_NV, self.usual_NV = self._put(usual_NV), usual_NV
@@ -98,7 +97,7 @@ class Gatherer:
         self._fastest_T = np.min(domain.latency_TNV, axis=(1, 2), where=domain.good_TNV, initial=NEVER)
         self._known_T = np.maximum.accumulate(np.where(self._slowest_T < 0, 0, domain.valid_time_T + self._slowest_T))
         self._newest = None
-        if len(domain.end_W) >= _FEW and not isinstance(domain.values_TNV, np.memmap):
+        if often:
             self._newest = Newest(
                 self._flat["value"].cpu().numpy(),
                 domain.good_TNV.reshape(len(domain.good_TNV), -1),

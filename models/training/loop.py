@@ -89,7 +89,7 @@ class Trainer:
         self.task, self.device, self.ranks, self.config = task, device, ranks, task.config
         windows, shapes, leading, config = task.windows, task.shapes, task.leading, task.config
         resident = torch.device("cpu") if task.streamed else device
-        self.feeds = Feeds(windows, shapes, task.texts, config, resident)
+        self.feeds = Feeds(windows, shapes, task.texts, config, resident, often=not task.streamed)
         self.folds = {d: folds_of(windows.domains[d]) for d in leading}
         self.plan = {d: step_plan(len(self.folds[d].train), len(shapes[d].node_ids), config, ranks.count) for d in leading}
         weights = {d: torch.from_numpy(windows.domains[d].weight_V[list(shapes[d].targets)].copy()) for d in leading}
@@ -146,7 +146,7 @@ class Trainer:
     def _streamed(self) -> Streamed:
         task, config = self.task, self.config
         return Streamed(
-            lambda part: Feeds(part, task.shapes, task.texts, config, self.device),
+            lambda part: Feeds(part, task.shapes, task.texts, config, self.device, often=True),
             task.windows,
             {d: f.train for d, f in self.folds.items()},
             self.plan,

@@ -62,11 +62,12 @@ def _train(world: World, request: TrainRequest, settings: Settings, progress: Pr
     origin = [] if initial is None else [initial.model_id]
     model_id = digest_json([windows.digest, config.digest, request.seed, code_version(), *origin])[:16]
     known = _known(registry, model_id)
+    checkpoints = Checkpoints(ObjectStore(settings.store), world.name)
     if known is not None:
+        checkpoints.forget(model_id)  # a training that was killed at its very end has left it
         return _receipt(request, world, windows, model_id, known, "unchanged")
     with progress.stage("baselines", None):
         baselines = fit_baselines(windows, world.extra_baselines)
-    checkpoints = Checkpoints(ObjectStore(settings.store), world.name)
     earlier = None if initial is None else _fitted(initial)
     logs = settings.tensorboard / world.name / model_id if settings.tensorboard else None
     with checkpoints.open(model_id, progress) as (checkpoint, shown):

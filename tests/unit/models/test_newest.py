@@ -81,23 +81,24 @@ CHANGES = {
 }
 
 
+@pytest.mark.parametrize("often", [True, False])
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_batch_says_of_every_cell_what_reading_its_window_step_by_step_says(city: WindowSet, change: str) -> None:
+def test_a_batch_says_of_every_cell_what_reading_its_window_step_by_step_says(city: WindowSet, change: str, often: bool) -> None:
     for name in ("road", "sky"):
         d = CHANGES[change](city.domains[name])
-        gatherer, chance = Gatherer(d, usual_values(d)), np.random.default_rng(8)
+        gatherer, chance = Gatherer(d, usual_values(d), often=often), np.random.default_rng(8)
         index = np.sort(chance.choice(len(d.end_W), 40, replace=False))
         agrees(gatherer.batch(index).context, d, d.issue_time_W[index], d.context)
         anywhere = chance.integers(d.valid_time_T[0] - 9000, d.valid_time_T[-1] + 9000, 40)
         agrees(gatherer.context_at(anywhere, d.context - 2), d, anywhere, d.context - 2)
 
 
-def test_few_windows_are_looked_through_and_say_the_same(city: WindowSet) -> None:
+def test_bases_and_anchors_are_the_same_whether_newest_values_are_made_beforehand_or_looked_for(city: WindowSet) -> None:
     road = holed(city.domains["road"])
-    few = replace(road, end_W=road.end_W[40:44], issue_time_W=road.issue_time_W[40:44], fold_W=road.fold_W[40:44])
-    one, other = Gatherer(few, usual_values(road)).batch(np.arange(4)), Gatherer(road, usual_values(road)).batch(np.arange(40, 44))
-    assert torch.equal(one.context.age_BNV, other.context.age_BNV)
+    one, other = (Gatherer(road, usual_values(road), often=often).batch(np.arange(60)) for often in (True, False))
+    assert not one.context.has_BNV.all()
     assert torch.equal(one.base_BNV, other.base_BNV)
+    assert torch.equal(one.anchor_BLNV, other.anchor_BLNV)
 
 
 def test_a_node_of_which_nothing_was_ever_heard_is_named_and_still_forecast(city: WindowSet) -> None:

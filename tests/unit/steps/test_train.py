@@ -77,8 +77,12 @@ def test_a_killed_training_goes_on_and_leaves_no_checkpoint(town: Town) -> None:
     with pytest.raises(Killed):
         train.run(request(town), town.settings, Kills())
     work = Path(town.settings.store) / "work" / "tiny"
-    assert len(list(work.iterdir())) == 1
+    (checkpoint,) = work.iterdir()
+    left = checkpoint.read_bytes()
     assert train.run(request(town), town.settings, QUIET).outcome == "done"
+    assert not list(work.iterdir())
+    checkpoint.write_bytes(left)  # as by a kill right after the candidate was registered
+    assert train.run(request(town), town.settings, QUIET).outcome == "unchanged"
     assert not list(work.iterdir())
 
 
