@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 from unittest.mock import patch
@@ -25,15 +25,16 @@ from pipeline.contracts.cubes import DomainCube
 from pipeline.contracts.times import format_instant, from_seconds, parse_instant, to_seconds
 from pipeline.contracts.world_files import load_world
 from pipeline.contracts.worlds import World
-from pipeline.monitoring.outcomes import DAY, Promised, residual_findings, skill_findings
+from pipeline.monitoring.outcomes import DAY, residual_findings, skill_findings
 from pipeline.monitoring.standing import renewed
 from pipeline.settings import Settings, read_settings
 from pipeline.steps import reading
 from pipeline.steps.looking_at_inputs import Looked, look_at_inputs
-from pipeline.steps.looking_at_outcomes import daily_of
+from pipeline.steps.looking_at_outcomes import daily_of, promised_of
 from pipeline.stores.lanes import LaneStore
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.profiles import ProfileStore
+from pipeline.stores.registry import Registry
 from pipeline.stores.scores import ScoreStore
 from pipeline.telemetry import QUIET
 from pipeline.verification.grounds import regions_of
@@ -217,12 +218,13 @@ def _drifted(world: World, looker: _Looker, start: int, end: int, target: str, p
 
 
 def _forecasts(world: World, settings: Settings, lane: str) -> None:
-    """Each day of a replay judged as its own monitoring would have, held against the scores of its first days."""
-    scores = ScoreStore(ObjectStore(LaneStore(settings, world.name).url(lane)), world.name)
+    """Each day of a replay judged as its own monitoring would have, held against the scorecard of the champion of that day."""
+    objects = ObjectStore(LaneStore(settings, world.name).url(lane))
+    scores, registry = ScoreStore(objects, world.name), Registry(objects, world.name)
     times, heard = scores.issue_times(), Heard()
     for now in range(times[0] // DAY * DAY + (world.monitoring.days + 1) * DAY, times[-1] + DAY, DAY):
         days = daily_of(scores, first=times[0], last=now - 1, progress=QUIET)
-        promised = dict(_promises(days, world.monitoring.days))
+        promised = promised_of(registry, registry.champion(from_seconds(now)))
         found = residual_findings(days, promised, world.monitoring)
         found += [
             f
@@ -233,16 +235,6 @@ def _forecasts(world: World, settings: Settings, lane: str) -> None:
         heard.look(found, now, world.monitoring.heal_after)
     print(f"replay {lane}: {len(times)} issue times, {len(heard.opened)} alerts opened")
     _table(heard)
-
-
-def _promises(days: Mapping[Any, Any], count: int) -> Iterator[tuple[Any, Promised]]:
-    for key, row in days.items():
-        n_D = row.n_D[:count]
-        if (n_D > 0).all():
-            n = float(n_D.sum())
-            inside = {name: float(inside_D[:count].sum()) / n for name, inside_D in row.inside_D.items()}
-            mae = float(row.absolute_D[:count].sum()) / n
-            yield key, Promised(mae=mae, bias=float(row.error_D[:count].sum()) / n, inside=inside, mae_D=row.absolute_D[:count] / n_D)
 
 
 if __name__ == "__main__":

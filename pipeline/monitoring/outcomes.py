@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,8 +19,11 @@ _LEAST_SPREAD = 0.1
 _LEAST_DAYS = 6
 _WORSE = 1.25
 
-_SURE = 3.0
-"""Standard errors, as days differ from each other, that newest days must lie off: five days of one station are hardly more than five outcomes."""
+_SURE = 0.9995
+"""Of the newest days being off by more than chance, as they differ from each other: five days of one station are hardly more than five outcomes."""
+
+_LONGER = (1, 2, 4)
+"""Times the days of a judgement: what five days that differ widely cannot tell, twenty may."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -108,62 +111,67 @@ def _residuals(row: Daily, promise: Promised, limit: float) -> Iterator[Finding]
 
 
 def skill_findings(row: Daily, promise: Promised, rules: MonitoringRules) -> Iterator[Finding]:
-    """What the newest days say of a target against its scorecard: error, skill and coverage."""
+    """What the newest days say of a target against its scorecard: error, skill and coverage; each over the fewest days that can tell."""
     known = np.flatnonzero(row.n_D > 0)
-    newest = known[-rules.days :]
-    if len(newest) < rules.days:
-        return
-    n = float(row.n_D[newest].sum())
-    yield from _error(row, promise, rules, newest, n)
-    longer = known[-2 * rules.days :]
-    if len(longer) == 2 * rules.days:
-        yield from _skill(row, rules, longer)
-    yield from _coverage(row, promise, rules, newest, n)
+    spans = [known[-times * rules.days :] for times in _LONGER if len(known) >= times * rules.days]
+    yield from _first(_error(row, promise, rules, newest) for newest in spans)
+    yield from _first(_skill(row, rules, newest) for newest in spans if len(newest) >= 2 * rules.days)
+    for interval in (name for name in row.inside_D if name in promise.inside):
+        yield from _first(_coverage(row, promise, rules, interval, newest) for newest in spans)
 
 
-def _coverage(row: Daily, promise: Promised, rules: MonitoringRules, newest: NDArray[np.int64], n: float) -> Iterator[Finding]:
-    """Intervals that hold otherwise than at the promotion, and not because they now hold what they say."""
-    for interval, inside_D in row.inside_D.items():
-        share, wanted = float(inside_D[newest].sum()) / n, promise.inside.get(interval)
-        if wanted is None:
-            continue
-        off = min(abs(share - wanted), abs(share - float(interval) / 100))
-        if off > max(rules.coverage[0], _SURE * _error_of_mean(inside_D[newest], row.n_D[newest])):
-            level = "block" if off > rules.coverage[1] else "warn"
-            text = f"the {interval} % interval held {share:.0%} of the outcomes of {rules.days} days, {wanted:.0%} at the promotion"
-            yield _finding(row, "coverage_off", level, f"{interval} % interval", share, wanted, text, newest)
+def _first(found: Iterable[Finding | None]) -> Iterator[Finding]:
+    one = next((finding for finding in found if finding is not None), None)
+    if one is not None:
+        yield one
 
 
-def _error_of_mean(sum_D: NDArray[np.float64], n_D: NDArray[np.float64]) -> float:
-    """Standard error of the mean over days, each weighing its cells, from how much the days differ."""
-    mean = sum_D.sum() / n_D.sum()
-    days = len(n_D)
-    return float(np.sqrt(np.square(sum_D - mean * n_D).sum() * days / max(days - 1, 1)) / n_D.sum())
+def _coverage(row: Daily, promise: Promised, rules: MonitoringRules, interval: str, newest: NDArray[np.int64]) -> Finding | None:
+    """An interval that holds otherwise than at the promotion, and not because it now holds what it says."""
+    inside_D, n_D, wanted = row.inside_D[interval][newest], row.n_D[newest], promise.inside[interval]
+    share = float(inside_D.sum() / n_D.sum())
+    off = min(abs(share - wanted), abs(share - float(interval) / 100))
+    if off <= max(rules.coverage[0], _by_chance(inside_D, n_D)):
+        return None
+    level = "block" if off > rules.coverage[1] else "warn"
+    text = f"the {interval} % interval held {share:.0%} of the outcomes of {len(newest)} days, {wanted:.0%} at the promotion"
+    return _finding(row, "coverage_off", level, f"{interval} % interval", share, wanted, text, newest)
 
 
-def _error(row: Daily, promise: Promised, rules: MonitoringRules, newest: NDArray[np.int64], n: float) -> Iterator[Finding]:
-    mae, days = float(row.absolute_D[newest].sum()) / n, rules.days
+def _by_chance(sum_D: NDArray[np.float64], n_D: NDArray[np.float64]) -> float:
+    """How far the mean over days, each weighing its cells, may lie off by chance, from how much the days differ: Student's t."""
+    from scipy.special import stdtrit
+
+    mean, days = sum_D.sum() / n_D.sum(), len(n_D)
+    error = np.sqrt(np.square(sum_D - mean * n_D).sum() * days / max(days - 1, 1)) / n_D.sum()
+    return float(stdtrit(max(days - 1, 1), _SURE) * error)
+
+
+def _error(row: Daily, promise: Promised, rules: MonitoringRules, newest: NDArray[np.int64]) -> Finding | None:
+    mae, days = float(row.absolute_D[newest].sum() / row.n_D[newest].sum()), len(newest)
     known = promise.mae_D[np.isfinite(promise.mae_D)]
     windows = np.lib.stride_tricks.sliding_window_view(known, days).mean(axis=1) if len(known) >= days else np.array([promise.mae])
-    unsure = promise.mae + _SURE * _error_of_mean(row.absolute_D[newest], row.n_D[newest])
+    unsure = promise.mae + _by_chance(row.absolute_D[newest], row.n_D[newest])
     limits = [max(factor * promise.mae, _WORSE * float(windows.max()), unsure) for factor in rules.error]
-    if mae > limits[0]:
-        text = f"mean error {mae:.4g} {row.unit} over {days} days, {promise.mae:.4g} at the promotion"
-        level = mae > limits[1]
-        yield _finding(row, "error_grown", "block" if level else "warn", "", mae, limits[int(level)], text, newest, unit=row.unit)
+    if mae <= limits[0]:
+        return None
+    text = f"mean error {mae:.4g} {row.unit} over {days} days, {promise.mae:.4g} at the promotion"
+    level = mae > limits[1]
+    return _finding(row, "error_grown", "block" if level else "warn", "", mae, limits[int(level)], text, newest, unit=row.unit)
 
 
-def _skill(row: Daily, rules: MonitoringRules, days: NDArray[np.int64]) -> Iterator[Finding]:
+def _skill(row: Daily, rules: MonitoringRules, days: NDArray[np.int64]) -> Finding | None:
     ours = float(row.absolute_D[days].sum())
     rivals = {name: float(total_D[days].sum()) for name, total_D in row.rivals_D.items() if np.isfinite(total_D[days]).all()}
     if not rivals:
-        return
+        return None
     name, best = min(rivals.items(), key=lambda item: item[1])
     skill = 1 - ours / best if best > 0 else 0.0
-    saved_D, n_D = row.rivals_D[name][days] - row.absolute_D[days], row.n_D[days]
-    if skill < rules.skill and -saved_D.sum() / n_D.sum() > _SURE * _error_of_mean(saved_D, n_D):
-        text = f"{name} would have been {-skill:.0%} better over the same forecasts of {len(days)} days"
-        yield _finding(row, "skill_lost", "warn", "", skill, rules.skill, text, days)
+    lost_D, n_D = row.absolute_D[days] - row.rivals_D[name][days], row.n_D[days]
+    if skill >= rules.skill or lost_D.sum() / n_D.sum() <= _by_chance(lost_D, n_D):
+        return None
+    text = f"{name} would have been {-skill:.0%} better over the same forecasts of {len(days)} days"
+    return _finding(row, "skill_lost", "warn", "", skill, rules.skill, text, days)
 
 
 def _finding(

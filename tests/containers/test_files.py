@@ -117,6 +117,12 @@ def test_every_yaml_file_can_be_read(path):
     assert all(document for document in yaml.safe_load_all((DOCKER / path).read_text()))
 
 
+def test_the_gpu_goes_to_the_service_that_trains():
+    [(name, service)] = yaml.safe_load((DOCKER / "compose.gpu.yaml").read_text())["services"].items()
+    assert "trainer" in compose()["services"][name]["image"]
+    assert service["deploy"]["resources"]["reservations"]["devices"][0]["capabilities"] == ["gpu"]
+
+
 def test_alerts_name_runbooks_that_are_there():
     rules = yaml.safe_load((DOCKER / "prometheus/alerts.yml").read_text())["groups"][0]["rules"]
     assert all((ROOT / rule["annotations"]["runbook"]).is_file() for rule in rules)

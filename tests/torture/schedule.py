@@ -37,7 +37,7 @@ from tests.torture.managed import Box, Ground, Manager, parent_of, patient, word
 
 STRUCK = ("observe", "build-cube", "train", "predict")
 """The steps of a chain in which the victim is killed, one per DAG."""
-PATIENCE = 900.0
+PATIENCE = 3600.0
 
 
 @dataclass(kw_only=True)
