@@ -302,7 +302,7 @@ def _rows_beside(file: Path, victims: tuple[str, ...]) -> list[Row]:
     """The rows that were found before of other victims."""
     if not victims or not file.exists():
         return []
-    return [row for row in json.loads(file.read_text())["rows"] if row.get("killed") not in victims]
+    return [row for row in json.loads(file.read_text())["rows"] if row.get("killed", victims[0]) not in victims]
 
 
 def _table(found: Path) -> tuple[str, list[str]]:
