@@ -132,7 +132,9 @@ def test_regions_that_are_made_and_arrive_in_any_order_make_the_same_cube(tmp_pa
         for batch in (rows[::2], rows[1::2]):
             if number:
                 monkeypatch.setattr(
-                    Crew, "map", lambda self, f, tasks, p: mapped(self, f, [tasks[i] for i in order.permutation(len(tasks))], p)
+                    Crew,
+                    "map",
+                    lambda self, f, tasks, p, **more: mapped(self, f, [tasks[i] for i in order.permutation(len(tasks))], p, **more),
                 )
             observe(place, "road", batch)
             receipts.append(build(place, END))
