@@ -95,9 +95,10 @@ def _tree() -> dict[int, list[int]]:
 
 
 def _resident(process: int, tree: dict[int, list[int]]) -> int:
-    """Bytes of a process and all below it."""
+    """Bytes of a process and all below it; what they share counts once."""
     try:
-        own = int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+        own = next((int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")), 0)
     except (FileNotFoundError, ProcessLookupError):
         own = 0
     return own + sum(_resident(child, tree) for child in tree.get(process, []))
