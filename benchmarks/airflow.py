@@ -25,11 +25,11 @@ from urllib.parse import quote
 
 import typer
 
+from benchmarks.measure import memory_of
 from pipeline.api import load_world
 from pipeline.contracts.times import format_instant
 from pipeline.local_airflow.follow import DAGS
 from pipeline.local_airflow.rest import Rest
-from pipeline.process_tree import descendants
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.receipts import Receipts
 from pipeline.stores.scores import ScoreStore
@@ -61,12 +61,7 @@ class Airflow:
 
     def megabytes(self) -> float:
         """Memory of all its processes, what they share counted once."""
-        found = 0
-        for pid in descendants(self.process.pid):
-            with contextlib.suppress(OSError):
-                said = Path(f"/proc/{pid}/smaps_rollup").read_text()
-                found += next(int(line.split()[1]) for line in said.splitlines() if line.startswith("Pss:"))
-        return found * 1024 / 1e6
+        return memory_of(self.process.pid) / 1e6
 
     def end(self) -> None:
         """End all of it."""

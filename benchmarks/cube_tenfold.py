@@ -7,7 +7,6 @@ worker, with the process that decodes for it, is looked at ten times a second. N
 
 from __future__ import annotations
 
-import os
 import sys
 import tempfile
 import threading
@@ -22,7 +21,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from benchmarks.measure import setting
+from benchmarks.measure import memory_of, setting
 from pipeline.api import BuildCubeRequest, LandRequest, ObserveRequest
 from pipeline.settings import Settings
 from pipeline.steps import build_cube, land, observe
@@ -81,29 +80,6 @@ def write_grids(folder: Path, steps: int) -> None:
         (folder / f"{first:06d}.grib2").write_bytes(b"".join(pieces))
 
 
-def _tree() -> dict[int, list[int]]:
-    """Process -> its children, on this machine."""
-    found: dict[int, list[int]] = {}
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            try:
-                parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-            except (FileNotFoundError, ProcessLookupError):
-                continue
-            found.setdefault(parent, []).append(int(folder.name))
-    return found
-
-
-def _resident(process: int, tree: dict[int, list[int]]) -> int:
-    """Bytes of a process and all below it; what they share counts once."""
-    try:
-        lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
-        own = next((int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")), 0)
-    except (FileNotFoundError, ProcessLookupError):
-        own = 0
-    return own + sum(_resident(child, tree) for child in tree.get(process, []))
-
-
 @contextmanager
 def peaks() -> Iterator[dict[int, int]]:
     """The most that each child of this process took, with all below it, while this lasts."""
@@ -112,9 +88,8 @@ def peaks() -> Iterator[dict[int, int]]:
 
     def look() -> None:
         while not over.wait(0.1):
-            tree = _tree()
-            for child in tree.get(os.getpid(), []):
-                found[child] = max(found.get(child, 0), _resident(child, tree))
+            for child in [int(word) for one in Path("/proc/self/task").glob("*/children") for word in one.read_text().split()]:
+                found[child] = max(found.get(child, 0), memory_of(child))
 
     thread = threading.Thread(target=look)
     thread.start()

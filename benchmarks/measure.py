@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import resource
@@ -11,6 +12,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
+from pathlib import Path
+
+from pipeline.process_tree import descendants
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +53,16 @@ def cost_of(work: Callable[[], object]) -> Cost:
     began, before = time.perf_counter(), _processor()
     work()
     return Cost(wall=time.perf_counter() - began, processor=_processor() - before)
+
+
+def memory_of(root: int) -> int:
+    """Bytes of a process and all below it, what they share counted once."""
+    found = 0
+    for process in {root, *descendants(root)}:
+        with contextlib.suppress(OSError):
+            lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+            found += next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+    return found
 
 
 def in_turns(ways: Mapping[str, Callable[[], object]], *, runs: int) -> dict[str, Costs]:
