@@ -102,9 +102,10 @@ def test_a_model_that_has_seen_the_issue_time_is_refused_in_a_replay(lived, tmp_
         run(asked(world_file, LIVED[0] - timedelta(days=1), LIVED[0] - timedelta(hours=23)), other)
 
 
-def test_the_command_prints_the_receipt_and_lists_its_lane(lived):
+def test_the_command_prints_the_receipt_and_lists_its_lane(lived, tmp_path):
     world_file, settings = lived
-    environment = {**os.environ, "CUBECAST_STORE": settings.store, "OMP_NUM_THREADS": "1", "CUBECAST_DASK": ""}
+    shutil.copytree(settings.store, tmp_path / "store")
+    environment = {**os.environ, "CUBECAST_STORE": str(tmp_path / "store"), "OMP_NUM_THREADS": "1", "CUBECAST_DASK": ""}
 
     def ask(*words):
         words = (sys.executable, "-m", "pipeline", *words, "--world", str(world_file), "--json")
