@@ -50,7 +50,8 @@ class Place:
 def rehearse(world: World, *, issue_time: datetime, now: datetime, settings: Settings, folder: Path) -> int:
     """Make one forecast through PostgreSQL, the four components of Airflow, Dask and S3, end them all; returns the exit code.
 
-    `folder` then holds each process's log, `airflow.sql` (the database), `store/` (a copy of what was on S3) and `lineage.jsonl`.
+    `folder` then holds each process's log, `airflow.sql` (the database), `store/` (a copy of what was on S3) and `lineage.jsonl`; where
+    the environment names a transport of OpenLineage events, they are sent there too.
 
     Args:
         world: A world of `worlds/`.
@@ -89,8 +90,7 @@ def topology(
     for path in (folder, folder / "airflow"):
         path.mkdir(parents=True, exist_ok=True)
         path.chmod(0o700)
-    lineage = json.dumps({"type": "file", "log_file_path": str(folder / "lineage.jsonl"), "append": True})
-    said = {"CUBECAST_WORLDS": world.name, "OPENLINEAGE_TRANSPORT": lineage}
+    said = {"CUBECAST_WORLDS": world.name, "OPENLINEAGE_TRANSPORT": _lineage(folder / "lineage.jsonl", settings.lineage)}
     variables = make_variables(project_folder() / "docker" / ".env.example", folder / ".env", said)
     ports = _free_ports()
     every = services(read_compose(project_folder() / "docker" / "compose.yaml"), variables, ports, folder)
@@ -108,6 +108,12 @@ def topology(
                 database.run("pg_ctl", "stop", "--pgdata", str(database.folder / "data"), "--mode", "fast", "--timeout", "10")
             keeper.end()
             screen.line("every process has ended")
+
+
+def _lineage(file: Path, theirs: str | None) -> str:
+    """The transport that keeps events in a file, and sends them where the environment says as well."""
+    kept = {"type": "file", "log_file_path": str(file), "append": True}
+    return json.dumps({"type": "composite", "transports": {"kept": kept, "sent": json.loads(theirs)}} if theirs else kept)
 
 
 def _free_ports() -> dict[str, int]:

@@ -44,12 +44,14 @@ PATIENCE = 3600.0
 class Trial:
     """One chain, or one replay, in which the victim was killed once in each step of `strikes`.
 
-    `kept` epochs of the training were in its checkpoint at the strike, and its last attempt began with epoch `went_on`.
+    `kept` epochs of the training were in its checkpoint at the strike, and its last attempt began with epoch `went_on`. `load` is how
+    many processes wanted one of the machine's processors at each strike.
     """
 
     victim: str
     strikes: dict[str, float] = field(default_factory=dict)
     again: dict[str, float] = field(default_factory=dict)
+    load: list[float] = field(default_factory=list)
     kept: int = 0
     went_on: int | None = None
     wrong: list[str] = field(default_factory=list)
@@ -131,6 +133,7 @@ def follow(ground: Ground, world: World, trial: Trial, steps: tuple[str, ...], o
             strike(ground, trial.victim, found)
             struck[step] = (found, time.monotonic())
             trial.strikes[step] = round(time.monotonic() - began, 1)
+            trial.load.append(round(os.getloadavg()[0], 1))
         for step, (pid, at) in list(struck.items()):
             if not words_of(pid) and (again := step_process(ground, step)) and again != pid:
                 trial.again[step] = round(time.monotonic() - at, 1)
