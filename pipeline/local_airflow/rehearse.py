@@ -23,6 +23,7 @@ from pipeline.local_airflow.follow import Screen, follow
 from pipeline.local_airflow.home import USER, free_port
 from pipeline.local_airflow.keeper import Keeper
 from pipeline.local_airflow.launch import stop_on_signals, wait_until_ready
+from pipeline.local_airflow.lineage import kept_in
 from pipeline.local_airflow.rest import Rest
 from pipeline.local_airflow.services import PORTS, Service, make_variables, read_compose, services
 from pipeline.settings import Settings, child_environment, project_folder
@@ -90,7 +91,7 @@ def topology(
     for path in (folder, folder / "airflow"):
         path.mkdir(parents=True, exist_ok=True)
         path.chmod(0o700)
-    said = {"CUBECAST_WORLDS": world.name, "OPENLINEAGE_TRANSPORT": _lineage(folder / "lineage.jsonl", settings.lineage)}
+    said = {"CUBECAST_WORLDS": world.name, "OPENLINEAGE_TRANSPORT": kept_in(folder / "lineage.jsonl", settings.lineage)}
     variables = make_variables(project_folder() / "docker" / ".env.example", folder / ".env", said)
     ports = _free_ports()
     every = services(read_compose(project_folder() / "docker" / "compose.yaml"), variables, ports, folder)
@@ -108,12 +109,6 @@ def topology(
                 database.run("pg_ctl", "stop", "--pgdata", str(database.folder / "data"), "--mode", "fast", "--timeout", "10")
             keeper.end()
             screen.line("every process has ended")
-
-
-def _lineage(file: Path, theirs: str | None) -> str:
-    """The transport that keeps events in a file, and sends them where the environment says as well."""
-    kept = {"type": "file", "log_file_path": str(file), "append": True}
-    return json.dumps({"type": "composite", "transports": {"kept": kept, "sent": json.loads(theirs)}} if theirs else kept)
 
 
 def _free_ports() -> dict[str, int]:

@@ -213,7 +213,7 @@ def _went_on(trial: Row) -> str:
     """What became of the training of a chain; nothing of a replay."""
     if "train" not in trial["strikes"]:
         return ""
-    return f"{trial['kept']}, {trial['went_on']}" if trial["went_on"] is not None else f"{trial['kept']}, did not stop"
+    return f"{trial['kept']}, {trial['went_on']}" if trial["went_on"] is not None else f"{trial['kept']}, not stopped"
 
 
 def _backfill(run: Run) -> Iterator[Row]:
