@@ -111,6 +111,8 @@ class _Cells:
         column = np.broadcast_to(column_WN.astype(np.int64)[:, None], self._shape)[self._good]
         place = (self._row * (count + 1) + column) * WARNING_BINS + self._bin
         rows = self._shape[0] * self._shape[1] * (count + 1) * WARNING_BINS
-        found = np.stack([np.bincount(p, w, rows) for p, w in ((place, None), (place, self._probability), (place[self._came], None))])
+        found = np.empty((3, rows))
+        for sums, (p, w) in zip(found, ((place, None), (place, self._probability), (place[self._came], None)), strict=True):
+            sums[:] = np.bincount(p, w, rows)
         found = found.reshape(3, *self._shape[:2], count + 1, WARNING_BINS)[:, :, :, 1:]
         return np.moveaxis(found, 0, 3).reshape(*self._shape[:2], count, 3 * WARNING_BINS)
