@@ -202,10 +202,18 @@ def _schedule(run: Run, backend: str) -> Iterator[Row]:
             "killed": trial["victim"],
             "while these ran": ", ".join(trial["strikes"]),
             "seconds until its step ran again": ", ".join(f"{seconds:g}" for seconds in trial["again"].values()),
-            "epochs kept, then began with": f"{trial['kept']}, {trial['went_on']}" if trial["went_on"] is not None else "",
+            "load average then": f"{min(trial['load'], default=0):g} to {max(trial['load'], default=0):g}",
+            "epochs kept, then began with": _went_on(trial),
             "all over after, s": trial["seconds"],
             "wrong": trial["wrong"],
         }
+
+
+def _went_on(trial: Row) -> str:
+    """What became of the training of a chain; nothing of a replay."""
+    if "train" not in trial["strikes"]:
+        return ""
+    return f"{trial['kept']}, {trial['went_on']}" if trial["went_on"] is not None else f"{trial['kept']}, not stopped"
 
 
 def _backfill(run: Run) -> Iterator[Row]:
