@@ -16,13 +16,13 @@ class Killed(AirflowException):
 
 
 class Patience(RetryPolicy):
-    """Come back after 15 s, then after twice as long each time, never later than after 10 minutes; what was killed is begun again at once."""
+    """Come back after 15 s, then after twice as long each time, never later than after 10 minutes; what was killed is begun again at once, then after 1, 3, 7 s."""
 
     def evaluate(self, exception: BaseException, try_number: int, max_tries: int, context: Any = None) -> RetryDecision:
         """How long to wait after this failure."""
-        if isinstance(exception, Killed):
-            return RetryDecision.default()
-        return RetryDecision(action=RetryAction.RETRY, retry_delay=min(FIRST * 2 ** (try_number - 1), MOST))
+        doubled = 2 ** (try_number - 1)
+        delay = timedelta(seconds=doubled - 1) if isinstance(exception, Killed) else FIRST * doubled
+        return RetryDecision(action=RetryAction.RETRY, retry_delay=min(delay, MOST))
 
 
 TRIES = {

@@ -54,7 +54,7 @@ def state_of(world: World, store: str) -> dict[str, Any]:
 
 def collect(world: World, store: str, records: Records, holes: Holes, alerts: Iterable[Alert] = ()) -> dict[str, Any]:
     """The state of a world as its newest receipts tell it, with what its sources owe (`HoleStore.report`) and the alerts that stand."""
-    steps = [_step(record) for _, record in sorted(records.items(), key=_in_flow)]
+    steps = [_step(record, store) for _, record in sorted(records.items(), key=_in_flow)]
     newest = {step["step"]: step for step in sorted(steps, key=_recency)}
     ids = {name: value for step in newest.values() for name, value in step["ids"].items()}
     paths = {name: path for step in _ORDER[3:] if step in newest for name, path in newest[step]["paths"].items()}
@@ -72,7 +72,7 @@ def collect(world: World, store: str, records: Records, holes: Holes, alerts: It
         "alerts": [alert.to_json() for alert in alerts],
         "due_within": {name: int(span.total_seconds()) for name, span in _due_within(world).items()},
         "verified": newest.get("verify", {}).get("details", {}).get("latest", {}),
-        "paths": {name: path if "://" in path or path.startswith("/") else posixpath.join(store, path) for name, path in paths.items()},
+        "paths": paths,
     }
 
 
@@ -89,7 +89,7 @@ def _in_flow(item: tuple[tuple[str, str | None], Any]) -> tuple[int, str]:
     return (_ORDER.index(step) if step in _ORDER else len(_ORDER), source or "")
 
 
-def _step(record: Mapping[str, Any]) -> dict[str, Any]:
+def _step(record: Mapping[str, Any], store: str) -> dict[str, Any]:
     receipt = Receipt.model_validate(record["receipt"])
     return {
         "step": receipt.step,
@@ -103,7 +103,9 @@ def _step(record: Mapping[str, Any]) -> dict[str, Any]:
         "counts": receipt.counts,
         "notes": list(receipt.notes),
         "details": receipt.details,
-        "paths": receipt.paths,
+        "paths": {
+            name: path if "://" in path or path.startswith("/") else posixpath.join(store, path) for name, path in receipt.paths.items()
+        },
     }
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from pipeline.errors import ConfigError, ConflictError, StoreError
+from pipeline.local_airflow.lineage import read_transport
 from pipeline.settings import Settings, child_environment, project_folder
 
 USER = "admin"
@@ -134,7 +135,11 @@ def _environment(settings: Settings, worlds: tuple[str, ...], port: int) -> dict
         "API__INSTANCE_NAME": "Cubecast",
         "API__PORT": str(port),
         "LOGGING__COLORED_CONSOLE_LOG": "False",
-        **({"OPENLINEAGE__TRANSPORT": settings.lineage, "OPENLINEAGE__NAMESPACE": "cubecast"} if settings.lineage else {}),
+        **(
+            {"OPENLINEAGE__TRANSPORT": json.dumps(read_transport(settings.lineage)), "OPENLINEAGE__NAMESPACE": "cubecast"}
+            if settings.lineage
+            else {}
+        ),
         "SCHEDULER__MAX_DAGRUNS_PER_LOOP_TO_SCHEDULE": "50",
         "SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "30",
         "SCHEDULER__SCHEDULER_HEALTH_CHECK_SERVER_HOST": "127.0.0.1",

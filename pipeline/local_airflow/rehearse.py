@@ -23,6 +23,7 @@ from pipeline.local_airflow.follow import Screen, follow
 from pipeline.local_airflow.home import USER, free_port
 from pipeline.local_airflow.keeper import Keeper
 from pipeline.local_airflow.launch import stop_on_signals, wait_until_ready
+from pipeline.local_airflow.lineage import kept_in
 from pipeline.local_airflow.rest import Rest
 from pipeline.local_airflow.services import PORTS, Service, make_variables, read_compose, services
 from pipeline.settings import Settings, child_environment, project_folder
@@ -50,7 +51,8 @@ class Place:
 def rehearse(world: World, *, issue_time: datetime, now: datetime, settings: Settings, folder: Path) -> int:
     """Make one forecast through PostgreSQL, the four components of Airflow, Dask and S3, end them all; returns the exit code.
 
-    `folder` then holds each process's log, `airflow.sql` (the database), `store/` (a copy of what was on S3) and `lineage.jsonl`.
+    `folder` then holds each process's log, `airflow.sql` (the database), `store/` (a copy of what was on S3) and `lineage.jsonl`; where
+    the environment names a transport of OpenLineage events, they are sent there too.
 
     Args:
         world: A world of `worlds/`.
@@ -89,8 +91,7 @@ def topology(
     for path in (folder, folder / "airflow"):
         path.mkdir(parents=True, exist_ok=True)
         path.chmod(0o700)
-    lineage = json.dumps({"type": "file", "log_file_path": str(folder / "lineage.jsonl"), "append": True})
-    said = {"CUBECAST_WORLDS": world.name, "OPENLINEAGE_TRANSPORT": lineage}
+    said = {"CUBECAST_WORLDS": world.name, "OPENLINEAGE_TRANSPORT": kept_in(folder / "lineage.jsonl", settings.lineage)}
     variables = make_variables(project_folder() / "docker" / ".env.example", folder / ".env", said)
     ports = _free_ports()
     every = services(read_compose(project_folder() / "docker" / "compose.yaml"), variables, ports, folder)

@@ -66,10 +66,16 @@ class Receipts:
         seconds: float,
         attempt: str | None = None,
     ) -> str:
-        """Record a receipt; one that found everything unchanged confirms what is recorded and does not hide it."""
+        """Record a receipt; one that found everything unchanged confirms what is recorded and does not hide it.
+
+        Its paths are kept as they lie below the store, so that they hold wherever the store is moved.
+        """
         key = _key(receipt["world"], as_of, receipt["step"], source)
         record: Record = {
-            "receipt": dict(receipt),
+            "receipt": {
+                **receipt,
+                "paths": {name: path.removeprefix(f"{self._objects.root}/") for name, path in receipt.get("paths", {}).items()},
+            },
             "source": source,
             "recorded_time": format_instant(recorded_time),
             "confirmed_time": None,

@@ -8,6 +8,8 @@ import shutil
 import stat
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -24,6 +26,42 @@ pytestmark = [pytest.mark.airflow, pytest.mark.timeout(600)]
 ALERTS = {"CUBECAST_ALERT_URL": "http://127.0.0.1:9/hooks/change-me", "CUBECAST_ALERT_HEADER": "Authorization: change-me"}
 """Where alerts are posted, and the secret that goes with them; nobody listens there."""
 OURS = {"CUBECAST_TOKENS": "canary-of-the-service-71", "AWS_SECRET_ACCESS_KEY": "canary-of-the-store-71", "CANARY": "canary-of-nobody-71"}
+LISTENER = {"key": "canary-of-the-listener-71", "header": "canary-of-its-header-71"}
+"""The secrets of whoever listens to OpenLineage events: an API key and a header."""
+
+
+class Listener(BaseHTTPRequestHandler):
+    """Hears OpenLineage events, and refuses every fourth."""
+
+    heard: list[tuple[str, str | None, str | None]]
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.heard.append((self.path, self.headers["Authorization"], self.headers["X-Key"]))
+        self.send_response(403 if len(self.heard) % 4 == 0 else 200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *words):
+        """Say nothing."""
+
+
+@pytest.fixture(scope="module")
+def listener():
+    """Who listens to OpenLineage events: where, and what it heard."""
+    heard = []
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Hearing", (Listener,), {"heard": heard}))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    told = {
+        "type": "http",
+        "url": f"http://127.0.0.1:{server.server_port}",
+        "endpoint": "events",
+        "auth": {"type": "api_key", "apiKey": LISTENER["key"]},
+        "custom_headers": {"X-Key": LISTENER["header"]},
+    }
+    yield SimpleNamespace(transport=json.dumps(told), heard=heard)
+    server.shutdown()
+    server.server_close()
 
 
 def listening(pids):
@@ -33,7 +71,7 @@ def listening(pids):
 
 
 @pytest.fixture(scope="module")
-def rehearsal(tmp_path_factory):
+def rehearsal(tmp_path_factory, listener):
     """What a rehearsal of the tiny world said and left behind."""
     try:
         find_programs()
@@ -50,7 +88,8 @@ def rehearsal(tmp_path_factory):
         re.sub("(?m)^(CUBECAST_ALERT_URL|CUBECAST_ALERT_HEADER)=$", lambda found: f"{found[0]}{ALERTS[found[1]]}", example.read_text())
     )
     words = [sys.executable, "-m", "pipeline", "airflow", "rehearse", "--world", "tiny", "--folder", str(folder)]
-    process = subprocess.Popen(words, cwd=project, env=os.environ | OURS, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    environment = os.environ | OURS | {"AIRFLOW__OPENLINEAGE__TRANSPORT": listener.transport}
+    process = subprocess.Popen(words, cwd=project, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
         said, everyone, heard = [], [], set()
         for line in process.stdout:
@@ -92,6 +131,11 @@ def test_openlineage_hears_of_each_step_with_its_snapshot_and_its_rows(rehearsal
     assert len(cubes) == 1, "all of one snapshot"
 
 
+def test_whoever_listens_hears_of_the_steps_with_its_key(rehearsal, listener):
+    assert len(listener.heard) > 2 * len(STEPS)
+    assert set(listener.heard) == {("/events", f"Bearer {LISTENER['key']}", LISTENER["header"])}
+
+
 def datasets(event, name):
     return [d for d in event["inputs"] + event["outputs"] if d["name"] == name]
 
@@ -101,8 +145,13 @@ def test_secrets_lie_in_files_of_their_owner_and_nowhere_else(rehearsal):
     assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in kept)
     assert stat.S_IMODE(rehearsal.folder.stat().st_mode) == 0o700
     generated = re.findall(r"^\w+=(?:.*(?:%20|/| ))?([\w-]{32,44}=?)$", (rehearsal.folder / ".env").read_text(), re.MULTILINE)
-    words = {*generated, *json.loads((rehearsal.folder / "airflow" / "passwords.json").read_text()).values(), *OURS.values()}
-    assert len(words) >= 7 + 2 + 1 + 1 + 3, "a canary in every slot"
+    words = {
+        *generated,
+        *json.loads((rehearsal.folder / "airflow" / "passwords.json").read_text()).values(),
+        *OURS.values(),
+        *LISTENER.values(),
+    }
+    assert len(words) >= 7 + 2 + 1 + 1 + 3 + 2, "a canary in every slot"
     forms = {form for word in words for form in (word.encode(), base64.b64encode(word.encode()).rstrip(b"="))}
     files = [path for path in rehearsal.folder.rglob("*") if path.is_file() and path not in kept]
     names = {path.name for path in files}

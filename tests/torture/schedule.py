@@ -44,12 +44,14 @@ PATIENCE = 3600.0
 class Trial:
     """One chain, or one replay, in which the victim was killed once in each step of `strikes`.
 
-    `kept` epochs of the training were in its checkpoint at the strike, and its last attempt began with epoch `went_on`.
+    `kept` epochs of the training were in its checkpoint at the strike, and a further attempt began with epoch `went_on`. `load` is how
+    many processes wanted one of the machine's processors at each strike.
     """
 
     victim: str
     strikes: dict[str, float] = field(default_factory=dict)
     again: dict[str, float] = field(default_factory=dict)
+    load: list[float] = field(default_factory=list)
     kept: int = 0
     went_on: int | None = None
     wrong: list[str] = field(default_factory=list)
@@ -106,15 +108,17 @@ def store_of(ground: Ground) -> ObjectStore:
 
 
 def first_epoch(ground: Ground, world: World, since: str) -> int | None:
-    """With which epoch the last attempt of a training began; None where the first attempt went through."""
+    """With which epoch a further attempt of a training began; None where none had to train: that of the first went on to its end."""
     [run] = ground.rest.get(f"/dags/{world.name}__training/dagRuns?run_after_gte={since}")["dag_runs"]
     place = f"/dags/{world.name}__training/dagRuns/{quote(run['dag_run_id'])}/taskInstances/train"
     tries = ground.rest.get(place)["try_number"]
-    if tries == 1:
-        return None
-    lines = ground.rest.get(f"{place}/logs/{tries}?full_content=true")["content"]
-    said = re.search(r"epoch (\d+) of", json.dumps(lines))
-    return int(said[1]) if said else 0
+    began = []
+    for number in range(2, tries + 1):
+        lines = json.dumps(ground.rest.get(f"{place}/logs/{number}?full_content=true")["content"])
+        if "pipeline train" not in lines:
+            raise StoreError(asked=f"the log of attempt {number} of train", found="not its lines", mend="ask again")
+        began += [int(epoch) for epoch in re.findall(r"begin epoch (\d+) of", lines)[:1]]
+    return min(began, default=None)
 
 
 def follow(ground: Ground, world: World, trial: Trial, steps: tuple[str, ...], over: Any, chance: random.Random) -> None:
@@ -131,6 +135,7 @@ def follow(ground: Ground, world: World, trial: Trial, steps: tuple[str, ...], o
             strike(ground, trial.victim, found)
             struck[step] = (found, time.monotonic())
             trial.strikes[step] = round(time.monotonic() - began, 1)
+            trial.load.append(round(os.getloadavg()[0], 1))
         for step, (pid, at) in list(struck.items()):
             if not words_of(pid) and (again := step_process(ground, step)) and again != pid:
                 trial.again[step] = round(time.monotonic() - at, 1)

@@ -12,7 +12,7 @@ T1, T2, LATER = (parse_instant(f"2025-11-0{day}T00:00Z") for day in (1, 2, 3))
 
 
 def receipt(step="observe", outcome="done", rows=71):
-    return {"step": step, "world": "tiny", "outcome": outcome, "counts": {"rows": rows}}
+    return {"step": step, "world": "tiny", "outcome": outcome, "counts": {"rows": rows}, "paths": {}}
 
 
 @pytest.fixture
@@ -27,6 +27,12 @@ def test_a_receipt_lies_under_its_world_its_instant_and_its_step(receipts):
     assert found["receipt"] == receipt()
     assert (found["source"], found["recorded_time"], found["seconds"]) == ("roads", "2025-11-03T00:00:00Z", 1.235)
     assert receipts.find("tiny", T1, "observe") is None
+
+
+def test_a_path_is_kept_as_it_lies_below_the_store_so_that_it_holds_where_the_store_is_moved(receipts, tmp_path):
+    paths = {"page": f"{tmp_path}/forecasts/tiny/page.html", "lane": "/elsewhere/lane"}
+    receipts.save(receipt() | {"paths": paths}, as_of=T1, source=None, recorded_time=LATER, seconds=1)
+    assert receipts.find("tiny", T1, "observe")["receipt"]["paths"] == {"page": "forecasts/tiny/page.html", "lane": "/elsewhere/lane"}
 
 
 def test_a_run_that_changed_nothing_confirms_what_was_done_and_does_not_hide_it(receipts):
