@@ -22,7 +22,7 @@ from pipeline.process_tree import descendants
 from pipeline.settings import project_folder
 from tests.world import tiny_world
 
-pytestmark = [pytest.mark.airflow, pytest.mark.timeout(1300)]
+pytestmark = [pytest.mark.airflow, pytest.mark.timeout(600)]
 ALERTS = {"CUBECAST_ALERT_URL": "http://127.0.0.1:9/hooks/change-me", "CUBECAST_ALERT_HEADER": "Authorization: change-me"}
 """Where alerts are posted, and the secret that goes with them; nobody listens there."""
 OURS = {"CUBECAST_TOKENS": "canary-of-the-service-71", "AWS_SECRET_ACCESS_KEY": "canary-of-the-store-71", "CANARY": "canary-of-nobody-71"}
