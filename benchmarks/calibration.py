@@ -70,7 +70,7 @@ def sampled(
         made[:] = [raw_of(windows, domain, index_W)]
         return made[0]
 
-    walk = walk_of(ground_of(world, windows, domain, cube), once)
+    walk = walk_of(ground_of(world, windows, domain, cube, view.windows_of("test")), once)
     grounds_of = grounds_in(world, windows, {domain: cube.nodes}, domain)
     index_W = view.windows_of("test")
     every = max(1, len(index_W) * view.horizon * len(view.node_ids) // CELLS)

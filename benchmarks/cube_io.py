@@ -115,14 +115,13 @@ class Ours:
                 proof=written.proofs[0],
                 present=np.array([slab["flow"].size]),
                 known_time=int(self.axis[begin : begin + size][-1]) + LATE,
-                node_known_time=np.full(NODES, int(self.axis[0])),
                 revisions=Revisions.empty(),
             )
 
         with ThreadPoolExecutor(2) as pool:
             books = list(pool.map(one, range(self.template.chunks)))
         writer.merge([])
-        writer.keep_books("traffic", books, {})
+        writer.keep_books("traffic", books, {}, np.full(NODES, int(self.axis[0])))
         writer.commit("made", {})
 
     def read(self, back: int) -> None:

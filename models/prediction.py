@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.contracts.forecasts import MEDIAN
+from pipeline.contracts.forecasts import in_order
 from pipeline.contracts.windows import DomainWindows, Scaler, WindowSet
 
 
@@ -73,7 +73,5 @@ def bounded(domain: DomainWindows, quantiles_BLNVQ: NDArray[np.float32]) -> NDAr
     """Quantiles cut to the variables' bounds, in order along Q."""
     targets = list(domain.targets)
     lower, upper = (np.nan_to_num(b[targets], nan=fill)[:, None] for b, fill in ((domain.lower_V, -np.inf), (domain.upper_V, np.inf)))
-    ordered = np.maximum.accumulate(quantiles_BLNVQ[..., MEDIAN:], axis=-1)
-    below = np.minimum.accumulate(quantiles_BLNVQ[..., MEDIAN::-1], axis=-1)[..., ::-1]
-    inside: NDArray[np.float32] = np.clip(np.concatenate([below[..., :-1], ordered], -1), lower, upper).astype(np.float32)
-    return inside
+    inside = in_order(quantiles_BLNVQ.astype(np.float32))
+    return np.clip(inside, lower, upper, out=inside)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 from pipeline.errors import ConfigError, StoreError
 from pipeline.process_tree import die_with_parent
@@ -22,16 +22,9 @@ Result = TypeVar("Result")
 _LOST_SECONDS, _LOOK_SECONDS = 60.0, 1.0
 _KEEPS = {"MALLOC_TRIM_THRESHOLD_": 64 * 2**20, "MALLOC_MMAP_THRESHOLD_": 32 * 2**20}
 """Freed memory that a worker keeps for its next arrays; Dask's own 64 KiB lets every array be cleared by the kernel anew."""
-_TURNS = 4
-"""Batches of tasks for each thread of a cluster: more of them would end closer together, fewer read less twice."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Mapped(Generic[Result]):
-    """Results in the order of the tasks, and what was noticed about the workers on the way."""
-
-    results: list[Result]
-    notes: tuple[str, ...] = ()
+_TURNS, TOGETHER = 4, 8
+"""Batches of tasks for each thread of a cluster: more of them would end closer together, fewer read less twice. A worker keeps what
+comes of a batch until all of it is made, so that it has no more than so many tasks."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,20 +48,37 @@ class Crew:
 
     def map(
         self, function: Callable[[Task], Result], tasks: Sequence[Task], progress: Progress, *, name: str = "regions", threads: int = 0
-    ) -> Mapped[Result]:
-        """`function` of every task, each computed at least once; the results do not depend on where or in which order.
+    ) -> list[Result]:
+        """`function` of every task, in the order of the tasks; see `each`."""
+        found: dict[int, Result] = {}
+        self.each(function, tasks, found.__setitem__, progress, name=name, threads=threads)
+        return [found[number] for number in range(len(tasks))]
 
-        `threads`: tasks at once in this process, where they are not `self.threads`.
+    def each(
+        self,
+        function: Callable[[Task], Result],
+        tasks: Sequence[Task],
+        take: Callable[[int, Result], None],
+        progress: Progress,
+        *,
+        name: str = "regions",
+        threads: int = 0,
+    ) -> tuple[str, ...]:
+        """Hand over the number of every task and `function` of it, once, in whatever order; returns what was noticed about the workers.
+
+        A task may be computed more than once, anywhere. What was handed over is kept by nobody else, here or at a worker. `take` is
+        called in this thread; `threads` are the tasks at once in this process, where they are not `self.threads`.
 
         Raises:
             StoreError: The scheduler is out of reach, or every worker was lost for a minute.
         """
         with progress.stage(name, len(tasks), name) as stage:
             if not tasks:
-                return Mapped(results=[])
+                return ()
             if self._client is None:
-                return Mapped(results=_on_threads(function, tasks, stage, threads or self.threads))
-            return _on_cluster(self._client, function, tasks, stage)
+                _on_threads(function, tasks, take, stage, threads or self.threads)
+                return ()
+            return _on_cluster(self._client, function, tasks, take, stage)
 
 
 @contextmanager
@@ -172,40 +182,56 @@ class _Here(Executor):
         return done
 
 
-def _on_threads(function: Callable[[Task], Result], tasks: Sequence[Task], stage: Stage, threads: int) -> list[Result]:
+def _on_threads(
+    function: Callable[[Task], Result], tasks: Sequence[Task], take: Callable[[int, Result], None], stage: Stage, threads: int
+) -> None:
     def one(task: Task) -> Result:
         result = function(task)
         stage.advance(1)
         return result
 
     if len(tasks) == 1 or threads == 1:
-        return [one(task) for task in tasks]
+        _hand_over(take, 0, map(one, tasks))
+        return
     with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(one, tasks))
+        try:
+            _hand_over(take, 0, pool.map(one, tasks))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
-def _on_cluster(client: Any, function: Callable[[Task], Result], tasks: Sequence[Task], stage: Stage) -> Mapped[Result]:
+def _hand_over(take: Callable[[int, Result], None], first: int, results: Iterable[Result]) -> None:
+    for number, result in enumerate(results, first):
+        take(number, result)
+        del result  # else the last one stays while the next is made
+
+
+def _on_cluster(
+    client: Any, function: Callable[[Task], Result], tasks: Sequence[Task], take: Callable[[int, Result], None], stage: Stage
+) -> tuple[str, ...]:
     """Neighbours go to the same worker, some at a time: what one has read serves the next."""
     found = _workers(client)
-    size = -(-len(tasks) // (_TURNS * sum(int(w["nthreads"]) for w in found.values())))
-    batches = [tasks[k : k + size] for k in range(0, len(tasks), size)]
+    size = min(-(-len(tasks) // (_TURNS * sum(int(w["nthreads"]) for w in found.values()))), TOGETHER)
     shared = client.scatter(function, broadcast=True, hash=False)
-    futures = [client.submit(_apply, shared, batch, pure=False, retries=2) for batch in batches]
-    done, seen = 0, time.monotonic()
-    while True:
-        finished = sum(len(batch) for future, batch in zip(futures, batches, strict=True) if future.done())
-        stage.advance(finished - done)
-        if finished == len(tasks):
-            break
-        if finished > done:
+    waiting = {k: client.submit(_apply, shared, tasks[k : k + size], pure=False, retries=2) for k in range(0, len(tasks), size)}
+    seen = time.monotonic()
+    while waiting:
+        done = [first for first, future in waiting.items() if future.done()]
+        for first in done:
+            # Popped: a worker lets go of a result as soon as nobody here names its future.
+            results = waiting.pop(first).result()
+            stage.advance(len(results))
+            _hand_over(take, first, results)
+            del results
+        if done:
             seen = time.monotonic()
-        done = finished
-        if time.monotonic() - seen > _LOOK_SECONDS:
+        elif time.monotonic() - seen > _LOOK_SECONDS:
             seen = _last_seen(client, seen)
-        time.sleep(0.02)
-    results = [result for batch in client.gather(futures) for result in batch]
+        if waiting:
+            time.sleep(0.02)
     after = len(_workers(client))
-    return Mapped(results=results, notes=() if after >= len(found) else (f"the cluster shrank from {len(found)} to {after} workers",))
+    return () if after >= len(found) else (f"the cluster shrank from {len(found)} to {after} workers",)
 
 
 def _workers(client: Any) -> Any:

@@ -18,6 +18,9 @@ from pipeline.contracts.forecasts import MEDIAN, QUANTILES
 from pipeline.contracts.judging import AVAILABILITY_LABELS, Event
 from pipeline.verification.events import event_probability, happened
 
+_CELLS = 16_384
+"""So many (window, lead, node) at a time."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Conditions:
@@ -86,12 +89,27 @@ def published(
     """A model's quantiles as its calibration moves them; the median is left alone."""
     if calibration.empty:
         return quantiles_WLNVQ
-    code, made = targets.codes(conditions.availability_WN), np.empty_like(quantiles_WLNVQ)
-    for v, bounds in enumerate(targets.bounds):
-        scores = calibration.scores[v].reshape(-1, len(QUANTILES)).astype(np.float32)[code]
-        scores *= usual_size(calibration, v, conditions)[..., None]
-        made[..., v, :] = moved(quantiles_WLNVQ[..., v, :], scores, bounds)
+    made = np.empty_like(quantiles_WLNVQ)
+    tables = [scores.reshape(-1, len(QUANTILES)).T.astype(np.float32) for scores in calibration.scores]
+    for part in _parts(quantiles_WLNVQ):
+        told = conditions.of(part)
+        code = targets.codes(told.availability_WN)
+        for v, bounds in enumerate(targets.bounds):
+            scores = np.moveaxis(tables[v][:, code] * usual_size(calibration, v, told), 0, -1)
+            made[part, ..., v, :] = moved(_by_level(quantiles_WLNVQ[part, ..., v, :]), scores, bounds)
     return made
+
+
+def _parts(quantiles_WLNVQ: NDArray[np.float32]) -> list[slice]:
+    """Pieces of windows whose cells fit a processor's cache."""
+    windows, leads, nodes = quantiles_WLNVQ.shape[:3]
+    size = max(1, _CELLS // max(1, leads * nodes))
+    return [slice(start, start + size) for start in range(0, windows, size)]
+
+
+def _by_level(quantiles_Q: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The same numbers (..., Q), level after level in memory."""
+    return np.moveaxis(np.ascontiguousarray(np.moveaxis(quantiles_Q, -1, 0)), 0, -1)
 
 
 def usual_size(calibration: Calibration, v: int, conditions: Conditions) -> NDArray[np.float32]:
@@ -105,11 +123,14 @@ def probabilities(
     calibration: Calibration, targets: Targets, quantiles_WLNVQ: NDArray[np.float32], conditions: Conditions
 ) -> dict[str, NDArray[np.float32]]:
     """The probability (W, L, N) of each event, from a model's quantiles before they are moved; without evidence what they say."""
-    code, found = targets.codes(conditions.availability_WN), {}
-    for e, (name, (v, event)) in enumerate(targets.events.items()):
-        quantiles = quantiles_WLNVQ[..., v, :]
-        told = foretold(calibration, v, event, quantiles, code, usual_size(calibration, v, conditions))
-        found[name] = believed(calibration, v, event_probability(event, quantiles), trusted(calibration, e, told)).astype(np.float32)
+    found = {name: np.empty(quantiles_WLNVQ.shape[:3], np.float32) for name in targets.events}
+    for part in _parts(quantiles_WLNVQ) if found else ():
+        here = conditions.of(part)
+        code = targets.codes(here.availability_WN)
+        for e, (name, (v, event)) in enumerate(targets.events.items()):
+            quantiles = _by_level(quantiles_WLNVQ[part, ..., v, :])
+            told = foretold(calibration, v, event, quantiles, code, usual_size(calibration, v, here))
+            found[name][part] = believed(calibration, v, event_probability(event, quantiles), trusted(calibration, e, told))
     return found
 
 

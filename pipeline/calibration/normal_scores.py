@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from pipeline.contracts.forecasts import MEDIAN, QUANTILES
+from pipeline.contracts.forecasts import MEDIAN, QUANTILES, in_order
 
 KNOTS: NDArray[np.float64] = ndtri(np.array(QUANTILES))
 """Scores of the quantiles themselves; symmetric about the median."""
@@ -91,10 +91,7 @@ def moved(
             made[..., MEDIAN + side * k] = middle + side * _distance(away, knots)
     np.clip(made, np.float32(bounds[0]), np.float32(bounds[1]), out=made)
     made[..., MEDIAN] = middle
-    np.maximum.accumulate(made[..., MEDIAN:], axis=-1, out=made[..., MEDIAN:])
-    below = np.minimum.accumulate(made[..., MEDIAN::-1], axis=-1)
-    made[..., : MEDIAN + 1] = below[..., ::-1]
-    return made
+    return in_order(made)
 
 
 def _distance(away: NDArray[np.float32], knots: list[NDArray[np.float32]]) -> NDArray[np.float32]:

@@ -17,6 +17,16 @@ QUANTILES: tuple[float, ...] = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
 
 MEDIAN = QUANTILES.index(0.5)
 
+
+def in_order(quantiles_Q: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Quantiles (..., Q), changed in place: each at least as far from the median as its inner neighbour, the median as it is."""
+    for q in range(MEDIAN + 1, len(QUANTILES)):
+        np.maximum(quantiles_Q[..., q], quantiles_Q[..., q - 1], out=quantiles_Q[..., q])
+    for q in range(MEDIAN - 1, -1, -1):
+        np.minimum(quantiles_Q[..., q], quantiles_Q[..., q + 1], out=quantiles_Q[..., q])
+    return quantiles_Q
+
+
 JOINT = "joint"
 """Name of the joint model beside the baselines."""
 

@@ -78,6 +78,8 @@ class PromotionRules(Table):
         evidence: Whether a walk-forward replay of the candidate's kind, where there is one, says if it is above the baselines,
             calibrated and completely observed, or always its held-out windows.
         replayed_days: Days of issue times from which on a replay has a say.
+        every: Of the held-out windows those are judged, and calibrated with, whose newest step is a multiple of it; all where
+            the clock's step is as long, or where it is not given.
     """
 
     approval: Literal["automatic", "human"] = "automatic"
@@ -90,3 +92,4 @@ class PromotionRules(Table):
     observed: Share = 0.3
     evidence: Literal["replay", "held-out"] = "replay"
     replayed_days: Annotated[int, Field(ge=1)] = 7
+    every: Duration | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -30,13 +30,14 @@ class Slab:
 
     Attributes:
         cells: One entry per variable, in the domain's order.
-        node_known_time: (node,) int64, when it first had a row in a step that had ended, UNKNOWN_TIME where none.
+        heard_N: int64, when each node first had a row in a step that had ended, UNKNOWN_TIME where none; None for grids and runs,
+            whose nodes are known before they say anything.
         known_time: The latest `available_time` of any cell shown, 0 where there is none.
     """
 
     region: Region
     cells: tuple[Cells, ...]
-    node_known_time: NDArray[np.int64]
+    heard_N: NDArray[np.int64] | None
     known_time: int
 
     @property
@@ -93,13 +94,17 @@ def assemble(
         _of_slabs(plan, region, v, fields[name]) if fields and name in fields else made(v, rows[v.source], name)
         for name, v in group.variables.items()
     )
-    heard = np.full(len(plan.nodes), UNKNOWN_TIME)
-    if group.runs is None:
-        for source in rows.values():
-            label_R = axis_T[np.minimum(step_of(axis_T, source.valid_time), len(axis_T) - 1)]
-            np.minimum.at(heard, source.node, np.maximum(source.available_time, label_R))
+    heard = None if plan.nodes.shape is not None else _heard(axis_T, len(plan.nodes), rows.values())
     latest = max((_latest(axis_T, c.latency_TN) for c in cells), default=0)
-    return Slab(region=region, cells=cells, node_known_time=heard, known_time=latest)
+    return Slab(region=region, cells=cells, heard_N=heard, known_time=latest)
+
+
+def _heard(axis_T: NDArray[np.int64], nodes: int, rows: Iterable[_Rows]) -> NDArray[np.int64]:
+    heard = np.full(nodes, UNKNOWN_TIME)
+    for source in rows:
+        label_R = axis_T[np.minimum(step_of(axis_T, source.valid_time), len(axis_T) - 1)]
+        np.minimum.at(heard, source.node, np.maximum(source.available_time, label_R))
+    return heard
 
 
 def _latest(axis_T: NDArray[np.int64], latency_TN: NDArray[np.int32]) -> int:

@@ -21,14 +21,14 @@ class Gaps:
     Attributes:
         day: (D,) starts of the days with any, int64 seconds UTC.
         first, last: (D,) the first and the last step with one.
-        missing: (D, N) how many, per node; of grids and runs (D, 1): steps for which nothing came at all.
+        missing: (D, N) how many, in the smallest type that holds them, per node; of grids and runs (D, 1): steps for which nothing came at all.
     """
 
     source: str
     day: NDArray[np.int64]
     first: NDArray[np.int64]
     last: NDArray[np.int64]
-    missing: NDArray[np.int32]
+    missing: NDArray[np.integer]
 
 
 def gaps(group: Group, axis_T: NDArray[np.int64], slab: Slab, due: Mapping[str, tuple[int, int]]) -> tuple[Gaps, ...]:
@@ -48,5 +48,6 @@ def gaps(group: Group, axis_T: NDArray[np.int64], slab: Slab, due: Mapping[str, 
         day, begin = np.unique(step // DAY * DAY, return_index=True)
         end = np.r_[begin[1:], len(held)] - 1
         missing_DN = np.add.reduceat(missing_TN[held], begin, axis=0)
-        found.append(Gaps(source=source, day=day, first=step[begin], last=step[end], missing=missing_DN.astype(np.int32)))
+        packed = missing_DN.astype(np.min_scalar_type(missing_DN.max()))
+        found.append(Gaps(source=source, day=day, first=step[begin], last=step[end], missing=packed))
     return tuple(found)

@@ -27,6 +27,9 @@ KEPT_BYTES = 32 * 2**20
 BASE_BYTES = 288 * 2**20 + KEPT_BYTES
 """A process with all libraries loaded, before it works on a region."""
 
+HEARD_BYTES = 64
+"""One node of regions that are made and wait to be handed over: when each first heard of it."""
+
 _CHUNK_BYTES = 512 * 1024
 _LONGEST_DAYS = 32
 
@@ -142,6 +145,7 @@ def measure_plan(
     """
     cells = {r: (r.stop - r.start) * len(p.nodes) * len(p.variables) for p in plans for r in p.regions}
     more = decoding or {}
+    named = max((len(p.nodes) for p in plans if p.regions and p.nodes.shape is None), default=0)
     needs = sorted((CELL_BYTES * n + ROW_BYTES * rows[r] + more.get(r.domain, 0) for r, n in cells.items()), reverse=True)
     total = sum(cells.values())
     return PlanSize(
@@ -150,7 +154,7 @@ def measure_plan(
         rows=sum(rows[r] for r in cells),
         written_bytes=total * BYTES_PER_CELL,
         threads=threads,
-        peak_bytes=BASE_BYTES + sum(needs[:threads]),
+        peak_bytes=BASE_BYTES + HEARD_BYTES * named + sum(needs[:threads]),
     )
 
 

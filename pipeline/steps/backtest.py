@@ -176,7 +176,7 @@ def _scored(world: World, windows: WindowSet, name: str, models: reading.Models,
     return evaluate_domain(
         windows,
         name,
-        calibrating.Walked(world, windows, name, models, cubes[name]).forecasters(),
+        calibrating.Walked(world, windows, name, models, cubes[name], index_W).forecasters(),
         cubes[name].values_TNV,
         index_W,
         lambda _: None,

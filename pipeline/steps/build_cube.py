@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.alignment.aggregate_slabs import Slabs
@@ -38,12 +39,29 @@ from pipeline.telemetry import Progress
 
 @dataclass(frozen=True, kw_only=True)
 class _Built:
-    """What comes back from one region."""
+    """What comes back from one region; `heard_N` is None where it says nothing of nodes."""
 
     domain: str
     book: RegionBook
+    heard_N: NDArray[np.int64] | None
     gaps: tuple[Gaps, ...]
     written: Written
+
+
+@dataclass(kw_only=True, eq=False)
+class _Gathered:
+    """What came back from all regions of a domain, without what can be told of all of them at once."""
+
+    books: list[RegionBook] = field(default_factory=list)
+    gaps: dict[int, tuple[Gaps, ...]] = field(default_factory=dict)
+    heard_N: NDArray[np.int64] | None = None
+
+    def take(self, built: _Built) -> None:
+        """Take in one region."""
+        self.books.append(built.book)
+        self.gaps[built.book.chunk] = built.gaps
+        if built.heard_N is not None:
+            self.heard_N = built.heard_N if self.heard_N is None else np.minimum(self.heard_N, built.heard_N)
 
 
 def run(request: BuildCubeRequest, settings: Settings, progress: Progress) -> Receipt:
@@ -95,23 +113,27 @@ def _build(
     due = {name: due_spans(ObjectStore(settings.store), world, groups[name], moment) for name in plan.domains}
     regions = writer.regions(isolated=workers.isolated)
     make = partial(_build_region, settings=settings, world=world, plan=plan, due=due, writer=regions, kept=Kept(KEPT_BYTES))
-    mapped = workers.map(make, [r for domain in plan.domains.values() for r in domain.regions], progress, threads=threads)
-    writer.merge([built.written for built in mapped.results])
+    gathered, written = {name: _Gathered() for name in plan.domains}, list[Written]()
+
+    def take(_: int, built: _Built) -> None:
+        gathered[built.domain].take(built)
+        written.append(built.written)
+
+    notes = workers.each(make, [r for domain in plan.domains.values() for r in domain.regions], take, progress, threads=threads)
+    writer.merge(written)
     digests = {}
-    for name in plan.domains:
-        books = [built.book for built in mapped.results if built.domain == name]
-        digests[name] = writer.keep_books(name, books, {s: plan.consumed[s] for s in groups[name].sources})
+    for name, of in gathered.items():
+        digests[name] = writer.keep_books(name, of.books, {s: plan.consumed[s] for s in groups[name].sources}, of.heard_N)
     digests |= {TEXTS + name: digest for name, digest in build_texts(world, plan.texts, plan.consumed, settings, writer, progress).items()}
     writer.commit(f"{world.name} as of {format_instant(request.as_of)}", _provenance(request, world, plan.consumed, digests))
     store = CubeStore(settings.store, world.name)
-    seen = {name: _seen(name, domain, mapped.results, store) for name, domain in plan.domains.items() if domain.regions}
+    seen = {
+        name: Seen(chunks=gathered[name].gaps, anew=len(domain.regions) == chunk_count(domain), node_known_time=store.heard_times(name))
+        for name, domain in plan.domains.items()
+        if domain.regions
+    }
     note_missing(ObjectStore(settings.store), world, moment, seen)
-    return mapped.notes
-
-
-def _seen(name: str, domain: DomainPlan, built: Sequence[_Built], store: CubeStore) -> Seen:
-    chunks = {one.book.chunk: one.gaps for one in built if one.domain == name}
-    return Seen(chunks=chunks, anew=len(chunks) == chunk_count(domain), node_known_time=store.heard_times(name))
+    return notes
 
 
 def _template(world: World, group: Group, plan: DomainPlan) -> GroupTemplate:
@@ -166,11 +188,10 @@ def _build_region(
         proof=written.proofs[0],
         present=slab.present,
         known_time=slab.known_time,
-        node_known_time=slab.node_known_time,
         revisions=slab.revisions(),
     )
     missing = gaps(group, plan_of.axis_T[region.start : region.stop], slab, due[region.domain])
-    return _Built(domain=region.domain, book=book, gaps=missing, written=written)
+    return _Built(domain=region.domain, book=book, heard_N=slab.heard_N, gaps=missing, written=written)
 
 
 def _arrays(plan: DomainPlan, slab: Slab) -> dict[str, NDArray[Any]]:

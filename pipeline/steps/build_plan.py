@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.alignment.node_grid import extend_nodes, grid_nodes, merge_nodes, select_nodes
@@ -189,9 +190,14 @@ def _rows(group: Group, plan: DomainPlan, sources: Mapping[str, ObservationStore
 
 
 def _decoding(world: World, group: Group, plan: DomainPlan, sources: Mapping[str, ObservationStore]) -> int:
-    """Bytes that decoding whole grids takes in a region, by the largest of them."""
+    """Bytes that decoding whole grids takes in a region, by the largest of them and by the region that reads most."""
     if not plan.regions:
         return 0
-    first, last = region_edge(plan, plan.regions[0]) - group.before, int(plan.axis_T[-1])
-    largest = {name: sources[name].read(first, last, ["cells"])["cells"].to_numpy().max(initial=0) for name in group.slabs}
-    return sum(decoding_bytes(world.sources[name], int(cells)) for name, cells in largest.items())
+    edges = [(region_edge(plan, r) - group.before, int(plan.axis_T[r.stop - 1]) + group.after) for r in plan.regions]
+    total = 0
+    for name in group.slabs:
+        rows = sources[name].read(edges[0][0], edges[-1][1], ["valid_time", "cells"])
+        times = np.sort(rows["valid_time"].cast(pa.int64()).to_numpy())
+        most = max(int(np.diff(np.searchsorted(times, edge, side="right"))[0]) for edge in edges)
+        total += decoding_bytes(world.sources[name], int(rows["cells"].to_numpy().max(initial=0)), most)
+    return total

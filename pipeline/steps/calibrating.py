@@ -96,10 +96,9 @@ def told_by(walk: Walk) -> Forecaster:
     return forecast
 
 
-def ground_of(world: World, windows: WindowSet, domain: str, cube: DomainCube) -> Ground:
-    """The windows of a domain's test fold; the model was chosen on those of the validation fold, which flatter it."""
+def ground_of(world: World, windows: WindowSet, domain: str, cube: DomainCube, held_out: NDArray[np.int64]) -> Ground:
+    """Windows of a domain's test fold, ascending; the model was chosen on those of the validation fold, which flatter it."""
     view = windows.domains[domain]
-    held_out = view.windows_of("test")
     count = len(view.issue_time_W)
     availability, hour = np.zeros((count, len(view.node_ids)), np.int8), np.zeros((count, view.horizon), np.int64)
     if len(held_out):
@@ -125,9 +124,11 @@ def walk_of(ground: Ground, raw: Raw) -> Walk:
 class Walked:
     """The walks of all models of a domain, each begun when its first window is asked for."""
 
-    def __init__(self, world: World, windows: WindowSet, domain: str, models: reading.Models, cube: DomainCube) -> None:
+    def __init__(
+        self, world: World, windows: WindowSet, domain: str, models: reading.Models, cube: DomainCube, held_out: NDArray[np.int64]
+    ) -> None:
         self._windows, self._domain, self._models = windows, domain, models.of(domain)
-        self.ground = ground_of(world, windows, domain, cube)
+        self.ground = ground_of(world, windows, domain, cube, held_out)
         self._walks: dict[str, Walk] = {}
 
     def forecasters(self) -> dict[str, Forecaster]:

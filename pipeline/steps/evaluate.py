@@ -26,7 +26,7 @@ from pipeline.errors import ContractError, LookaheadError
 from pipeline.settings import Settings
 from pipeline.steps import calibrating, large, reading
 from pipeline.steps.incumbents import champion_before, score_champion
-from pipeline.steps.judging import grounds_in, judged_by
+from pipeline.steps.judging import grounds_in, judged_by, judged_windows
 from pipeline.steps.outages import outages
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.registry import Candidate, Evidence, Registry
@@ -131,10 +131,12 @@ class _Evaluation:
         inputs, as_of = self._inputs(), to_seconds(self._candidate.as_of)
         windows = reading.windows_of(self._world, self._candidate, inputs, as_of=as_of, live=False)
         models = reading.load_models(self._candidate)
-        used = {name: view.windows_of("test") for name, view in windows.domains.items()}
+        used = {name: judged_windows(self._world, view) for name, view in windows.domains.items()}
         if not any(len(index) for index in used.values()):
             raise ContractError(asked="evaluate on the test fold", found="no window in it", mend="train with a later cut-off: more data")
-        walked = {name: calibrating.Walked(self._world, windows, name, models, inputs.cubes[name]) for name in used}
+        walked = {
+            name: calibrating.Walked(self._world, windows, name, models, inputs.cubes[name], index_W) for name, index_W in used.items()
+        }
         statistics = Statistics.added(
             self._scored(windows, name, index_W, models, walked[name], inputs.cubes[name]) for name, index_W in used.items()
         )
@@ -191,7 +193,7 @@ class _Evaluation:
     def _expect(self, windows: WindowSet, name: str, found: int) -> None:
         """Refuse a test fold with fewer or more windows than the clock says there are."""
         first, since = int(windows.domains[name].valid_time_T[0]), fold_boundaries(self._world, name, windows.as_of)[1]
-        expected = expected_windows(self._world, name, first=first, since=since, as_of=windows.as_of)
+        expected = expected_windows(self._world, name, first=first, since=since, as_of=windows.as_of, all_of_them=False)
         if expected != found:
             raise ContractError(
                 asked=f"score {expected} windows of {name}, by its clock", found=f"{found} in the test fold", mend="report this fault"

@@ -18,7 +18,7 @@ from pipeline.contracts.windows import WindowSet
 from pipeline.contracts.worlds import World
 from pipeline.errors import ConfigError, ContractError, StoreError
 from pipeline.steps import calibrating, reading
-from pipeline.steps.judging import grounds_in
+from pipeline.steps.judging import grounds_in, judged_windows
 from pipeline.stores.registry import Candidate, Registry
 from pipeline.telemetry import Progress
 from pipeline.verification.evaluation import CLIMATE, evaluate_domain
@@ -107,13 +107,13 @@ def _scored(
         return f"model {candidate.model_id} does not forecast this domain"
     view = windows.domains[domain]
     since = _unseen_from(world, candidate, domain)
-    index_W = view.windows_of("test")
-    index_W = index_W[view.issue_time_W[index_W] >= since]
+    judged_W = judged_windows(world, view)
+    index_W = judged_W[view.issue_time_W[judged_W] >= since]
     if not len(index_W):
         return f"model {candidate.model_id} was fitted on all of these windows, or there is none"
     climate = models.of(domain).get(CLIMATE)
     try:
-        ground = calibrating.ground_of(world, windows, domain, cubes[domain])
+        ground = calibrating.ground_of(world, windows, domain, cubes[domain], judged_W)
         publishing = calibrating.walk_of(ground, _published(models, windows, domain, targets))
         with progress.stage(f"champion on {domain}", len(index_W), "windows") as stage:
             return evaluate_domain(

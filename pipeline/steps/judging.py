@@ -9,21 +9,30 @@ from numpy.typing import NDArray
 
 from pipeline.contracts.nodes import NodeSet
 from pipeline.contracts.provenance import digest_json
-from pipeline.contracts.windows import WindowSet
+from pipeline.contracts.windows import DomainWindows, WindowSet
 from pipeline.contracts.worlds import World
 from pipeline.verification.evaluation import GroundsOf
 from pipeline.verification.grounds import Grounds, grounds_of
+from pipeline.windows.folds import judged
 from pipeline.windows.regimes import known_at, regimes_at
 
 
+def judged_windows(world: World, view: DomainWindows) -> NDArray[np.int64]:
+    """The windows of a domain's test fold that candidates are judged by, ascending."""
+    held_out = view.windows_of("test")
+    return held_out[judged(world, view.domain, view.valid_time_T[view.end_W[held_out]].astype(np.int64))]
+
+
 def judged_by(world: World) -> str:
-    """Digest of what scores are told apart by."""
+    """Digest of what scores are of, and told apart by."""
+    every = world.promotion.every
     return digest_json(
         {
             name: {
                 "events": {key: event.model_dump(mode="json") for key, event in domain.events.items()},
                 "regimes": {key: regime.model_dump(mode="json") for key, regime in domain.regimes.items()},
                 "groups": domain.groups,
+                "every": every and every.total_seconds(),
             }
             for name, domain in world.domains.items()
         }

@@ -60,7 +60,7 @@ def quick_scores(
 
 
 def _map(workers: Crew, work: Any, slabs: list[_Slab], progress: Progress) -> list[dict[str, NDArray[np.float64]]]:
-    return workers.map(work, slabs, progress, name="slabs").results
+    return workers.map(work, slabs, progress, name="slabs")
 
 
 def _slabs(arrays: ForecastArrays, domain: str, snapshot: str, first: int, last: int, most: int) -> list[_Slab]:

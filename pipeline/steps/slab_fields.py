@@ -66,9 +66,9 @@ def slab_fields(objects: ObjectStore, world: World, group: Group, source_name: s
     return {n: Slabs(valid_time=valid, available_time=available, values_SP=v, flags_SP=f) for n, (v, f) in found.items()}
 
 
-def decoding_bytes(source: Source, cells: int) -> int:
-    """What a worker needs while it decodes slabs of so many cells."""
-    return max(cells, min(_CELLS_AT_ONCE, cells * 64)) * BYTES_PER_CELL * len(source.variables) if cells else 0
+def decoding_bytes(source: Source, cells: int, count: int) -> int:
+    """What a worker needs while it decodes `count` slabs of so many cells."""
+    return max(cells, min(_CELLS_AT_ONCE, cells * count)) * BYTES_PER_CELL * len(source.variables) if cells else 0
 
 
 def _portions(landing: LandingStore, source: str, rows: pa.Table) -> Iterator[_Portion]:

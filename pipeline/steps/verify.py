@@ -102,7 +102,7 @@ def _scored(request: VerifyRequest, settings: Settings, tasks: Sequence[tuple[in
         return iter(())
     work = partial(score_published, request.world, settings, to_seconds(request.as_of))
     with crew(settings) as workers:
-        return iter(workers.map(work, tasks, progress, name="tasks").results)
+        return iter(workers.map(work, tasks, progress, name="tasks"))
 
 
 def _due(published: list[int], scores: ScoreStore, request: VerifyRequest) -> list[int]:

@@ -31,7 +31,6 @@ class RegionBook:
         proof: sha256 of what is stored of them.
         present: (variable,) cells with a good value.
         known_time: Latest availability of any cell.
-        node_known_time: (node,) earliest availability of any row.
         revisions: Superseded versions, steps counted on the domain's axis, sorted by step.
     """
 
@@ -40,16 +39,20 @@ class RegionBook:
     proof: bytes
     present: NDArray[np.int64]
     known_time: int
-    node_known_time: NDArray[np.int64]
     revisions: Revisions
 
 
-def keep_books(group: Any, template: GroupTemplate, books: Sequence[RegionBook], consumed: Mapping[str, int]) -> str:
-    """Bring coordinates, chunk books and revisions of a group, of a `ProvedStore`, up to the regions written; returns the domain's digest."""
+def keep_books(
+    group: Any, template: GroupTemplate, books: Sequence[RegionBook], heard_N: NDArray[np.int64] | None, consumed: Mapping[str, int]
+) -> str:
+    """Bring coordinates, chunk books and revisions of a group, of a `ProvedStore`, up to the regions written; returns the domain's digest.
+
+    `heard_N` is when these regions first heard of each node, None where they say nothing of it (grids, runs).
+    """
     before = dict(group.attrs.get("cubecast", {}))
     ordered = sorted(books, key=lambda book: book.chunk)
     axis, labels = template.axis_T, axis_digest(template.axis_T)
-    _coordinates(group, template, ordered, before)
+    _coordinates(group, template, heard_N, before)
     present = _chunk_entries(group, template, ordered, before)
     totals = _keep_revisions(group, ordered, before)
     digest = content_digest(
@@ -125,12 +128,12 @@ def write_present(array: Any, place: slice, values: NDArray[Any]) -> None:
         array.with_config({"write_empty_chunks": True})[place] = values
 
 
-def _coordinates(group: Any, template: GroupTemplate, books: Sequence[RegionBook], before: Mapping[str, Any]) -> None:
+def _coordinates(group: Any, template: GroupTemplate, heard_N: NDArray[np.int64] | None, before: Mapping[str, Any]) -> None:
     nodes, known = template.nodes, int(before.get("nodes", 0))
     write_present(group[template.axis_name], slice(int(before.get("steps", 0)), None), template.axis_T[int(before.get("steps", 0)) :])
     heard = np.full(len(nodes), np.iinfo(np.int64).max)
     heard[:known] = group["node_known_time"][:known]
-    newly = np.minimum.reduce([heard, *(b.node_known_time for b in books)])
+    newly = heard if heard_N is None else np.minimum(heard, heard_N)
     if known < len(nodes) or (newly != heard).any():
         # The cells of a grid are known before they say anything.
         write_present(group["node_known_time"], slice(None), newly if nodes.shape is None else np.zeros(len(nodes), np.int64))

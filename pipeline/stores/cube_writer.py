@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import ContractError
@@ -121,13 +122,18 @@ class CubeWriter:
         with storage_errors(f"merge into {self.url}"):
             self._session.merge(self._fork, *(w.fork for w in written if w.fork is not None))
 
-    def keep_books(self, domain: str, books: Sequence[RegionBook], consumed: Mapping[str, int]) -> str:
-        """Bring coordinates, chunk books and revisions up to the regions written; returns the domain's digest."""
+    def keep_books(
+        self, domain: str, books: Sequence[RegionBook], consumed: Mapping[str, int], heard_N: NDArray[np.int64] | None = None
+    ) -> str:
+        """Bring coordinates, chunk books and revisions up to the regions written; returns the domain's digest.
+
+        `heard_N` is when these regions first heard of each node (int64 seconds UTC), None where they say nothing of it (grids, runs).
+        """
         import zarr
 
         with storage_errors(f"write the books of {self.url}/{domain}"):
             group: Any = zarr.open_group(self.proved(domain), mode="r+", path=domain)
-            return keep_books(group, self._templates[domain], books, consumed)
+            return keep_books(group, self._templates[domain], books, heard_N, consumed)
 
     def commit(self, message: str, provenance: Mapping[str, Any]) -> str:
         """Make everything visible at once; returns the snapshot.

@@ -15,6 +15,7 @@ from typing import Any
 
 from pipeline.contracts.provenance import digest_bytes
 from pipeline.errors import ConfigError, ConflictError, NotYetAvailable, StoreError
+from pipeline.stores.seals import make_seal
 
 SEALS = "seals"
 """Where the seals of views and the second copies of records lie, under the keys of those."""
@@ -77,7 +78,7 @@ class ObjectStore:
     def put_once(self, key: str, data: bytes) -> bool:
         """As `put_if_absent`, with a seal written first: for an object that neither is named by its content nor belongs to a log."""
         if not self.exists(key):
-            self.overwrite(f"{SEALS}/{key}.sha256", digest_bytes(data).encode())
+            self.overwrite(f"{SEALS}/{key}.sha256", make_seal(digest_bytes(data)))
         return self.put_if_absent(key, data)
 
     def put_addressed(self, prefix: str, data: bytes, suffix: str) -> str:
@@ -107,7 +108,7 @@ class ObjectStore:
             digests = [digest_bytes(self.get(key)), digest_bytes(data)]
         except NotYetAvailable:
             digests = [digest_bytes(data)]
-        self.overwrite(f"{SEALS}/{key}.sha256", "\n".join(digests).encode())
+        self.overwrite(f"{SEALS}/{key}.sha256", make_seal(*digests))
         self.overwrite(key, data)
 
     def overwrite(self, key: str, data: bytes) -> None:

@@ -11,6 +11,7 @@ from pipeline.contracts.provenance import digest_bytes, digest_json
 from pipeline.errors import CubecastError
 from pipeline.stores.inventory import Inventory, address_of, is_record
 from pipeline.stores.objects import SEALS
+from pipeline.stores.seals import fits, is_whole
 from pipeline.telemetry import Progress
 
 _READERS = 8
@@ -71,7 +72,9 @@ def _faults_of(inventory: Inventory, key: str) -> Iterator[str]:
             yield f"{key if _is_sealed_record(seal) else f'{SEALS}/{key}'}: differs from its second copy"
     elif seal is None:
         yield f"{key}: its seal is gone"
-    elif digest_bytes(data).encode() not in seal.split():
+    elif not is_whole(seal):
+        yield f"{SEALS}/{key}.sha256: a seal that does not fit its own sha256"
+    elif not fits(seal, data):
         yield f"{key}: content that does not fit its seal"
 
 

@@ -5,6 +5,7 @@ Shape suffixes: W windows, L lead, N node, C column of nodes to sum over, Q quan
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -65,10 +66,12 @@ def event_rows(
     good_WLN: NDArray[np.bool_],
     origin_WN: NDArray[np.float64] | None,
     members_WNC: NDArray[np.float64],
+    kinds: Sequence[int] = (),
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The statistics of one event: of all nodes (W, L, S of `EVENTS`), and of each column's (W, L, C, S).
 
-    An onset is an event one step after none; at the first lead the newest value at the issue time tells.
+    An onset is an event one step after none; at the first lead the newest value at the issue time tells. `kinds` are numbers
+    of neighbouring columns that have no node in common; by default each stands alone.
     """
     came = happened(event, truth_WLN) & good_WLN
     quiet = np.zeros(came.shape, bool)
@@ -80,17 +83,36 @@ def event_rows(
     for s, plane in enumerate((good_WLN, came, came & warned, warned, None, came & quiet, came & quiet & warned)):
         planes[:, :, s] = np.square(probability_WLN - came) * good_WLN if plane is None else plane
     parts = np.swapaxes(np.matmul(planes, members_WNC[:, None]), 2, 3)
-    within = [good_WLN & (members_WNC[:, None, :, c] > 0) for c in range(members_WNC.shape[2])]
-    bins = [_bins(probability_WLN, came, good) for good in within]
-    parts = np.concatenate([parts, np.stack(bins, axis=2)], axis=3) if bins else np.zeros((*parts.shape[:3], len(EVENTS)))
-    return np.concatenate([planes.sum(axis=-1), _bins(probability_WLN, came, good_WLN)], axis=2), parts
+    cells = _Cells(probability_WLN, came, good_WLN)
+    bins = [cells.bins(kind_WNC) for kind_WNC in _disjoint(members_WNC, kinds)]
+    whole = cells.bins(np.ones((len(members_WNC), members_WNC.shape[1], 1)))[:, :, 0]
+    return np.concatenate([planes.sum(axis=-1), whole], axis=2), np.concatenate([parts, np.concatenate(bins, axis=2)], axis=3)
 
 
-def _bins(probability_WLN: NDArray[np.float64], came_WLN: NDArray[np.bool_], good_WLN: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """(W, L, 3 * bins): cells, probabilities and events of each bin."""
-    rows = np.prod(came_WLN.shape[:2], dtype=int)
-    bins = np.minimum((probability_WLN * WARNING_BINS).astype(np.int64), WARNING_BINS - 1)
-    place = (np.arange(rows).reshape(*came_WLN.shape[:2], 1) * WARNING_BINS + bins)[good_WLN]
-    given = (None, probability_WLN[good_WLN], came_WLN[good_WLN])
-    found = [np.bincount(place, weights=w, minlength=rows * WARNING_BINS).reshape(*came_WLN.shape[:2], WARNING_BINS) for w in given]
-    return np.concatenate(found, axis=2).astype(np.float64)
+def _disjoint(members_WNC: NDArray[np.float64], kinds: Sequence[int]) -> list[NDArray[np.float64]]:
+    """The columns kind by kind; an empty one where there is none."""
+    edges = np.cumsum(kinds or [1] * members_WNC.shape[2])
+    return np.split(members_WNC, edges[:-1], axis=2)
+
+
+class _Cells:
+    """The good cells of an event, by the bin of their probability."""
+
+    def __init__(self, probability_WLN: NDArray[np.float64], came_WLN: NDArray[np.bool_], good_WLN: NDArray[np.bool_]) -> None:
+        self._shape, self._good = good_WLN.shape, good_WLN
+        self._probability, self._came = probability_WLN[good_WLN], came_WLN[good_WLN]
+        self._bin = np.minimum((self._probability * WARNING_BINS).astype(np.int64), WARNING_BINS - 1)
+        self._row = np.repeat(np.arange(self._shape[0] * self._shape[1]), good_WLN.sum(axis=2).ravel())
+
+    def bins(self, members_WNC: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(W, L, C, 3 * bins): cells, probabilities and events of each bin; a node is in one column at most."""
+        count = members_WNC.shape[2]
+        column_WN = members_WNC @ np.arange(1.0, count + 1)
+        column = np.broadcast_to(column_WN.astype(np.int64)[:, None], self._shape)[self._good]
+        place = (self._row * (count + 1) + column) * WARNING_BINS + self._bin
+        rows = self._shape[0] * self._shape[1] * (count + 1) * WARNING_BINS
+        found = np.empty((3, rows))
+        for sums, (p, w) in zip(found, ((place, None), (place, self._probability), (place[self._came], None)), strict=True):
+            sums[:] = np.bincount(p, w, rows)
+        found = found.reshape(3, *self._shape[:2], count + 1, WARNING_BINS)[:, :, :, 1:]
+        return np.moveaxis(found, 0, 3).reshape(*self._shape[:2], count, 3 * WARNING_BINS)

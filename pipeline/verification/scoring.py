@@ -5,6 +5,7 @@ Shape suffixes: W windows, L lead, K group of leads, N node, V target variable, 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -130,14 +131,14 @@ def _rows(batch: _Batch, columns: list[Column], axis: Axis) -> Rows:
     fields = field_planes(
         planes.short_WLVQN, truth, good, relative_V=relative, origin_WVN=origin, weight_N=grounds.weight_N, climate_WLVN=climate
     )
-    members = _members(batch, columns)
+    members, kinds = _members(batch, columns), list(Counter(kind for kind, _ in columns[1:]).values())
     cells = np.concatenate([rows_of(planes, members), field_rows(fields, members[:, None])], axis=4)
     rows: Rows = {("whole", ""): cells[:, :, :, 0], ("parts", ""): _grouped(cells[:, :, :, 1:], axis)}
     for name, watched in grounds.events.items():
         v, event, given = watched.variable, watched.event, watched.probability_WLN
         told = event_probability(event, np.moveaxis(quantiles[:, :, v], 2, -1)) if given is None else given.astype(np.float64)
         before = None if origin is None else origin[:, v]
-        whole, parts = event_rows(event, told, truth[:, :, v], good[:, :, v], before, members[..., 1:])
+        whole, parts = event_rows(event, told, truth[:, :, v], good[:, :, v], before, members[..., 1:], kinds)
         rows["event", name], rows["warnings", name], rows["onsets", name] = whole, _grouped(parts, axis), parts[..., _ONSETS]
         came = happened(event, truth[:, :, v]) & good[:, :, v]
         within = field_rows(fields, came[..., None].astype(np.float64))[:, :, :, 0]

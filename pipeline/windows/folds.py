@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.alignment.time_grid import axis
+from pipeline.alignment.time_grid import axis, step_seconds
 from pipeline.contracts.times import to_seconds
 from pipeline.contracts.windows import FOLD_CODES
 from pipeline.contracts.worlds import World
@@ -46,15 +46,27 @@ def fold_codes(
     return np.select([train, validation, test], codes, GAP).astype(np.int8)
 
 
-def expected_windows(world: World, domain: str, *, first: int, since: int, as_of: int, until: int | None = None) -> int:
+def judged(world: World, domain: str, newest_W: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which windows a candidate is judged by, of those whose newest steps (seconds UTC) are these: `PromotionRules.every`."""
+    every = world.promotion.every
+    if every is None or every.total_seconds() <= step_seconds(world.domains[domain].clock):
+        return np.ones(len(newest_W), bool)
+    found: NDArray[np.bool_] = newest_W % int(every.total_seconds()) == 0
+    return found
+
+
+def expected_windows(
+    world: World, domain: str, *, first: int, since: int, as_of: int, until: int | None = None, all_of_them: bool = True
+) -> int:
     """How many windows the clock says there are, issued from `since` (to before `until`) on, whose last target is not after `as_of`.
 
     `first` is the axis's first step; all in seconds UTC. Counted from the clock alone, so that a window that was never
-    made is missed.
+    made is missed; `all_of_them` False for those that a candidate is judged by.
     """
     declared = world.domains[domain]
     labels = axis(declared.clock, first, as_of)
     issue = labels + issue_lag(world, domain)
     end = np.searchsorted(labels, issue, side="right") - 1
     last = as_of if until is None else min(as_of, until - 1)
-    return int(((issue >= since) & (issue <= last) & (end >= declared.context - 1) & (end + declared.horizon < len(labels))).sum())
+    wanted = np.ones(len(labels), bool) if all_of_them else judged(world, domain, labels[end])
+    return int((wanted & (issue >= since) & (issue <= last) & (end >= declared.context - 1) & (end + declared.horizon < len(labels))).sum())

@@ -38,7 +38,7 @@ TINY = parse_world(WORLD + EVENT, "tiny.toml")
 CUBE = made_cube(TINY)
 KNOWN = as_known(CUBE, to_seconds(CUTOFF), None)
 WINDOWS = build_windows(TINY, {"road": KNOWN}, as_of=to_seconds(CUTOFF), scalers=None, live=False)
-GROUND = ground_of(TINY, WINDOWS, "road", KNOWN)
+GROUND = ground_of(TINY, WINDOWS, "road", KNOWN, WINDOWS.domains["road"].windows_of("test"))
 VIEW = WINDOWS.domains["road"]
 TEST = VIEW.windows_of("test")
 FORECASTS = 20 + 8 * np.sin(2 * np.pi * VIEW.issue_time_W / 86400)[:, None, None, None, None] + 0.5 * SPREAD

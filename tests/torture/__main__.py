@@ -63,7 +63,7 @@ def _kills(run: Run, where: str) -> Iterator[Row]:
 
 def _faults(run: Run) -> Iterator[Row]:
     with scene(run.folder, days=4 if run.scale == 1 else 2) as made:
-        for fault in FAULTS:
+        for fault in [fault for fault in FAULTS if fault in (run.victims or FAULTS)]:
             tally = s3_faults.fail_requests(made, trials=run.count(100), seed=run.seed, faults=(fault,))[fault]
             yield {
                 "fault": fault,
@@ -283,7 +283,7 @@ def main() -> int:
     asked.add_argument("--parts", default=",".join(PARTS), help="which, by default all")
     asked.add_argument("--scale", type=float, default=1.0, help="1 is the whole; 0.02 a taste of each")
     asked.add_argument("--seed", type=int, default=1)
-    asked.add_argument("--victims", default="", help="of a schedule, only these; what was found of the others is kept")
+    asked.add_argument("--victims", default="", help="of a schedule or of faults, only these; what was found of the others is kept")
     asked.add_argument("--found", type=Path, default=Path(tempfile.gettempdir()) / "cubecast-torture", help="where figures are kept")
     asked.add_argument("--table", type=Path, help="where the table goes; by default it is only printed")
     given = asked.parse_args()
@@ -310,7 +310,7 @@ def _rows_beside(file: Path, victims: tuple[str, ...]) -> list[Row]:
     """The rows that were found before of other victims."""
     if not victims or not file.exists():
         return []
-    return [row for row in json.loads(file.read_text())["rows"] if row.get("killed", victims[0]) not in victims]
+    return [row for row in json.loads(file.read_text())["rows"] if row.get("killed", row.get("fault", victims[0])) not in victims]
 
 
 def _table(found: Path) -> tuple[str, list[str]]:

@@ -1,11 +1,12 @@
 import os
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from pipeline.errors import ConfigError
-from pipeline.parallel import crew, machine_bytes
+from pipeline.parallel import TOGETHER, crew, machine_bytes
 from pipeline.settings import Settings
 from pipeline.telemetry import QUIET
 
@@ -16,7 +17,7 @@ def settings_of(dask: str | None) -> Settings:
 
 def mapped(function, tasks, dask):
     with crew(settings_of(dask)) as workers:
-        return workers.map(function, tasks, QUIET).results
+        return workers.map(function, tasks, QUIET)
 
 
 def double(task: int) -> int:
@@ -34,6 +35,58 @@ def dies_once(task: tuple[int, str]) -> int:
 
 def test_results_come_in_the_order_of_the_tasks() -> None:
     assert mapped(double, list(range(50)), None) == [2 * k for k in range(50)]
+
+
+class Held:
+    """A result that says when it is let go of, at a worker too."""
+
+    def __init__(self, folder: str, number: int) -> None:
+        self.mark = Path(folder) / f"{os.getpid()}-{number}"
+        self.mark.touch()
+
+    def __setstate__(self, state: dict[str, Path]) -> None:
+        self.mark = state["mark"].with_name(f"{os.getpid()}-{state['mark'].name}")
+        self.mark.touch()
+
+    def __del__(self) -> None:
+        self.mark.unlink(missing_ok=True)
+
+
+def held(task: tuple[int, str]) -> Held:
+    return Held(task[1], task[0])
+
+
+def held_in_the_end(folder: Path, dask: str | None, *, tasks: int, at_most: int) -> int:
+    """How many results are held anywhere when the last one is taken; a worker has a minute to hear that others were."""
+    taken: list[int] = []
+
+    def take(number: int, result: Held) -> None:
+        taken.append(number)
+        patience = time.monotonic() + 60
+        while len(taken) == tasks and len(list(folder.iterdir())) > at_most and time.monotonic() < patience:
+            time.sleep(0.05)
+        if len(taken) == tasks:
+            taken.append(len(list(folder.iterdir())))
+
+    with crew(settings_of(dask)) as workers:
+        workers.each(held, [(k, str(folder)) for k in range(tasks)], take, QUIET)
+    return taken[tasks]
+
+
+def test_threads_keep_no_result_that_was_taken(tmp_path: Path) -> None:
+    assert held_in_the_end(tmp_path, None, tasks=40, at_most=1) == 1
+
+
+def test_a_cluster_keeps_no_more_than_a_batch_of_results_which_here_and_at_its_worker_are_let_go_of(tmp_path: Path) -> None:
+    most = 2 * TOGETHER
+    assert held_in_the_end(tmp_path, "processes:1", tasks=10 * TOGETHER, at_most=most) <= most
+
+
+def test_what_is_taken_comes_once_with_the_number_of_its_task() -> None:
+    found: list[tuple[int, int]] = []
+    with crew(settings_of(None)) as workers:
+        assert workers.each(double, [5, 6, 7], lambda number, result: found.append((number, result)), QUIET) == ()
+    assert sorted(found) == [(0, 10), (1, 12), (2, 14)]
 
 
 def test_no_task_gives_no_result_and_one_task_needs_no_scheduler() -> None:
@@ -56,7 +109,7 @@ def test_a_worker_killed_on_the_way_changes_no_result(tmp_path: Path) -> None:
     tasks = [(k, str(tmp_path)) for k in range(6)]
     with crew(Settings(store="unused", data=None, dask="processes:2", memory=2**30)) as workers:
         assert (workers.workers, workers.threads, workers.memory, workers.isolated) == (2, 1, 2**30, True)
-        assert workers.map(dies_once, tasks, QUIET).results == list(range(6))
+        assert workers.map(dies_once, tasks, QUIET) == list(range(6))
     assert (tmp_path / "died").exists()
 
 

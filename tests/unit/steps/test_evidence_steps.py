@@ -184,6 +184,16 @@ def test_a_test_fold_that_lacks_a_window_is_refused(town: Town, monkeypatch: pyt
         _evaluate(town)
 
 
+def test_windows_that_a_world_judges_by_are_scored_and_no_other(town: Town) -> None:
+    every = _evaluate(town).counts
+    Path(town.file).write_text(Path(town.file).read_text().replace("[promotion]", '[promotion]\nevery = "1h"'))
+    receipt = _evaluate(town)
+    assert receipt.outcome == "done", "scores of other windows are other scores"
+    assert 0 < every["windows"] / 4 - receipt.counts["windows"] + 1 < 2
+    assert receipt.counts["expected"] == receipt.counts["windows"] * 4 * 5 * 2 == receipt.counts["scored"] + receipt.counts["missing"]
+    assert _promote(town).outcome == "done"
+
+
 def test_a_window_that_is_forecast_and_not_scored_is_noticed(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     score = evaluation.score_windows
 
