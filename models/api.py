@@ -177,6 +177,12 @@ def _restored(
 ) -> JointModel:
     """One member's model of one domain."""
     model = JointModel(shapes, texts, (domain,), config)
+    if config.members > 1 and any(array.shape[:1] != (config.members,) for array in weights.values()):
+        raise ContractError(
+            asked=f"weights of domain '{domain}' of {config.members} members",
+            found="another number of them",
+            mend="give the state and the meta data of one and the same model",
+        )
     own = {name: torch.from_numpy(np.array(array if config.members == 1 else array[member])) for name, array in weights.items()}
     try:
         missing = model.load_state_dict(own, strict=False)

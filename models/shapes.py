@@ -102,7 +102,24 @@ def _scales(scaler: Scaler) -> NDArray[np.float32]:
 
 
 def shape_from(name: str, plain: dict[str, Any], arrays: dict[str, Any]) -> DomainShape:
-    """The shape that was kept as JSON and arrays."""
+    """The shape that was kept as JSON and arrays.
+
+    Raises:
+        ContractError: They are not of one model.
+    """
+    nodes, variables = len(plain["node_ids"]), len(plain["variables"])
+    sizes_of = dict.fromkeys(("center_NV", "scale_NV", "relative_NV", "usual_NV"), (nodes, variables)) | {
+        "position_N2": (nodes, 2),
+        "future_2F": (2, len(plain["future"])),
+        "edges_2E": (2, len(arrays.get("edge_weight_E", ()))),
+    }
+    wrong = [key for key, size in sizes_of.items() if key not in arrays or arrays[key].shape != size]
+    if wrong or set(arrays) != set(_ARRAYS) or arrays["edges_2E"].max(initial=-1) >= nodes or arrays["edges_2E"].min(initial=0) < 0:
+        raise ContractError(
+            asked=f"model state of domain '{name}' with {nodes} nodes and {variables} variables",
+            found=f"arrays of another model: {', '.join(wrong or sorted(set(arrays) ^ set(_ARRAYS)) or ['edges_2E'])}",
+            mend="give the state and the meta data of one and the same model",
+        )
     grid = plain["grid_shape"]
     sizes: dict[str, Any] = {key: plain[key] for key in _PLAIN}
     lists: dict[str, Any] = {key: tuple(plain[key]) for key in _LISTS}

@@ -30,7 +30,7 @@ from pipeline.settings import Settings
 from pipeline.sources.adapter import Readings
 from pipeline.sources.files import FileAdapter, check_locations, node_deliveries
 from pipeline.sources.grib import decoded_apart, grib_readings, grid_cells
-from pipeline.sources.grib_messages import eccodes_module
+from pipeline.sources.grib_messages import check_installed
 from pipeline.sources.grids import GridOptions, gridded_readings
 from pipeline.sources.locations import if_there, ranges_at
 from pipeline.sources.node_tables import parse_places
@@ -116,7 +116,7 @@ class GfsAdapter(FileAdapter):
         if strange:
             mend = f"known are {', '.join(_INDEX)}; give others in options.index = {{ '{strange[0]}' = 'PARAMETER:LEVEL' }}"
             raise ConfigError(asked=f"column '{strange[0]}'", found="no name in the index", mend=mend)
-        eccodes_module()
+        check_installed()
 
     def deliveries(self, source: Source, settings: Settings, as_of: datetime) -> Iterator[Delivery]:
         """One delivery per run that is out by `as_of`, then the grid of the first, or the node table.

@@ -23,7 +23,7 @@ from pipeline.errors import ContractError
 from pipeline.settings import Settings
 from pipeline.sources.adapter import NO_TIME, Readings, Slabs
 from pipeline.sources.files import FileAdapter, check_locations, grid_deliveries
-from pipeline.sources.grib_messages import MEND, answered, eccodes_module
+from pipeline.sources.grib_messages import MEND, answered, check_installed
 from pipeline.sources.grib_slabs import grib_slab_times, grib_slabs
 from pipeline.sources.grids import GridOptions, check_unit, gridded_readings
 from pipeline.sources.node_tables import parse_places
@@ -53,7 +53,7 @@ class GribAdapter(FileAdapter):
         """
         read_options(GribOptions, source)
         check_locations(source, self.example)
-        eccodes_module()
+        check_installed()
 
     def deliveries(self, source: Source, settings: Settings, as_of: datetime) -> Iterator[Delivery]:
         """One delivery per file, then the nodes: a table, or the grid of the first file; raises as `file_deliveries` does."""

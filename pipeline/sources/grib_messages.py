@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from types import ModuleType
 from typing import Any, BinaryIO
 
@@ -26,8 +27,21 @@ MOST_MEMORY = 8 * 2**30
 _ABSENT = 9.999e20
 
 
+def check_installed() -> None:
+    """Refuse where the library is not installed, without loading it: it belongs into the process that decodes.
+
+    Its wheels bring an LDAP library whose names clash with that of other wheels (psycopg2): a process that holds both ends with
+    memory freed twice.
+
+    Raises:
+        ConfigError: The extra that brings it is not installed.
+    """
+    if find_spec("eccodes") is None:
+        raise _not_there("no such module")
+
+
 def eccodes_module() -> ModuleType:
-    """The library.
+    """The library; loaded by processes that decode only.
 
     Raises:
         ConfigError: The extra that brings it is not installed.
@@ -35,10 +49,13 @@ def eccodes_module() -> ModuleType:
     try:
         import eccodes
     except (ImportError, RuntimeError) as error:
-        mend = "install the extra: pip install 'cubecast[grib]'"
-        raise ConfigError(asked="adapter 'grib'", found=f"eccodes is not there: {error}", mend=mend) from error
+        raise _not_there(error) from error
     module: ModuleType = eccodes
     return module
+
+
+def _not_there(why: object) -> ConfigError:
+    return ConfigError(asked="adapter 'grib'", found=f"eccodes is not there: {why}", mend="install the extra: pip install 'cubecast[grib]'")
 
 
 def _pieces(data: bytes, file: str) -> Iterator[tuple[int, bytes]]:

@@ -82,6 +82,12 @@ def step_process(ground: Ground, step: str) -> int | None:
     return next((pid for pid in ground.keeper.processes if words_of(pid)[1:4] == ["-m", "pipeline", step]), None)
 
 
+def request_of(pid: int) -> list[str]:
+    """What a step's process was asked, whoever started it."""
+    words = words_of(pid)
+    return words[: words.index("--die-with-parent")] if "--die-with-parent" in words else []
+
+
 def strike(ground: Ground, victim: str, step: int) -> None:
     """Kill the victim while a step runs."""
     if victim not in ("step", "supervisor"):
@@ -132,12 +138,13 @@ def follow(ground: Ground, world: World, trial: Trial, steps: tuple[str, ...], o
                 trial.kept = learned(ground, world, found)
             else:
                 time.sleep(chance.uniform(0, 1.5))
+            asked = request_of(found)
             strike(ground, trial.victim, found)
-            struck[step] = (found, time.monotonic())
+            struck[step] = (found, asked, time.monotonic())
             trial.strikes[step] = round(time.monotonic() - began, 1)
             trial.load.append(round(os.getloadavg()[0], 1))
-        for step, (pid, at) in list(struck.items()):
-            if not words_of(pid) and (again := step_process(ground, step)) and again != pid:
+        for step, (pid, asked, at) in list(struck.items()):
+            if asked and not words_of(pid) and any(other != pid and request_of(other) == asked for other in ground.keeper.processes):
                 trial.again[step] = round(time.monotonic() - at, 1)
                 del struck[step]
         with suppress(OSError, StoreError, ValueError):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -186,6 +187,16 @@ def test_windows_of_another_world_are_refused(city: WindowSet, predictor: api.Pr
     other_scale = altered(city, "road", scaler=replace(city.domains["road"].scaler, scale_NV=city.domains["road"].scaler.scale_NV * 2))
     with pytest.raises(ContractError, match="scale"):
         predictor.predict(other_scale, "road", np.array([0]))
+
+
+def test_state_and_meta_of_two_models_are_refused(city: WindowSet, fitted: api.Fitted) -> None:
+    quick = {"epochs": 1, "steps": 1, "least_steps": 1}
+    worlds = [city, together(road(nodes=3)), together(road(nodes=7))]
+    models = [api.fit(world, api.resolve_config("tiny", quick), seed=1, progress=QUIET) for world in worlds]
+    models += [api.fit(worlds[1], api.resolve_config("tiny", quick | {"members": m}), seed=1, progress=QUIET) for m in (2, 3)]
+    for state, meta in itertools.permutations(models, 2):
+        with pytest.raises(ContractError):
+            api.load(state.state, meta.meta)
 
 
 def test_a_state_that_is_damaged_or_of_another_kind_is_refused(city: WindowSet, fitted: api.Fitted) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -72,6 +74,18 @@ def test_without_the_extra_the_mend_names_it(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setitem(sys.modules, "eccodes", None)
     with pytest.raises(ConfigError, match=r"cubecast\[grib\]"):
         GribAdapter().check(GRID)
+
+
+def test_the_decoder_is_never_loaded_into_the_process_that_asks(tmp_path: Path) -> None:
+    (tmp_path / "x.grib").write_bytes(grib())
+    asked = (
+        "import sys; from pathlib import Path; from pipeline.contracts.worlds import Source; from pipeline.sources.grib import GribAdapter\n"
+        "source, adapter = Source.model_validate_json(sys.argv[1]), GribAdapter()\n"
+        "adapter.check(source)\n"
+        "assert len(adapter.parse(source, {'x.grib': Path(sys.argv[2]).read_bytes()}).values['a'])\n"
+        "assert not {'eccodes', 'gribapi'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", asked, GRID.model_dump_json(), str(tmp_path / "x.grib")], check=True, timeout=120)
 
 
 @pytest.mark.shared
