@@ -4,9 +4,9 @@ The usual protocol: look-back 96 (illness 36), horizons 96 to 720 (24 to 60); ET
 series standardised by its training rows; MSE and MAE over every window of the test part, validation and test windows reaching back into the
 part before, none dropped. The model sees its look-back and the clock, and no older value. Options are not searched; `--options` compares some on validation.
 ETT is read as changes from the newest value, as the published models do by normalising each window. A row that is done is kept in `--kept`, so
-that the same command goes on. On prices (exchange rates) the forecast goes only so
-far from the newest value as three earlier trainings, inside the training rows, found to last (`share`). `python -m benchmarks.long_horizon --seeds 3`: on a quiet core about 10 seconds a row and seed of illness,
-a minute of the others; 16 rows
+that the same command goes on. On prices (exchange rates) the forecast goes only so far from the newest value as three earlier trainings,
+inside the training rows, found to last (`share`). `python -m benchmarks.long_horizon --seeds 3`: one seed of all 16 rows is about six minutes
+on a quiet core
 """
 
 from __future__ import annotations
