@@ -30,8 +30,8 @@ _ABSENT = 9.999e20
 def check_installed() -> None:
     """Refuse where the library is not installed, without loading it: it belongs into the process that decodes.
 
-    Its wheels bring an LDAP library whose names clash with that of other wheels (psycopg2): a process that holds both ends with
-    memory freed twice.
+    Its wheels bring PROJ and LDAP libraries whose names clash with those of other wheels (pyproj, psycopg2): a process that holds
+    both ends with memory freed twice.
 
     Raises:
         ConfigError: The extra that brings it is not installed.

@@ -88,6 +88,13 @@ def request_of(pid: int) -> list[str]:
     return words[: words.index("--die-with-parent")] if "--die-with-parent" in words else []
 
 
+def started_at(pid: int) -> float:
+    """When a process was started, in seconds since the machine was; 0 where it has ended."""
+    with suppress(OSError):
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
+    return 0.0
+
+
 def strike(ground: Ground, victim: str, step: int) -> None:
     """Kill the victim while a step runs."""
     if victim not in ("step", "supervisor"):
@@ -140,12 +147,13 @@ def follow(ground: Ground, world: World, trial: Trial, steps: tuple[str, ...], o
                 time.sleep(chance.uniform(0, 1.5))
             asked = request_of(found)
             strike(ground, trial.victim, found)
-            struck[step] = (found, asked, time.monotonic())
+            struck[step] = (asked, time.clock_gettime(time.CLOCK_BOOTTIME))
             trial.strikes[step] = round(time.monotonic() - began, 1)
             trial.load.append(round(os.getloadavg()[0], 1))
-        for step, (pid, asked, at) in list(struck.items()):
-            if asked and not words_of(pid) and any(other != pid and request_of(other) == asked for other in ground.keeper.processes):
-                trial.again[step] = round(time.monotonic() - at, 1)
+        for step, (asked, at) in list(struck.items()):
+            later = [started_at(pid) for pid in ground.keeper.processes if asked and request_of(pid) == asked]
+            if again := [moment for moment in later if moment > at]:
+                trial.again[step] = round(min(again) - at, 1)
                 del struck[step]
         with suppress(OSError, StoreError, ValueError):
             states = over()
