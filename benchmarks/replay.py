@@ -79,7 +79,7 @@ def score_table(walked: dict[str, Any], fixed: dict[str, Any]) -> list[str]:
     """Per target the errors of both replays and of the walk's baselines."""
     lines = ["| target | scored | walked, published | walked, joint | fixed, published | fixed, joint | best baseline (walked) |"]
     lines.append("|---|---:|---:|---:|---:|---:|---:|")
-    by = {id(lane): {(r["domain"], r["variable"], r["model"]): r for r in lane["rows"]} for lane in (walked, fixed)}
+    by = {id(lane): {(r["domain"], r["variable"], r["model"]): r for r in lane["rows"] if r["lead"] == 0} for lane in (walked, fixed)}
     ours, theirs = by[id(walked)], by[id(fixed)]
     for domain, variable in sorted({key[:2] for key in ours}):
         figures = [lane[domain, variable, model]["mae"] for lane in (ours, theirs) for model in ("published", "joint")]

@@ -28,6 +28,12 @@ class Runner(Protocol):
         """End it."""
 
 
+def carried(receipt: Receipt) -> dict[str, Any]:
+    """What the event of an asset says of it: snapshot and digests, rows or cells, and of a cube the share that is missing."""
+    shares = {name: share for name, share in receipt.details.items() if name == "missing_share"}
+    return receipt.model_dump(mode="json", include={"ids", "counts"}) | shares
+
+
 class Step(BaseOperator):
     """Runs one step of the flow in a process of its own and returns its receipt (ids, paths and counts).
 
@@ -74,8 +80,7 @@ class Step(BaseOperator):
             when = when | {"issue_time": context["ti"].xcom_pull(task_ids=self.issued_by)}
         receipt = self.receipt = self.perform(self.ask(context, when), context)
         if self.announces:
-            found = receipt.model_dump(mode="json", include={"ids", "counts"})
-            context["outlet_events"][self.announces].extra = {**when, **found}
+            context["outlet_events"][self.announces].extra = {**when, **carried(receipt)}
         return receipt.model_dump(mode="json", include=IN_RECEIPT | set(self.tells))
 
     def ask(self, context: Any, when: Mapping[str, str]) -> Request:

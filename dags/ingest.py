@@ -27,7 +27,10 @@ def ingest(world: World) -> None:
     )
     def announce() -> None:
         context = get_current_context()
-        context["outlet_events"][observations].extra = {**times(context)}
+        pulled = context["ti"].xcom_pull(task_ids=[f"{source}.observe" for source in world.sources])
+        told = [receipt for receipt in pulled if receipt]
+        found = {part: {name: value for receipt in told for name, value in receipt[part].items()} for part in ("ids", "counts")}
+        context["outlet_events"][observations].extra = {**times(context), **found}
 
     @dag(**house(world, "ingest"), schedule=at(world, "ingest"), doc_md=__doc__)
     def build() -> None:

@@ -73,6 +73,7 @@ def parse_long(source: Source, options: CsvOptions, file: str, packed: bytes) ->
         ContractError: It cannot be read as a whole.
     """
     data = _renamed(source, options, file, unpacked(packed, file))
+    options.refuse_column_as_node(header_of(data, options.dialect, file), file)
     time = time_kind(options, data, file)
     published: Kind = "number"
     stamped = options.published or options.init

@@ -165,6 +165,7 @@ def read_records(
             faults.append((number, fault))
     if cells:
         _require_keys(list(stamps), [record for _, record in records], file)
+        options.refuse_column_as_node({key for _, record in records if isinstance(record, dict) for key in record}, file)
     time, published = (_stamp_kind(form, cells, place) for form, place in ((options.time_format, 0), (options.published_format, 1)))
     originals = dict(records)
 

@@ -77,6 +77,7 @@ def _read(data: bytes, needed: list[str], options: ParquetOptions, file: str) ->
     given = parquet.schema_arrow.names
     names = options.contract_names(given, needed, file) if options.strict else given
     require_columns(names, needed, file)
+    options.refuse_column_as_node(names, file)
     called = {name: given[names.index(name)] for name in needed}
     needed = list(called.values())
     state = parquet.metadata

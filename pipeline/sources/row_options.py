@@ -95,6 +95,16 @@ class RowOptions(StampOptions):
             raise ContractError(asked=f"columns of {file} that the contract knows", found=f"column '{extra[0]}'", mend=mend)
         return found
 
+    def refuse_column_as_node(self, names: Iterable[str], file: str) -> None:
+        """Refuse a column where the name of a node belongs: all rows would be of one node of that name.
+
+        Raises:
+            ContractError: Naming the option that takes a column.
+        """
+        if self.node is not None and self.node in names:
+            found, mend = "a column of that name", f"for the node that each row names, write options.node_column = '{self.node}'"
+            raise ContractError(asked=f"node '{self.node}' for all rows of {file}", found=found, mend=mend)
+
     @property
     def given_nodes(self) -> list[str]:
         """Which of the ways to name the node are used."""

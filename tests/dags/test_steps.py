@@ -50,6 +50,13 @@ def test_the_event_of_an_asset_carries_the_times_on(monkeypatch):
     assert where["outlet_events"][asset].extra == {**T, "ids": {"snapshot": "s1"}, "counts": {"rows": 71}}
 
 
+def test_the_event_of_a_cube_says_which_share_is_missing(monkeypatch):
+    asset = _house.asset(ENDED, "cube")
+    built = RECEIPT.replace('"big":[1,2]', '"big":[1,2],"missing_share":{"traffic":{"count":0.25}}')
+    _, _, where = perform(monkeypatch, BuildCubeRequest, 0, announces=asset, stdout=built)
+    assert where["outlet_events"][asset].extra["missing_share"] == {"traffic": {"count": 0.25}}
+
+
 @pytest.mark.parametrize("code", [2, 65, 70, 78])
 def test_what_repeating_cannot_help_fails_at_once(monkeypatch, code):
     with pytest.raises(AirflowFailException) as caught:

@@ -249,6 +249,14 @@ def test_a_missing_column_names_file_column_those_found_and_the_nearest() -> Non
     assert "'vehiclecount'" in caught.value.mend
 
 
+def test_a_column_where_the_name_of_one_node_belongs_is_refused_and_no_row_folded() -> None:
+    read = source(options={"time": "t", "node": "n"})
+    with pytest.raises(ContractError, match=r"node 'n' for all rows of x\.csv") as caught:
+        parse("t,n,a\n2024-01-01T00:00Z,1,5\n", read)
+    assert "node_column = 'n'" in caught.value.mend
+    assert parse("t,a\n2024-01-01T00:00Z,5\n", read).node_ids == ("n",)
+
+
 @pytest.mark.parametrize("cut", [1, 10, 21, -9, -1])
 def test_a_truncated_gzip_is_refused_with_the_file_named(cut: int) -> None:
     whole = gzip.compress(b"t,n,a\n" + b"2014-08-01T00:00:00,x,1\n" * 1000)
