@@ -149,6 +149,7 @@ class DomainVariable(Table):
 
     `anchor` is what an untrained model forecasts: the last value, or the value one longest season before the target.
     `scale` is one spread per variable, one per node, or relative to the window's last value (prices).
+    `max_age` makes `aggregate = "last"` an as-of join: a step takes the newest reading that is younger than that at its end.
     """
 
     source: Name
@@ -162,6 +163,14 @@ class DomainVariable(Table):
     lower: float | None = None
     upper: float | None = None
     weight: float = 1.0
+
+    @model_validator(mode="after")
+    def _joined(self) -> Self:
+        if self.max_age is not None and self.aggregate != "last":
+            raise ValueError(
+                f"max_age is for aggregate = 'last', which serves later steps too; a {self.aggregate} takes its own step's readings"
+            )
+        return self
 
 
 class Folds(Table):

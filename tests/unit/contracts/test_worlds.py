@@ -69,6 +69,11 @@ def test_the_tiny_world_is_right(tmp_path: Path) -> None:
         ("Europe/Copenhagen", "Europe/Kopenhagen", ["sources.s.timezone = 'Europe/Kopenhagen'", "did you mean 'Europe/Copenhagen'"]),
         ('source = "s"', 'source = "z"', ["domains.d.variables.v.source = 'z'", "allowed: s"]),
         ("[domains.d.variables]\nv", "[domains.d.variables]\nw", ["domains.d.variables.w: source 's' has no such variable", "allowed: v"]),
+        (
+            '{ source = "s" }',
+            '{ source = "s", aggregate = "sum", max_age = "3h" }',
+            ["domains.d.variables.v", "aggregate = 'last'", "a sum"],
+        ),
         ("2020-01-01T00:00Z", "2020-01-01T00:00", ["start", "no UTC offset"]),
         ('name = "w"', 'name = "W"', ["name = 'W'"]),
         ('title = "W"', "title = ", ["no valid TOML", "line 3"]),
