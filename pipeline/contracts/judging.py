@@ -78,8 +78,8 @@ class PromotionRules(Table):
         evidence: Whether a walk-forward replay of the candidate's kind, where there is one, says if it is above the baselines,
             calibrated and completely observed, or always its held-out windows.
         replayed_days: Days of issue times from which on a replay has a say.
-        every: Of the held-out windows those are judged, and calibrated with, whose newest step is a multiple of it; all where
-            the clock's step is as long, or where it is not given.
+        every: Of the held-out windows those are judged, and calibrated with, whose newest step is a multiple of it from the
+            domain's start; all where the clock's step is as long, or where it is not given.
     """
 
     approval: Literal["automatic", "human"] = "automatic"

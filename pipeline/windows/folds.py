@@ -51,7 +51,7 @@ def judged(world: World, domain: str, newest_W: NDArray[np.int64]) -> NDArray[np
     every = world.promotion.every
     if every is None or every.total_seconds() <= step_seconds(world.domains[domain].clock):
         return np.ones(len(newest_W), bool)
-    found: NDArray[np.bool_] = newest_W % int(every.total_seconds()) == 0
+    found: NDArray[np.bool_] = (newest_W - to_seconds(world.domain_start(domain))) % int(every.total_seconds()) == 0
     return found
 
 
