@@ -14,7 +14,7 @@ import typer
 from pipeline import api, clock
 from pipeline.command_options import AsOf, JsonObject, WorldName, example, read_instant, say
 from pipeline.contracts.times import format_duration, format_instant, from_seconds, parse_instant
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, NotYetAvailable
 from pipeline.settings import read_settings
 from pipeline.telemetry import progress_on
 
@@ -53,7 +53,7 @@ def info(world: WorldName, as_json: JsonObject = False) -> None:
     """What the newest snapshot holds: domains, sizes, clocks, chunks, missing shares, bytes at rest, provenance."""
     loaded, store = _open(world)
     state, texts, history = store.state(), store.texts(), store.history()
-    newest = history[0] if history else {"written_time": None, "provenance": {}}
+    newest = history[0]
     domains = {name: _domain_info(loaded, name, held, store.book(name)) for name, held in state.domains.items()}
     found = {
         "world": loaded.name,
@@ -175,7 +175,12 @@ def _open(world: str) -> tuple[api.World, CubeStore]:
     from pipeline.stores.cubes import CubeStore
 
     loaded = api.load_world(world)
-    return loaded, CubeStore(read_settings().store, loaded.name)
+    store = CubeStore(read_settings().store, loaded.name)
+    if not store.history():
+        raise NotYetAvailable(
+            asked=f"cube {store.url}", found="a repository without a snapshot: no build has finished", mend="run build-cube first"
+        )
+    return loaded, store
 
 
 def _at(store: CubeStore, snapshot: str) -> CubeStore:

@@ -13,6 +13,7 @@ import xarray as xr
 from pipeline import __main__ as cli
 from pipeline.contracts.times import format_instant, from_seconds
 from pipeline.stores.cubes import CubeStore
+from pipeline.stores.repositories import open_repository
 from tests.feeds import START, Place, Row, build, make_place, observe, random_rows
 
 HOURS = 12
@@ -302,3 +303,11 @@ def test_plan_states_sizes_and_memory_makes_nothing_and_refuses_what_does_not_fi
     monkeypatch.setenv("CUBECAST_MEMORY", "much")
     assert "CUBECAST_MEMORY = 'much'" in ask("plan")[2]
     assert CubeStore(built.settings.store, "little").snapshot == before
+
+
+@pytest.mark.parametrize("words", [("verify",), ("info",), ("export", "--domain", "traffic", "--to", "copy")])
+def test_a_cube_whose_first_build_never_finished_is_not_there_yet(ask, tmp_path, words):
+    place = make_place(tmp_path)
+    assert open_repository(CubeStore(place.settings.store, "little").url, create=True) is not None
+    code, _, err = ask(*words, place=place)
+    assert (code, "run build-cube first" in err) == (75, True)
