@@ -32,7 +32,10 @@ def joined(store: ObservationStore, taken: list[Taken]) -> Joined:
     """The rows of several deliveries beside each other and what is stored."""
     ids = sorted({i for t in taken for i in t.ids})
     place = {identity: code for code, identity in enumerate(ids)}
-    nodes = [np.array([place[i] for i in t.ids] or [0], np.int32)[t.node] for t in taken]
+    nodes = [
+        np.full(len(t.node), place[t.ids[0]], np.int32) if len(t.ids) == 1 else np.array([place[i] for i in t.ids] or [0], np.int32)[t.node]
+        for t in taken
+    ]
     stretches = stretches_of([(code, t.valid_time) for code, t in zip(nodes, taken, strict=True)], len(ids))
     stored = store.stored_versions(set(ids), set(np.unique(stretches.day).tolist()))
     count = 0 if stored is None else stored.num_rows
@@ -72,19 +75,21 @@ def joined(store: ObservationStore, taken: list[Taken]) -> Joined:
 
 def _side_by_side(store: ObservationStore, taken: list[Taken], ids: list[str], stretches: Stretches) -> pa.Table:
     """All rows of deliveries that share no node with each other nor with what is stored, in the order at rest."""
-    origin = np.repeat(stretches.piece, stretches.length)
+    keys = [[t.valid_time for t in taken], [t.available_time for t in taken], [t.row for t in taken]]
+    values, flags = ([[getattr(t, part)[name] for t in taken] for name in store.variables] for part in ("values", "flags"))
+    valid, available, row, *rest = stretches.gather([*keys, *values, *flags])
     columns = _keys(
         taken,
         ids,
         np.repeat(stretches.node, stretches.length),
-        stretches.gather([t.valid_time for t in taken]),
-        stretches.gather([t.available_time for t in taken]),
+        valid,
+        available,
         np.repeat(np.array([t.landed.received_time for t in taken])[stretches.piece], stretches.length),
-        origin,
-        stretches.gather([t.row for t in taken]),
+        np.repeat(stretches.piece, stretches.length),
+        row,
     )
-    for name in store.variables:
-        columns |= _variable(name, stretches.gather([t.values[name] for t in taken]), stretches.gather([t.flags[name] for t in taken]))
+    for n, name in enumerate(store.variables):
+        columns |= _variable(name, rest[n], rest[len(values) + n])
     return pa.table(columns)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +17,7 @@ from pipeline.contracts.provenance import canonical_json
 from pipeline.stores.observation_index import DAY
 
 GROUP_ROWS = 16384
+_THREADS = min(8, os.cpu_count() or 1)
 Span = tuple[int, int, int]
 """A day (start, seconds UTC), its first row and its end row."""
 
@@ -109,21 +112,30 @@ class Stretches:
         begin = (end - self.length)[opens].tolist()
         return list(zip(self.day[opens].tolist(), begin, [*begin[1:], *end[-1:].tolist()], strict=True))
 
-    def gather(self, pieces: Sequence[NDArray[Any]]) -> NDArray[Any]:
-        """A column in order, of which these are the pieces."""
-        places = zip(self.piece.tolist(), self.first.tolist(), (self.first + self.length).tolist(), strict=True)
-        return np.concatenate([pieces[piece][first:end] for piece, first, end in places])
+    def gather(self, columns: Sequence[Sequence[NDArray[Any]]]) -> list[NDArray[Any]]:
+        """Columns in order, each given as its pieces."""
+        places = list(zip(self.piece.tolist(), self.first.tolist(), (self.first + self.length).tolist(), strict=True))
+
+        def one(pieces: Sequence[NDArray[Any]]) -> NDArray[Any]:
+            return np.concatenate([pieces[piece][first:end] for piece, first, end in places])
+
+        with ThreadPoolExecutor(_THREADS) as pool:
+            return list(pool.map(one, columns))
 
 
 def stretches_of(pieces: Sequence[tuple[NDArray[np.int32], NDArray[np.int64]]], nodes: int) -> Stretches:
     """The stretches of pieces, each codes of nodes below `nodes` and instants."""
-    found = []
-    for piece, (code, valid) in enumerate(pieces):
+
+    def one(piece: int) -> tuple[NDArray[Any], ...]:
+        code, valid = pieces[piece]
         pair = valid // DAY * max(nodes, 1) + code
         opens = np.ones(len(pair), np.bool_)
         np.logical_or(pair[1:] != pair[:-1], valid[1:] <= valid[:-1], out=opens[1:])
         first = np.flatnonzero(opens)
-        found.append((np.full(len(first), piece), first, np.diff(np.append(first, len(pair))), pair[first]))
+        return np.full(len(first), piece), first, np.diff(np.append(first, len(pair))), pair[first]
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        found = list((pool.map if len(pieces) > 1 else map)(one, range(len(pieces))))
     piece_S, first_S, length_S, pair_S = (np.concatenate(column) for column in zip(*found, strict=True))
     turn = np.argsort(pair_S, kind="stable")
     pair_S = pair_S[turn]
