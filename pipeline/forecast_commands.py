@@ -88,8 +88,15 @@ def forecasts_show(
     lines += [f"  {line}" for name in medians for line in medians[name]]
     for name, state in forecast.provenance.get("inputs", {}).items():
         lines.append(f"input {name}: newest value {duration_text(state['age_seconds'])} old, {state['share_present']:.0%} present")
+    for name, run in forecast.provenance.get("future", {}).items():
+        what = "no run was known"
+        if run:
+            what = f"run of {run['init_time']}, known {run['known_time']}, {run['share_present']:.0%} of the targets"
+        lines.append(f"forecasts by others for {name}: {what}")
+    for name, seen in forecast.provenance.get("texts", {}).items():
+        lines.append(f"documents of {name}: {seen['documents']}, the newest {duration_text(seen['age_seconds'])} old")
     lines += [f"input {name}: absent, not forecast" for name in forecast.provenance.get("absent", [])]
-    plain = {k: v for k, v in forecast.provenance.items() if k not in ("inputs", "absent", "explanation")}
+    plain = {k: v for k, v in forecast.provenance.items() if k not in ("inputs", "future", "texts", "absent", "explanation")}
     lines += [f"  {key:16} {value}" for key, value in plain.items()]
     say(found, [*lines, *(f"changed: {line}" for line in change_lines(changed))], as_json=as_json)
 

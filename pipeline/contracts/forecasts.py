@@ -87,7 +87,8 @@ class Forecast:
     """All domains at one issue time with their provenance.
 
     `provenance` is JSON-able: world and world_digest, code_version, snapshot, window_digest, model_id, config_digest,
-    seed, issue_time, and `inputs`: per domain the age in seconds of the newest good value and the share present.
+    seed, issue_time, and `inputs`: per domain the age in seconds of the newest good value and the share present; where there
+    are any, `future`: per domain the run of others' forecasts that was used, and `texts`: per stream the documents seen.
     """
 
     world: str

@@ -105,6 +105,9 @@ def make_forecast(
         )
     absent = [name for name in world.domains if name not in domains]
     provenance = _provenance(world, main.candidate, champion, windows, issue_time, _inputs(world, known.cubes, issue_time), absent)
+    provenance |= {
+        kind: found for kind, found in (("future", _runs(windows, issue_time)), ("texts", _documents(windows, issue_time))) if found
+    }
     provenance["calibration"] = calibrated
     if others:
         provenance["made_by"] = {f"{d}.{v}": m for m in others for d, v in sorted(made_by.get(m, {}))}
@@ -123,6 +126,34 @@ def _inputs(world: World, cubes: Mapping[str, DomainCube], issue_time: int) -> d
         if any(row.newest_time is None for row in found[name]):
             found[name] = freshness(earlier(cube, issue_time, first=begin), as_of=issue_time, steps=steps)
     return inputs(found)
+
+
+def _runs(windows: WindowSet, issue_time: int) -> dict[str, dict[str, Any] | None]:
+    """Per domain the run of others' forecasts that its window uses, and the share of its targets that this speaks of; None without one."""
+    found: dict[str, dict[str, Any] | None] = {}
+    for name, view in windows.domains.items():
+        if (future := view.future) is None or (index_W := _live(windows, name, issue_time)) is None:
+            continue
+        found[name] = None
+        if (run := int(future.run_W[index_W[0]])) >= 0:
+            first = int(view.end_W[index_W[0]]) + 1 - int(future.first_step_I[run])
+            good_HNF = future.good_IHNF[run, max(first, 0) : max(first + view.horizon, 0)]
+            found[name] = {
+                "init_time": format_instant(from_seconds(int(future.init_time_I[run]))),
+                "known_time": format_instant(from_seconds(int(future.available_time_I[run]))),
+                "age_seconds": issue_time - int(future.init_time_I[run]),
+                "share_present": float(good_HNF.sum() / max(view.horizon * good_HNF[0:1].size, 1)),
+            }
+    return found
+
+
+def _documents(windows: WindowSet, issue_time: int) -> dict[str, dict[str, Any]]:
+    """Per stream how many documents windows of an instant see, and how old the newest is."""
+    found = {}
+    for name, texts in windows.texts.items():
+        seen = texts.available_time_D[(texts.available_time_D <= issue_time) & (texts.available_time_D > issue_time - texts.reach)]
+        found[name] = {"documents": len(seen), "age_seconds": issue_time - int(seen[-1]) if len(seen) else None}
+    return found
 
 
 def _live(windows: WindowSet, domain: str, issue_time: int) -> NDArray[np.int64] | None:

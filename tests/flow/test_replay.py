@@ -14,6 +14,7 @@ from pipeline.contracts.times import format_instant, from_seconds, parse_instant
 from pipeline.contracts.world_files import load_world
 from pipeline.sources.synthetic import SyntheticAdapter
 from pipeline.steps import issue, promote, replay, replayed
+from pipeline.stores.cubes import CubeStore
 from pipeline.stores.forecasts import ForecastStore
 from pipeline.stores.lanes import LaneStore
 from pipeline.stores.objects import ObjectStore
@@ -37,6 +38,22 @@ def test_dates_that_were_run_live_replay_bit_for_bit_and_differ_in_the_lane_only
         known = {name: content for name, content in then.provenance.items() if name != "explanation"}
         assert now.provenance == known | {"lane": receipt.ids["lane"]}
     assert files(settings.store) == before, "the live store was touched"
+
+
+def test_a_forecast_says_which_run_of_others_it_was_told_and_how_many_documents(lived):
+    _, settings = lived
+    cubes = CubeStore(settings.store, "tiny")
+    for moment in LIVED:
+        made = ForecastStore(ObjectStore(settings.store), "tiny").read(to_seconds(moment)).provenance
+        runs, texts = cubes.open_runs(moment, "traffic"), cubes.open_texts(moment, "notices")
+        known = runs.valid_time[(runs.flags_TNV == 0).any(axis=(1, 2))]
+        run = made["future"]["traffic"]
+        assert run["init_time"] == format_instant(from_seconds(int(known.max())))
+        assert run["init_time"] <= run["known_time"] <= format_instant(moment)
+        assert run["age_seconds"] == to_seconds(moment) - known.max()
+        assert 0 < run["share_present"] <= 1
+        due = texts.available_time_D[texts.available_time_D > to_seconds(moment) - 3 * 3600]
+        assert made["texts"] == {"notices": {"documents": len(due), "age_seconds": to_seconds(moment) - due.max() if len(due) else None}}
 
 
 def test_where_a_forecast_was_issued_live_the_champion_that_was_live_is_replayed_whatever_the_lane_trained_since():
