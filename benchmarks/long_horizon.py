@@ -31,7 +31,7 @@ from pipeline.contracts.judging import PromotionRules
 from pipeline.contracts.windows import WindowSet
 from pipeline.settings import read_settings
 from pipeline.telemetry import QUIET
-from pipeline.verification.significance import LEAST_BLOCKS, diebold_mariano, periods_ahead
+from pipeline.verification.significance import LEAST_STRETCHES, diebold_mariano, periods_ahead
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +155,7 @@ def naive(dataset: Dataset, given: WindowSet, fold: Any) -> Judge:
 def doubt(ours: Judge, walk: Judge, horizon: int) -> float | None:
     """How likely the joint model is no better than the random walk, by the test of promotion; None with too few windows that do not overlap."""
     difference = np.array(ours.by_window) - np.array(walk.by_window)
-    if len(difference) < LEAST_BLOCKS * horizon:
+    if len(difference) < LEAST_STRETCHES * horizon:
         return None
     statistic, p = diebold_mariano(difference, periods_ahead(len(difference), horizon))
     return p if statistic < 0 else 1.0
