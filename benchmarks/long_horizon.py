@@ -223,6 +223,7 @@ def rows_of(kept: Mapping[str, Any]) -> list[Row]:
                 Row(
                     dataset=name,
                     horizon=horizon,
+                    prices=dataset.prices,
                     alone=np.array([(seed["test"]["mse"], seed["test"]["mae"]) for seed in seeds]),
                     out=np.array([(each["mse"], each["mae"]) for each in said]),
                     walk=(others[WALK]["test"]["mse"], others[WALK]["test"]["mae"]),
