@@ -14,7 +14,8 @@ from pipeline.contracts.times import parse_instant, to_seconds
 from pipeline.publishing.page_data import page_data
 from pipeline.publishing.page_inputs import PageInputs
 from pipeline.publishing.page_warnings import warnings
-from pipeline.publishing.words import duration_text, instant_text, label_text, model_text, reason_text, utc_text
+from pipeline.publishing.seen import SEEN, document_rows, reading_rows, run_rows
+from pipeline.publishing.words import instant_text, label_text, model_text, reason_text, utc_text
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -71,14 +72,16 @@ def _words(page: PageInputs) -> dict[str, Any]:
         else "Nothing promoted yet",
         "verified_summary": _verified_summary(page),
         "verdicts": verdicts,
-        "freshness": _freshness(page),
+        "freshness": reading_rows(world, page.forecast),
+        "runs": run_rows(world, page.forecast),
+        "documents": document_rows(world, page.forecast),
         "absent": [world.domains[d].title for d in page.forecast.provenance.get("absent", []) if d in world.domains],
         "promotions": [_promotion(page, p) for p in page.promotions[::-1][:_MOST_PROMOTIONS]],
         "more_promotions": max(0, len(page.promotions) - _MOST_PROMOTIONS),
         "revision": page.revision,
         "changes": page.changes,
         "card": _pairs(page.card, skip=_NOT_ON_PAGE),
-        "provenance": _pairs({**page.forecast.provenance, "revision": page.revision}, skip=("inputs", "absent", "explanation")),
+        "provenance": _pairs({**page.forecast.provenance, "revision": page.revision}, skip=(*SEEN, "explanation")),
         "products": list(page.products.items()),
         "version": page.version,
     }
@@ -130,29 +133,6 @@ def _promotion(page: PageInputs, entry: Promotion) -> dict[str, Any]:
         "joint": f"{len(joint)} of {len(entry.verdicts)}",
         "reason": entry.reason,
     }
-
-
-def _freshness(page: PageInputs) -> list[dict[str, Any]]:
-    inputs: Mapping[str, Any] = page.forecast.provenance.get("inputs", {})
-    rows = []
-    for domain in (d for d in page.world.domains if d in inputs):
-        states = inputs[domain].get("variables", {})
-        for i, variable in enumerate(v for v in page.world.domains[domain].variables if v in states):
-            state = states[variable]
-            newest = state["newest_time"]
-            percent = 100 * state["share_present"]
-            rows.append(
-                {
-                    "domain": "" if i else page.world.domains[domain].title,
-                    "variable": _variable_text(page, domain, variable),
-                    "newest": "never" if newest is None else instant_text(newest, page.world.zone),
-                    "age": duration_text(state["age_seconds"]),
-                    "places": f"{state['nodes_present']} of {state['nodes']}",
-                    "present": f"{percent:.0f} % of {state['steps']} steps",
-                    "percent": f"{percent:.1f}",
-                }
-            )
-    return rows
 
 
 def _pairs(content: Mapping[str, Any], skip: tuple[str, ...] = ()) -> list[tuple[str, str]]:

@@ -250,6 +250,19 @@ def test_holes_and_the_history_of_promotions_are_shown(opened: Any) -> None:
     assert "MAE 2.41 against 2.63" in history
 
 
+def test_the_runs_of_others_and_the_documents_stand_with_their_age_beside_the_readings(opened: Any) -> None:
+    page = opened()
+    runs, documents = page.get_by_role("table", name="Forecasts by others"), page.get_by_role("table", name="Documents")
+    assert runs.locator("tbody tr").all_inner_texts() == [
+        "Road traffic\tforeseen\tTue 30 Sep 2014, 14:00\t4 h\tTue 30 Sep 2014, 17:00\t 88 % of the targets",
+        "City weather\tforeseen\tNo run was known\t–\t–\t",
+    ]
+    assert documents.locator("tbody tr").all_inner_texts() == [
+        "Road notices\t6 h\t1,204\tTue 30 Sep 2014, 17:35\t25 min",
+        "Events\t7 d\t0\tNone within their reach\t–",
+    ]
+
+
 def test_play_moves_through_the_leads_and_stops_at_the_last(opened: Any) -> None:
     page = opened()
     page.get_by_role("tab", name="Shares").click()
