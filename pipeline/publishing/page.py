@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from pipeline.contracts.scores import Promotion
 from pipeline.contracts.times import parse_instant, to_seconds
 from pipeline.publishing.page_data import page_data
 from pipeline.publishing.page_inputs import PageInputs
+from pipeline.publishing.page_pairs import pairs
 from pipeline.publishing.page_warnings import warnings
 from pipeline.publishing.seen import SEEN, document_rows, reading_rows, run_rows
 from pipeline.publishing.words import instant_text, label_text, model_text, reason_text, utc_text
@@ -20,10 +20,9 @@ from pipeline.publishing.words import instant_text, label_text, model_text, reas
 if TYPE_CHECKING:
     from jinja2 import Template
 
-_NOT_ON_PAGE = ("history", "config", "window_digest", "world", "world_digest", "code_version", "snapshot")
+_NOT_ON_PAGE = ("history", "config", "config_digest", "schema", "window_digest", "world", "world_digest", "code_version", "snapshot")
 """Keys of a card that the provenance shows, or that are for programs."""
 
-_LONGEST = 300
 _MOST_PROMOTIONS = 12
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -80,8 +79,8 @@ def _words(page: PageInputs) -> dict[str, Any]:
         "more_promotions": max(0, len(page.promotions) - _MOST_PROMOTIONS),
         "revision": page.revision,
         "changes": page.changes,
-        "card": _pairs(page.card, skip=_NOT_ON_PAGE),
-        "provenance": _pairs({**page.forecast.provenance, "revision": page.revision}, skip=(*SEEN, "explanation")),
+        "card": pairs(page.card, skip=_NOT_ON_PAGE),
+        "provenance": pairs({**page.forecast.provenance, "revision": page.revision}, skip=(*SEEN, "explanation")),
         "products": list(page.products.items()),
         "version": page.version,
     }
@@ -133,25 +132,3 @@ def _promotion(page: PageInputs, entry: Promotion) -> dict[str, Any]:
         "joint": f"{len(joint)} of {len(entry.verdicts)}",
         "reason": entry.reason,
     }
-
-
-def _pairs(content: Mapping[str, Any], skip: tuple[str, ...] = ()) -> list[tuple[str, str]]:
-    """Names and values as short texts, nested content as compact JSON."""
-    found = {name: _value(name, value) for name, value in content.items() if name not in skip}
-    return [(label_text(name), text) for name, text in found.items() if text]
-
-
-def _value(name: str, value: Any) -> str:
-    if name == "issue_time" and isinstance(value, int):
-        return utc_text(value)
-    if value is None:
-        return ""
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    if isinstance(value, dict):
-        text = "; ".join(f"{key.replace('_', ' ')}: {_value('', inner)}" for key, inner in value.items() if inner not in ("", None))
-    elif isinstance(value, list | tuple):
-        text = ", ".join(_value("", inner) for inner in value)
-    else:
-        text = f"{value:,}" if isinstance(value, int) and value >= 10_000 else str(value)
-    return text if len(text) <= _LONGEST else text[:_LONGEST] + " …"

@@ -61,7 +61,9 @@ def _check_root(
         if is_cube:
             domains, broken = CubeStore(url, world.name).check(progress)
             if not domains and not broken:
-                notes.append(f"{repository}: a repository without a snapshot: no build has finished: cubecast build-cube --world {world.name}")
+                notes.append(
+                    f"{repository}: a repository without a snapshot: no build has finished: cubecast build-cube --world {world.name}"
+                )
                 continue
             parts[repository] = {name: {"chunks": d.chunks, "bytes": d.bytes, "digest": d.digest} for name, d in domains.items()}
             faults += [fault if fault.startswith(place) else f"{repository}/{fault}" for fault in broken]

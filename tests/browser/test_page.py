@@ -255,12 +255,16 @@ def test_the_runs_of_others_and_the_documents_stand_with_their_age_beside_the_re
     runs, documents = page.get_by_role("table", name="Forecasts by others"), page.get_by_role("table", name="Documents")
     assert runs.locator("tbody tr").all_inner_texts() == [
         "Road traffic\tforeseen\tTue 30 Sep 2014, 14:00\t4 h\tTue 30 Sep 2014, 17:00\t 88 % of the targets",
-        "City weather\tforeseen\tNo run was known\t–\t–\t",
+        "City weather\tforeseen\tNo run was known\t–\t–\t–",
     ]
     assert documents.locator("tbody tr").all_inner_texts() == [
-        "Road notices\t6 h\t1,204\tTue 30 Sep 2014, 17:35\t25 min",
-        "Events\t7 d\t0\tNone within their reach\t–",
+        "Road notices\t1,204\tTue 30 Sep 2014, 17:35\t25 min\t6 h\t",
+        "Events\t0\tNone within their reach\t–\t7 d\t",
     ]
+    phone = opened(viewport={"width": 390, "height": 844})
+    ages = [cell.bounding_box() for cell in phone.locator(".fresh td[data-label=Age]").all()]
+    assert len(ages) == 9
+    assert max(age["x"] + age["width"] for age in ages) <= 390
 
 
 def test_play_moves_through_the_leads_and_stops_at_the_last(opened: Any) -> None:
