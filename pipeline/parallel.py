@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,11 @@ from pipeline.errors import ConfigError, StoreError
 from pipeline.process_tree import die_with_parent
 from pipeline.settings import Settings, one_thread
 from pipeline.telemetry import Progress, Stage
+
+_CREDENTIALS = re.compile(
+    r"credential|AccessDenied|access denied|forbidden|\b403\b|InvalidAccessKey|SignatureDoesNotMatch|ExpiredToken", re.I
+)
+_LENT = "a worker has an environment of its own: start {} with the AWS_… variables, or the role, that this command has"
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -132,7 +138,7 @@ def call_elsewhere(settings: Settings, workers: int) -> Iterator[Executor]:
     """
     if settings.dask is not None:
         with _client(settings) as client:
-            yield client.get_executor()
+            yield _AtWorkers(client.get_executor())
     elif workers == 1:
         yield _Here()
     else:
@@ -180,6 +186,17 @@ class _Here(Executor):
         done: Future[Result] = Future()
         done.set_result(fn(*args, **kwargs))
         return done
+
+
+class _AtWorkers(Executor):
+    """Runs calls on the workers of a cluster."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+
+    def submit(self, fn: Callable[..., Result], /, *args: Any, **kwargs: Any) -> Future[Result]:
+        """The call, begun at a worker."""
+        return self._executor.submit(_call, fn, args, kwargs)
 
 
 def _on_threads(
@@ -239,7 +256,26 @@ def _workers(client: Any) -> Any:
 
 
 def _apply(function: Callable[[Task], Result], tasks: Sequence[Task]) -> list[Result]:
-    return [function(task) for task in tasks]
+    with _naming_the_worker():
+        return [function(task) for task in tasks]
+
+
+def _call(fn: Callable[..., Result], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Result:
+    with _naming_the_worker():
+        return fn(*args, **kwargs)
+
+
+@contextmanager
+def _naming_the_worker() -> Iterator[None]:
+    """Errors of storage say on which worker they came; where credentials are to blame, they are those of the worker."""
+    import distributed
+
+    try:
+        yield
+    except StoreError as error:
+        address = distributed.get_worker().address
+        mend = f"{_LENT.format(address)}; then run the same command again" if _CREDENTIALS.search(error.found) else error.mend
+        raise StoreError(asked=f"{error.asked}, on the Dask worker {address}", found=error.found, mend=mend) from error
 
 
 def _last_seen(client: Any, before: float) -> float:
