@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pipeline.errors import ConfigError, StoreError
-from pipeline.process_tree import die_with_parent
+from pipeline.process_tree import die_with_parent, heard_by_us_alone
 from pipeline.settings import Settings, one_thread
 from pipeline.telemetry import Progress, Stage
 
@@ -156,6 +156,9 @@ def _processes(workers: int) -> Iterator[Executor]:
     spawn = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, mp_context=spawn, initializer=_begin, initargs=(os.getpid(),))
     try:
+        with heard_by_us_alone():
+            for _ in range(workers):  # each call begins a process while none is idle
+                pool.submit(int)
         yield pool
         pool.shutdown()
     except BaseException as error:
@@ -232,6 +235,17 @@ def _on_cluster(
     size = min(-(-len(tasks) // (_TURNS * sum(int(w["nthreads"]) for w in found.values()))), TOGETHER)
     shared = client.scatter(function, broadcast=True, hash=False)
     waiting = {k: client.submit(_apply, shared, tasks[k : k + size], pure=False, retries=2) for k in range(0, len(tasks), size)}
+    try:
+        _take_all(client, waiting, take, stage)
+    except BaseException:
+        client.cancel([*waiting.values(), shared])  # else the scheduler takes its end for a loss
+        raise
+    after = len(_workers(client))
+    return () if after >= len(found) else (f"the cluster shrank from {len(found)} to {after} workers",)
+
+
+def _take_all(client: Any, waiting: dict[int, Any], take: Callable[[int, Result], None], stage: Stage) -> None:
+    """Hand over what comes of the tasks, as it comes."""
     seen = time.monotonic()
     while waiting:
         done = [first for first, future in waiting.items() if future.done()]
@@ -247,8 +261,6 @@ def _on_cluster(
             seen = _last_seen(client, seen)
         if waiting:
             time.sleep(0.02)
-    after = len(_workers(client))
-    return () if after >= len(found) else (f"the cluster shrank from {len(found)} to {after} workers",)
 
 
 def _workers(client: Any) -> Any:
@@ -297,13 +309,13 @@ def local_cluster(processes: int, memory: int | str = "auto") -> Iterator[Any]:
 
     LocalCluster: Any = distributed.LocalCluster
     begun_with = {f"distributed.nanny.pre-spawn-environ.{name}": str(size) for name, size in _KEEPS.items()}
-    with (
-        dask.config.set(begun_with),
-        LocalCluster(
-            n_workers=processes, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0", memory_limit=memory
-        ) as cluster,
-    ):
-        yield cluster
+    with dask.config.set(begun_with):
+        with heard_by_us_alone():
+            cluster = LocalCluster(
+                n_workers=processes, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0", memory_limit=memory
+            )
+        with cluster:
+            yield cluster
 
 
 @contextmanager
