@@ -76,4 +76,5 @@ def test_counts_of_parts_are_added_up_and_only_the_first_few_are_said():
 def test_holes_are_listed_also_where_every_provider_was_down_and_no_step_has_ended_yet():
     hole = {"source": "roads", "kind": "delivery", "what": "roads", "first": T, "cells": 0, "first_seen": T, "expires": T, "tries": 3}
     text = shown(holes=NONE | {"open": [hole]})[1]
-    assert "no step has ended yet" in text and "roads" in text and "deliveries" in text
+    assert "no step has ended yet" in text
+    assert "deliveries" in text
