@@ -52,7 +52,7 @@ def _check_root(
     inventory = take_inventory(ObjectStore(url), world.name)
     found = check_objects(inventory, progress)
     parts[root or "objects"] = {"objects": found.objects, "bytes": found.bytes}
-    faults += found.faults
+    faults += [f"{root}/{fault}" if root else fault for fault in found.faults]
     if found.unreferenced:
         notes.append(f"{found.unreferenced} object(s) that nothing refers to: what a kill left; `cubecast retain` collects them")
     for repository in inventory.repositories:
