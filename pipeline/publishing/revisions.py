@@ -49,8 +49,9 @@ def change_lines(found: dict[str, Any]) -> list[str]:
 def _states(forecast: Forecast) -> dict[str, Any]:
     """The state of each input, of a run of others' forecasts (one that was not there: empty) and of each stream of documents."""
     found = forecast.provenance
+    inputs: dict[str, Any] = found.get("inputs", {})
     runs = {f"forecasts by others for {name}": run or {} for name, run in found.get("future", {}).items()}
-    return found.get("inputs", {}) | runs | {f"documents of {name}": seen for name, seen in found.get("texts", {}).items()}
+    return inputs | runs | {f"documents of {name}": seen for name, seen in found.get("texts", {}).items()}
 
 
 def _differs(old: Forecast, new: Forecast, key: str) -> bool:
