@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 import numpy as np
-
 from numpy.typing import NDArray
 
 from pipeline.sources.rooms import Rooms
