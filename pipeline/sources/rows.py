@@ -49,7 +49,7 @@ def _seconds(column: NDArray[np.int64] | NDArray[np.float64], form: str) -> NDAr
         scaled = column / EPOCHS.get(form, 1)
         odd = ~np.isfinite(scaled) | (np.abs(scaled) > 1e14)
         return np.where(odd, NO_TIME, np.ceil(np.where(odd, 0, scaled)).astype(np.int64))
-    seconds: NDArray[np.int64] = -(-column // _SECOND)
+    seconds = -(-column.astype(np.int64, copy=False) // _SECOND)
     seconds[column == NO_TIME] = NO_TIME
     return seconds
 

@@ -82,7 +82,7 @@ def stored_file(content: Mapping[str, Any]) -> StoredFile:
     return StoredFile(**{**content, "groups": groups, "rows": tuple(content["rows"])})
 
 
-def _size(files: list[StoredFile]) -> int:
+def _size(files: Iterable[StoredFile]) -> int:
     """Bytes of them in memory, about."""
     return sum(512 + 128 * len(file.groups) for file in files)
 
