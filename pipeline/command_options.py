@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -57,6 +58,25 @@ def read_instant(text: str | None, option: str, default: datetime) -> datetime:
         raise ConfigError(
             asked=f"{option} {text}", found=str(error), mend="write an ISO 8601 instant, such as 2014-09-30T06:00Z"
         ) from error
+
+
+def one_of(what: str, asked: str | None, known: Sequence[str]) -> str:
+    """The one that an option names, or the first.
+
+    Raises:
+        ConfigError: There is no such one; with the nearest.
+    """
+    if asked is None:
+        return known[0]
+    if asked not in known:
+        close = difflib.get_close_matches(asked, known[:2000], n=1, cutoff=0.4)
+        listed = ", ".join(known[:8]) + (" …" if len(known) > 8 else "")
+        raise ConfigError(
+            asked=f"--{what} {asked}",
+            found=f"{len(known):,} other{'s' if len(known) > 1 else ''}: {listed}",
+            mend=f"did you mean '{close[0]}'?" if close else "choose one of these",
+        )
+    return asked
 
 
 def settings_of(pairs: list[str]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from pipeline import api, clock
-from pipeline.command_options import AsOf, JsonObject, WorldName, example, read_instant, say
+from pipeline.command_options import AsOf, JsonObject, WorldName, example, one_of, read_instant, say
 from pipeline.contracts.times import format_duration, format_instant, from_seconds, parse_instant
 from pipeline.errors import ConfigError, NotYetAvailable
 from pipeline.settings import read_settings
@@ -150,11 +150,13 @@ def export(
 ) -> None:
     """Copy a domain, as it was known at an instant, to plain Zarr or NetCDF with CF attributes, and the graph of its nodes."""
     from pipeline.alignment.graph import edges
+    from pipeline.cube.groups import groups_of
     from pipeline.stores import cube_export
 
     loaded, newest = _open(world)
     if "://" in to:
         raise ConfigError(asked=f"--to {to}", found="no local path", mend="export to a local path, and copy it from there")
+    one_of("domain", domain, list(dict.fromkeys((*newest.domains(), *groups_of(loaded)))))
     entry = newest.history()[0]
     moment = read_instant(as_of, "--as-of", parse_instant(entry["provenance"]["as_of"]))
     store, path = _at(newest, entry["snapshot"]), Path(to)

@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal
 import typer
 
 from pipeline import api
-from pipeline.command_options import JsonObject, WorldName, example, read_instant, say
+from pipeline.command_options import JsonObject, WorldName, example, one_of, read_instant, say
 from pipeline.contracts.times import format_instant, from_seconds, to_seconds
-from pipeline.errors import ConfigError, StoreError
+from pipeline.errors import ConfigError, NotYetAvailable, StoreError
 from pipeline.settings import read_settings
 from pipeline.stores.objects import ObjectStore
 from pipeline.telemetry import progress_on
@@ -59,8 +59,8 @@ def forecasts_show(
 ) -> None:
     """What a forecast was made from, which inputs were present and how old, and what a re-issue changed."""
     from pipeline.publishing.revisions import change_lines, changes
+    from pipeline.publishing.seen import SEEN, seen_lines
     from pipeline.publishing.tables import headline
-    from pipeline.publishing.words import duration_text
     from pipeline.steps.publications import published_times
     from pipeline.stores.forecasts import ForecastStore
 
@@ -86,17 +86,8 @@ def forecasts_show(
     }
     lines = [f"{loaded.name} issued {found['issue_time']}, revision {number} of {len(known)}, {found['forecast'][:16]}"]
     lines += [f"  {line}" for name in medians for line in medians[name]]
-    for name, state in forecast.provenance.get("inputs", {}).items():
-        lines.append(f"input {name}: newest value {duration_text(state['age_seconds'])} old, {state['share_present']:.0%} present")
-    for name, run in forecast.provenance.get("future", {}).items():
-        what = "no run was known"
-        if run:
-            what = f"run of {run['init_time']}, known {run['known_time']}, {run['share_present']:.0%} of the targets"
-        lines.append(f"forecasts by others for {name}: {what}")
-    for name, seen in forecast.provenance.get("texts", {}).items():
-        lines.append(f"documents of {name}: {seen['documents']}, the newest {duration_text(seen['age_seconds'])} old")
-    lines += [f"input {name}: absent, not forecast" for name in forecast.provenance.get("absent", [])]
-    plain = {k: v for k, v in forecast.provenance.items() if k not in ("inputs", "future", "texts", "absent", "explanation")}
+    lines += seen_lines(forecast.provenance)
+    plain = {k: v for k, v in forecast.provenance.items() if k not in (*SEEN, "explanation")}
     lines += [f"  {key:16} {value}" for key, value in plain.items()]
     say(found, [*lines, *(f"changed: {line}" for line in change_lines(changed))], as_json=as_json)
 
@@ -160,7 +151,11 @@ def forecasts_export(
 
     loaded, settings = api.load_world(world), read_settings()
     chosen_form = form or ("netcdf" if to.suffix == ".nc" else "zarr")
-    dataset = ForecastArrays(settings.store, loaded.name).open(domain, decode=False)
+    try:
+        dataset = ForecastArrays(settings.store, loaded.name).open(domain, decode=False)
+    except NotYetAvailable:
+        one_of("domain", domain, list(loaded.domains))
+        raise
     first, last = _seconds(start, "--from"), _seconds(end, "--until")
     found = forecast_export.chosen(dataset, start=first, end=last, variables=tuple(variable or ()))
     if names == "weatherbench":

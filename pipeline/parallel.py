@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,9 +14,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pipeline.errors import ConfigError, StoreError
-from pipeline.process_tree import die_with_parent
+from pipeline.process_tree import die_with_parent, heard_by_us_alone
 from pipeline.settings import Settings, one_thread
 from pipeline.telemetry import Progress, Stage
+
+_CREDENTIALS = re.compile(
+    r"credential|AccessDenied|access denied|forbidden|\b403\b|InvalidAccessKey|SignatureDoesNotMatch|ExpiredToken", re.I
+)
+_LENT = "a worker has an environment of its own: start {} with the AWS_… variables, or the role, that this command has"
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -132,7 +138,7 @@ def call_elsewhere(settings: Settings, workers: int) -> Iterator[Executor]:
     """
     if settings.dask is not None:
         with _client(settings) as client:
-            yield client.get_executor()
+            yield _AtWorkers(client.get_executor())
     elif workers == 1:
         yield _Here()
     else:
@@ -150,6 +156,9 @@ def _processes(workers: int) -> Iterator[Executor]:
     spawn = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, mp_context=spawn, initializer=_begin, initargs=(os.getpid(),))
     try:
+        with heard_by_us_alone():
+            for _ in range(workers):  # each call begins a process while none is idle
+                pool.submit(int)
         yield pool
         pool.shutdown()
     except BaseException as error:
@@ -180,6 +189,17 @@ class _Here(Executor):
         done: Future[Result] = Future()
         done.set_result(fn(*args, **kwargs))
         return done
+
+
+class _AtWorkers(Executor):
+    """Runs calls on the workers of a cluster."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+
+    def submit(self, fn: Callable[..., Result], /, *args: Any, **kwargs: Any) -> Future[Result]:
+        """The call, begun at a worker."""
+        return self._executor.submit(_call, fn, args, kwargs)
 
 
 def _on_threads(
@@ -215,6 +235,17 @@ def _on_cluster(
     size = min(-(-len(tasks) // (_TURNS * sum(int(w["nthreads"]) for w in found.values()))), TOGETHER)
     shared = client.scatter(function, broadcast=True, hash=False)
     waiting = {k: client.submit(_apply, shared, tasks[k : k + size], pure=False, retries=2) for k in range(0, len(tasks), size)}
+    try:
+        _take_all(client, waiting, take, stage)
+    except BaseException:
+        client.cancel([*waiting.values(), shared])  # else the scheduler takes its end for a loss
+        raise
+    after = len(_workers(client))
+    return () if after >= len(found) else (f"the cluster shrank from {len(found)} to {after} workers",)
+
+
+def _take_all(client: Any, waiting: dict[int, Any], take: Callable[[int, Result], None], stage: Stage) -> None:
+    """Hand over what comes of the tasks, as it comes."""
     seen = time.monotonic()
     while waiting:
         done = [first for first, future in waiting.items() if future.done()]
@@ -230,8 +261,6 @@ def _on_cluster(
             seen = _last_seen(client, seen)
         if waiting:
             time.sleep(0.02)
-    after = len(_workers(client))
-    return () if after >= len(found) else (f"the cluster shrank from {len(found)} to {after} workers",)
 
 
 def _workers(client: Any) -> Any:
@@ -239,7 +268,26 @@ def _workers(client: Any) -> Any:
 
 
 def _apply(function: Callable[[Task], Result], tasks: Sequence[Task]) -> list[Result]:
-    return [function(task) for task in tasks]
+    with _naming_the_worker():
+        return [function(task) for task in tasks]
+
+
+def _call(fn: Callable[..., Result], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Result:
+    with _naming_the_worker():
+        return fn(*args, **kwargs)
+
+
+@contextmanager
+def _naming_the_worker() -> Iterator[None]:
+    """Errors of storage say on which worker they came; where credentials are to blame, they are those of the worker."""
+    import distributed
+
+    try:
+        yield
+    except StoreError as error:
+        address = distributed.get_worker().address
+        mend = f"{_LENT.format(address)}; then run the same command again" if _CREDENTIALS.search(error.found) else error.mend
+        raise StoreError(asked=f"{error.asked}, on the Dask worker {address}", found=error.found, mend=mend) from error
 
 
 def _last_seen(client: Any, before: float) -> float:
@@ -261,13 +309,13 @@ def local_cluster(processes: int, memory: int | str = "auto") -> Iterator[Any]:
 
     LocalCluster: Any = distributed.LocalCluster
     begun_with = {f"distributed.nanny.pre-spawn-environ.{name}": str(size) for name, size in _KEEPS.items()}
-    with (
-        dask.config.set(begun_with),
-        LocalCluster(
-            n_workers=processes, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0", memory_limit=memory
-        ) as cluster,
-    ):
-        yield cluster
+    with dask.config.set(begun_with):
+        with heard_by_us_alone():
+            cluster = LocalCluster(
+                n_workers=processes, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0", memory_limit=memory
+            )
+        with cluster:
+            yield cluster
 
 
 @contextmanager

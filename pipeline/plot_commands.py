@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib.util
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipeline import api
-from pipeline.command_options import JsonObject, WorldName, example, read_instant, say
+from pipeline.command_options import JsonObject, WorldName, example, one_of, read_instant, say
 from pipeline.contracts.times import format_instant, from_seconds, to_seconds
 from pipeline.errors import ConfigError
 from pipeline.settings import read_settings
@@ -146,29 +144,10 @@ def _drawn(kind: Kind, page: PageInputs, is_svg: bool, chosen: dict[str, str | i
 
 def _chosen(page: PageInputs, domain: str | None, variable: str | None, node: str | None, lead: int) -> dict[str, str | int]:
     """What is drawn, checked against what the forecast holds."""
-    name = _one("domain", domain, [n for n in page.world.domains if n in page.forecast.domains])
+    name = one_of("domain", domain, [n for n in page.world.domains if n in page.forecast.domains])
     d = page.forecast.domains[name]
     leads = len(d.lead_time_L)
     if lead > leads:
         raise ConfigError(asked=f"--lead {lead}", found=f"leads 1 to {leads} of domain {name}", mend="choose one of these")
-    target = _one("variable", variable, d.variables)
-    return {"domain": name, "variable": target, "node": d.node_ids.index(_one("node", node, d.node_ids)), "lead": lead - 1}
-
-
-def _one(what: str, asked: str | None, known: Sequence[str]) -> str:
-    """The one asked for, or the first.
-
-    Raises:
-        ConfigError: There is no such one; with the nearest.
-    """
-    if asked is None:
-        return known[0]
-    if asked not in known:
-        close = difflib.get_close_matches(asked, known[:2000], n=1, cutoff=0.4)
-        listed = ", ".join(known[:8]) + (" …" if len(known) > 8 else "")
-        raise ConfigError(
-            asked=f"--{what} {asked}",
-            found=f"{len(known)} others: {listed}",
-            mend=f"did you mean '{close[0]}'?" if close else "choose one of these",
-        )
-    return asked
+    target = one_of("variable", variable, d.variables)
+    return {"domain": name, "variable": target, "node": d.node_ids.index(one_of("node", node, d.node_ids)), "lead": lead - 1}

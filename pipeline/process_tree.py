@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,19 @@ def die_with_parent(parent: int) -> None:
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(128 + signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def heard_by_us_alone() -> Iterator[None]:
+    """A Ctrl-C, which a terminal sends to all, reaches neither processes nor threads begun here, nor what these begin; nor us until the end."""
+    from multiprocessing import resource_tracker
+
+    resource_tracker.ensure_running()  # else begun by one of those threads, whose signals it would unblock
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def adopt_orphans() -> None:

@@ -125,12 +125,12 @@ def show(state: State, stream: TextIO) -> None:
 
     console = Console(file=stream, width=None if stream.isatty() else _WIDTH, highlight=False)
     console.print(f"[bold]{state['world']}[/bold]  {state['title']}")
-    if not state["steps"]:
-        console.print(f"nothing has run yet in {state['store']}; try: cubecast run --world {state['world']}", soft_wrap=True)
-        return
-    ids = "".join(f"   {name} {state[name][:16]}" for name in ("snapshot", "model") if state[name])
-    console.print(f"latest issue time  [bold]{state['latest_issue_time'] or 'none yet'}[/bold]{ids}\n")
-    console.print(_table(("step", "as of", "recorded", "outcome", "s", "what came out"), map(_row, _by_step(state["steps"]))), "")
+    if state["steps"]:
+        ids = "".join(f"   {name} {state[name][:16]}" for name in ("snapshot", "model") if state[name])
+        console.print(f"latest issue time  [bold]{state['latest_issue_time'] or 'none yet'}[/bold]{ids}\n")
+        console.print(_table(("step", "as of", "recorded", "outcome", "s", "what came out"), map(_row, _by_step(state["steps"]))), "")
+    else:
+        console.print(f"no step has ended yet in {state['store']}; try: cubecast run --world {state['world']}", soft_wrap=True)
     if state["sources"]:
         rows = [(name, *(f"{counts[part]:,}" for part in _ACCOUNT), _balance(counts)) for name, counts in state["sources"].items()]
         console.print(_table(("source", "raw", "= observations", "+ duplicates", "+ rejected", ""), rows), "")

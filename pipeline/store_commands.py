@@ -8,6 +8,7 @@ import typer
 
 from pipeline import api
 from pipeline.command_options import JsonObject, WorldName, example, say
+from pipeline.errors import NotYetAvailable
 from pipeline.settings import read_settings
 from pipeline.telemetry import progress_on
 
@@ -25,6 +26,10 @@ def verify(world: WorldName, as_json: JsonObject = False) -> None:
         found = verify_store(loaded, settings, progress)
     if found.faults:
         raise damaged(settings.store, found.faults, what="store", mend=STORE_MEND)
+    if not any(facts.get("objects") for facts in found.parts.values()):
+        raise NotYetAvailable(
+            asked=f"verify store {settings.store}", found=f"nothing of world {loaded.name}", mend=f"cubecast run --world {loaded.name}"
+        )
     lines = [f"{part}: whole: {', '.join(_words(facts))}" for part, facts in found.parts.items()]
     content = {"world": loaded.name, "store": settings.store, "outcome": "whole", "parts": found.parts, "notes": list(found.notes)}
     say(content, [*lines, *found.notes, f"everything of {loaded.name} in {settings.store} is whole"], as_json=as_json)

@@ -123,7 +123,7 @@ def _environment(settings: Settings, worlds: tuple[str, ...], port: int) -> dict
         "CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
         "CORE__DAGS_FOLDER": str(project_folder() / "dags"),
         "CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
-        "CORE__EXECUTOR": "LocalExecutor",
+        "CORE__EXECUTOR": "dags._executor.LocalExecutor",
         "CORE__HOSTNAME_CALLABLE": "socket.gethostname",
         "CORE__LOAD_EXAMPLES": "False",
         "CORE__PARALLELISM": "4",

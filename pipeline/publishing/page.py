@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,16 +12,17 @@ from pipeline.contracts.scores import Promotion
 from pipeline.contracts.times import parse_instant, to_seconds
 from pipeline.publishing.page_data import page_data
 from pipeline.publishing.page_inputs import PageInputs
+from pipeline.publishing.page_pairs import pairs
 from pipeline.publishing.page_warnings import warnings
-from pipeline.publishing.words import duration_text, instant_text, label_text, model_text, reason_text, utc_text
+from pipeline.publishing.seen import SEEN, document_rows, reading_rows, run_rows
+from pipeline.publishing.words import instant_text, label_text, model_text, reason_text, utc_text
 
 if TYPE_CHECKING:
     from jinja2 import Template
 
-_NOT_ON_PAGE = ("history", "config", "window_digest", "world", "world_digest", "code_version", "snapshot")
+_NOT_ON_PAGE = ("history", "config", "config_digest", "schema", "window_digest", "world", "world_digest", "code_version", "snapshot")
 """Keys of a card that the provenance shows, or that are for programs."""
 
-_LONGEST = 300
 _MOST_PROMOTIONS = 12
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -71,14 +71,16 @@ def _words(page: PageInputs) -> dict[str, Any]:
         else "Nothing promoted yet",
         "verified_summary": _verified_summary(page),
         "verdicts": verdicts,
-        "freshness": _freshness(page),
+        "freshness": reading_rows(world, page.forecast),
+        "runs": run_rows(world, page.forecast),
+        "documents": document_rows(world, page.forecast),
         "absent": [world.domains[d].title for d in page.forecast.provenance.get("absent", []) if d in world.domains],
         "promotions": [_promotion(page, p) for p in page.promotions[::-1][:_MOST_PROMOTIONS]],
         "more_promotions": max(0, len(page.promotions) - _MOST_PROMOTIONS),
         "revision": page.revision,
         "changes": page.changes,
-        "card": _pairs(page.card, skip=_NOT_ON_PAGE),
-        "provenance": _pairs({**page.forecast.provenance, "revision": page.revision}, skip=("inputs", "absent", "explanation")),
+        "card": pairs(page.card, skip=_NOT_ON_PAGE),
+        "provenance": pairs({**page.forecast.provenance, "revision": page.revision}, skip=(*SEEN, "explanation")),
         "products": list(page.products.items()),
         "version": page.version,
     }
@@ -130,48 +132,3 @@ def _promotion(page: PageInputs, entry: Promotion) -> dict[str, Any]:
         "joint": f"{len(joint)} of {len(entry.verdicts)}",
         "reason": entry.reason,
     }
-
-
-def _freshness(page: PageInputs) -> list[dict[str, Any]]:
-    inputs: Mapping[str, Any] = page.forecast.provenance.get("inputs", {})
-    rows = []
-    for domain in (d for d in page.world.domains if d in inputs):
-        states = inputs[domain].get("variables", {})
-        for i, variable in enumerate(v for v in page.world.domains[domain].variables if v in states):
-            state = states[variable]
-            newest = state["newest_time"]
-            percent = 100 * state["share_present"]
-            rows.append(
-                {
-                    "domain": "" if i else page.world.domains[domain].title,
-                    "variable": _variable_text(page, domain, variable),
-                    "newest": "never" if newest is None else instant_text(newest, page.world.zone),
-                    "age": duration_text(state["age_seconds"]),
-                    "places": f"{state['nodes_present']} of {state['nodes']}",
-                    "present": f"{percent:.0f} % of {state['steps']} steps",
-                    "percent": f"{percent:.1f}",
-                }
-            )
-    return rows
-
-
-def _pairs(content: Mapping[str, Any], skip: tuple[str, ...] = ()) -> list[tuple[str, str]]:
-    """Names and values as short texts, nested content as compact JSON."""
-    found = {name: _value(name, value) for name, value in content.items() if name not in skip}
-    return [(label_text(name), text) for name, text in found.items() if text]
-
-
-def _value(name: str, value: Any) -> str:
-    if name == "issue_time" and isinstance(value, int):
-        return utc_text(value)
-    if value is None:
-        return ""
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    if isinstance(value, dict):
-        text = "; ".join(f"{key.replace('_', ' ')}: {_value('', inner)}" for key, inner in value.items() if inner not in ("", None))
-    elif isinstance(value, list | tuple):
-        text = ", ".join(_value("", inner) for inner in value)
-    else:
-        text = f"{value:,}" if isinstance(value, int) and value >= 10_000 else str(value)
-    return text if len(text) <= _LONGEST else text[:_LONGEST] + " …"

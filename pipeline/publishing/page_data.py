@@ -138,8 +138,8 @@ def _before(earlier: Earlier, d: DomainForecast, variable: str, places: int) -> 
 
 
 def _holes(past_TN: NDArray[np.float32], d: DomainForecast) -> dict[str, Any]:
-    """The share of places with a good value at each step, and the places that lack the most."""
+    """The share of places with a good value at each step, and the places that lack more than most do."""
     good_TN = np.isfinite(past_TN)
     share_N = good_TN.mean(axis=0) if len(good_TN) else np.zeros(good_TN.shape[1])
-    worst = [int(n) for n in np.argsort(share_N, kind="stable")[:5] if share_N[n] < 1]
+    worst = [int(n) for n in np.argsort(share_N, kind="stable")[:5] if share_N[n] < np.median(share_N)]
     return {"share": numbers(good_TN.mean(axis=1), 3), "worst": [[d.node_ids[n], round(float(share_N[n]), 3)] for n in worst]}

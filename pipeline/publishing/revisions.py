@@ -7,8 +7,11 @@ from typing import Any
 import numpy as np
 
 from pipeline.contracts.forecasts import MEDIAN, DomainForecast, Forecast
+from pipeline.publishing.words import duration_text
 
 _CAUSES = ("world_digest", "code_version", "snapshot", "model_id", "promoted_as_of", "config_digest", "seed", "window_digest")
+_STATE = {"init_time": "run of", "documents": "documents", "age_seconds": "age", "share_present": "present"}
+"""What is compared of the state of an input, in words."""
 
 
 def changes(old: Forecast, new: Forecast) -> dict[str, Any]:
@@ -34,7 +37,7 @@ def change_lines(found: dict[str, Any]) -> list[str]:
     """The same for people, one sentence each."""
     lines = [f"another {key.replace('_', ' ')}: {new}" for key, (_, new) in found.get("causes", {}).items()]
     for name, change in found.get("inputs", {}).items():
-        lines += [f"{name}: {key.replace('_', ' ')} {old} → {new}" for key, (old, new) in change.items()]
+        lines += [f"{name}: {_STATE[key]} {_told(key, old)} → {_told(key, new)}" for key, (old, new) in change.items()]
     lines += [f"{name}: now forecast" for name in found.get("domains_added", [])]
     lines += [f"{name}: no more forecast" for name in found.get("domains_gone", [])]
     lines += [f"{target}: {new} is published instead of {old}" for target, (old, new) in found.get("models", {}).items()]
@@ -44,8 +47,11 @@ def change_lines(found: dict[str, Any]) -> list[str]:
 
 
 def _states(forecast: Forecast) -> dict[str, Any]:
-    found: dict[str, Any] = forecast.provenance.get("inputs", {})
-    return found
+    """The state of each input, of a run of others' forecasts (one that was not there: empty) and of each stream of documents."""
+    found = forecast.provenance
+    inputs: dict[str, Any] = found.get("inputs", {})
+    runs = {f"forecasts by others for {name}": run or {} for name, run in found.get("future", {}).items()}
+    return inputs | runs | {f"documents of {name}": seen for name, seen in found.get("texts", {}).items()}
 
 
 def _differs(old: Forecast, new: Forecast, key: str) -> bool:
@@ -54,8 +60,13 @@ def _differs(old: Forecast, new: Forecast, key: str) -> bool:
 
 def _inputs(old: Forecast, new: Forecast, name: str) -> dict[str, Any]:
     before, after = (_states(f).get(name, {}) for f in (old, new))
-    keys = ("age_seconds", "share_present")
-    return {key: [before.get(key), after.get(key)] for key in keys if before.get(key) != after.get(key)}
+    return {key: [before.get(key), after.get(key)] for key in _STATE if before.get(key) != after.get(key)}
+
+
+def _told(key: str, value: Any) -> str:
+    if value is None:
+        return "none"
+    return duration_text(value) if key == "age_seconds" else f"{value:.1%}" if key == "share_present" else str(value)
 
 
 def _models(old: DomainForecast, new: DomainForecast) -> dict[str, list[str]]:

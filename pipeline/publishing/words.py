@@ -19,12 +19,22 @@ MODEL_NAMES = {
     "champion": "Champion before",
     "published": "As published",
 }
-_UNITS = {"degC": "°C", "degF": "°F", "percent": "%", "m s-1": "m/s", "m/s": "m/s", "count": "", "1": "", "USD": "USD", "degree": "°"}
+_UNITS = {"degC": "°C", "degF": "°F", "percent": "%", "count": "", "1": "", "degree": "°"}
+_FACTOR = re.compile(r"(?P<name>[A-Za-z%°µ/]+)(?:(?P<under>-)?(?P<power>[123]))?")
+_POWERS = {None: "", "1": "", "2": "²", "3": "³"}
 
 
 def unit_text(unit: str) -> str:
-    """A unit as people write it; empty for plain counts."""
-    return _UNITS.get(unit, unit.replace("degC", "°C"))
+    """A unit as people write it, `W m-2` as W/m²; empty for plain counts."""
+    if unit in _UNITS:
+        return _UNITS[unit]
+    factors = [_FACTOR.fullmatch(factor) for factor in unit.split(" ")]
+    known = [factor for factor in factors if factor is not None]
+    if len(known) < len(factors) or not any(factor["power"] for factor in known):
+        return unit
+    above, below = ([_UNITS.get(f["name"], f["name"]) + _POWERS[f["power"]] for f in known if f["under"] is under] for under in (None, "-"))
+    divisor = "·".join(below)
+    return (" ".join(above) or "1") + (f"/({divisor})" if len(below) > 1 else f"/{divisor}" if below else "")
 
 
 def reason_text(reason: str, units: Iterable[str]) -> str:

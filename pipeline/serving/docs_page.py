@@ -17,7 +17,7 @@ def docs_page(openapi: dict[str, Any], worlds: Sequence[str]) -> bytes:
         {
             "path": path,
             "tag": operation.get("tags", ["other"])[0],
-            "summary": operation.get("description", ""),
+            "summary": _prose(operation.get("description", "")),
             "parameters": [_parameter(p) for p in operation.get("parameters", [])],
             "example": _example(path, worlds),
             "formats": sorted(operation["responses"]["200"].get("content", {})),
@@ -27,7 +27,9 @@ def docs_page(openapi: dict[str, Any], worlds: Sequence[str]) -> bytes:
     ]
     info = openapi["info"]
     return (
-        _template().render(title=info["title"], version=info["version"], about=info["description"], routes=routes, worlds=worlds).encode()
+        _template()
+        .render(title=info["title"], version=info["version"], about=_prose(info["description"]), routes=routes, worlds=worlds)
+        .encode()
     )
 
 
@@ -39,6 +41,11 @@ def _template() -> Template:
     return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True).get_template(
         "docs.html.j2"
     )
+
+
+def _prose(text: str) -> list[list[str]]:
+    """Its paragraphs, each in pieces: words and what stands between backticks by turns."""
+    return [" ".join(paragraph.split()).split("`") for paragraph in text.split("\n\n") if paragraph.strip()]
 
 
 def _parameter(parameter: dict[str, Any]) -> dict[str, Any]:
@@ -53,7 +60,7 @@ def _parameter(parameter: dict[str, Any]) -> dict[str, Any]:
         "name": parameter["name"],
         "place": parameter["in"],
         "needed": parameter.get("required", False),
-        "says": parameter.get("description", ""),
+        "says": _prose(parameter.get("description", "")),
         "allowed": ", ".join([allowed, *limits]),
         "default": schema.get("default"),
     }

@@ -52,7 +52,7 @@ def _check_root(
     inventory = take_inventory(ObjectStore(url), world.name)
     found = check_objects(inventory, progress)
     parts[root or "objects"] = {"objects": found.objects, "bytes": found.bytes}
-    faults += found.faults
+    faults += [f"{root}/{fault}" if root else fault for fault in found.faults]
     if found.unreferenced:
         notes.append(f"{found.unreferenced} object(s) that nothing refers to: what a kill left; `cubecast retain` collects them")
     for repository in inventory.repositories:
@@ -60,6 +60,11 @@ def _check_root(
         place = f"{url}/{repository}"
         if is_cube:
             domains, broken = CubeStore(url, world.name).check(progress)
+            if not domains and not broken:
+                notes.append(
+                    f"{repository}: a repository without a snapshot: no build has finished: cubecast build-cube --world {world.name}"
+                )
+                continue
             parts[repository] = {name: {"chunks": d.chunks, "bytes": d.bytes, "digest": d.digest} for name, d in domains.items()}
             faults += [fault if fault.startswith(place) else f"{repository}/{fault}" for fault in broken]
         else:

@@ -91,7 +91,7 @@ class CalibrationStore:
     def keep(self, domain: str, block: int, data: bytes) -> bytes:
         """Keep the calibrations of a domain after a block; those kept first are the ones in force, and are returned."""
         try:
-            self._objects.put_if_absent(self._key(domain, block), data)
+            self._objects.put_once(self._key(domain, block), data)
         except ConflictError:
             return self._objects.get(self._key(domain, block))
         return data

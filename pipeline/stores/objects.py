@@ -77,9 +77,14 @@ class ObjectStore:
 
     def put_once(self, key: str, data: bytes) -> bool:
         """As `put_if_absent`, with a seal written first: for an object that neither is named by its content nor belongs to a log."""
+        seal = f"{SEALS}/{key}.sha256"
         if not self.exists(key):
-            self.overwrite(f"{SEALS}/{key}.sha256", make_seal(digest_bytes(data)))
-        return self.put_if_absent(key, data)
+            self.overwrite(seal, make_seal(digest_bytes(data)))
+        try:
+            return self.put_if_absent(key, data)
+        except ConflictError:  # another came between: the seal is to be of what is there
+            self.overwrite(seal, make_seal(digest_bytes(self.get(key))))
+            raise
 
     def put_addressed(self, prefix: str, data: bytes, suffix: str) -> str:
         """Create an object named by the sha256 of its content, or make the one that is there as good as new; returns its key."""

@@ -46,11 +46,30 @@ average_speed = { unit = "km/h" }
 temperature = { unit = "degC" }
 occupied = { unit = "count" }
 close = { unit = "USD" }
+[sources.foreseen]
+adapter = "synthetic"
+runs = "6h"
+ahead = "1d"
+[sources.foreseen.variables]
+temperature = { unit = "degC" }
+[sources.said]
+adapter = "synthetic"
+text = { column = "text" }
+[texts.road_notices]
+source = "said"
+reach = "6h"
+[texts.events]
+source = "said"
+reach = "7d"
 [domains.traffic]
 title = "Road traffic"
 clock = { step = "5min" }
 context = 24
 horizon = 12
+[domains.traffic.future]
+source = "foreseen"
+[domains.traffic.future.variables]
+temperature = {}
 [domains.traffic.variables]
 vehicle_count = { source = "made", long_name = "vehicles per 5 minutes", lower = 0.0 }
 average_speed = { source = "made", long_name = "average speed", lower = 0.0 }
@@ -68,6 +87,10 @@ title = "City weather"
 clock = { step = "1h" }
 context = 48
 horizon = 24
+[domains.weather.future]
+source = "foreseen"
+[domains.weather.future.variables]
+temperature = {}
 [domains.weather.variables]
 temperature = { source = "made", long_name = "air temperature" }
 [domains.weather.events.frost]
@@ -89,6 +112,11 @@ horizon = 5
 [domains.market.variables]
 close = { source = "made", long_name = "closing price", scale = "relative" }
 """
+RUN = {"init_time": "2014-09-30T12:00:00Z", "known_time": "2014-09-30T15:00:00Z", "age_seconds": 14400, "share_present": 0.875}
+SEEN = {
+    "future": {"traffic": RUN, "weather": None},
+    "texts": {"road_notices": {"documents": 1204, "age_seconds": 1500}, "events": {"documents": 0, "age_seconds": None}},
+}
 NODES = {"traffic": 500, "weather": 1, "parking": 8, "market": 481}
 
 
@@ -275,6 +303,7 @@ def demo_page(*, verified: bool = True, nodes: dict[str, int] | None = None) -> 
         "issue_time": ISSUE_TIME,
         "inputs": state,
         "absent": [],
+        **SEEN,
     }
     card = Scorecard(
         world="demo",

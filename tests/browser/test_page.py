@@ -250,6 +250,23 @@ def test_holes_and_the_history_of_promotions_are_shown(opened: Any) -> None:
     assert "MAE 2.41 against 2.63" in history
 
 
+def test_the_runs_of_others_and_the_documents_stand_with_their_age_beside_the_readings(opened: Any) -> None:
+    page = opened()
+    runs, documents = page.get_by_role("table", name="Forecasts by others"), page.get_by_role("table", name="Documents")
+    assert [" ".join(text.split()) for text in runs.locator("tbody tr").all_inner_texts()] == [
+        "Road traffic foreseen Tue 30 Sep 2014, 14:00 4 h Tue 30 Sep 2014, 17:00 88 % of the targets",
+        "City weather foreseen No run was known – – –",
+    ]
+    assert [" ".join(text.split()) for text in documents.locator("tbody tr").all_inner_texts()] == [
+        "Road notices 1,204 Tue 30 Sep 2014, 17:35 25 min 6 h",
+        "Events 0 None within their reach – 7 d",
+    ]
+    phone = opened(viewport={"width": 390, "height": 844})
+    ages = [cell.bounding_box() for cell in phone.locator(".fresh td[data-label=Age]").all()]
+    assert len(ages) == 9
+    assert max(age["x"] + age["width"] for age in ages) <= 390
+
+
 def test_play_moves_through_the_leads_and_stops_at_the_last(opened: Any) -> None:
     page = opened()
     page.get_by_role("tab", name="Shares").click()

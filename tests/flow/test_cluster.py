@@ -4,7 +4,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -19,14 +19,15 @@ from pipeline.parallel import Crew
 from pipeline.steps import build_cube
 from pipeline.stores.cubes import CubeStore
 from tests.feeds import START, Place, build, make_place, observe, random_rows
+from tests.s3 import s3_store
 
 ROOT = Path(__file__).resolve().parents[2]
 END = START + 40 * 3600
 FOLLOW = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
 
 
-def process(*words: str) -> subprocess.Popen:
-    return subprocess.Popen([sys.executable, "-m", *words], cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, **FOLLOW)
+def process(*words: str, env: Mapping[str, str] = os.environ) -> subprocess.Popen:
+    return subprocess.Popen([sys.executable, "-m", *words], cwd=ROOT, env={**env, "PYTHONPATH": str(ROOT)}, **FOLLOW)
 
 
 def end(child: subprocess.Popen) -> None:
@@ -39,15 +40,22 @@ def end(child: subprocess.Popen) -> None:
 
 
 @contextmanager
-def cluster(workers: int, memory: str = "1GiB", *, started: list[subprocess.Popen] | None = None, nanny: bool = True) -> Iterator[str]:
-    """A scheduler's address, with so many workers; `started` takes their processes, the scheduler's first."""
+def cluster(
+    workers: int,
+    memory: str = "1GiB",
+    *,
+    started: list[subprocess.Popen] | None = None,
+    nanny: bool = True,
+    env: Mapping[str, str] = os.environ,
+) -> Iterator[str]:
+    """A scheduler's address, with so many workers; `started` takes their processes, the scheduler's first. `env` is that of workers."""
     started = [] if started is None else started
     started.append(process("distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--no-show"))
     try:
         address = next(m[0] for line in started[0].stderr if (m := re.search(r"tcp://127\.0\.0\.1:\d+", line)))
         options = ("--nthreads", "1", "--memory-limit", memory, "--no-dashboard", *(() if nanny else ("--no-nanny",)))
         for _ in range(workers):
-            started.append(process("distributed.cli.dask_worker", address, *options))
+            started.append(process("distributed.cli.dask_worker", address, *options, env=env))
         for worker in started[1:]:
             assert any("Registered to" in line for line in worker.stderr)
         yield address
@@ -142,3 +150,15 @@ def test_regions_that_are_made_and_arrive_in_any_order_make_the_same_cube(tmp_pa
     digests = [{k: v for k, v in r.ids.items() if k != "snapshot"} for r in receipts[1::2]]
     assert digests[0] == digests[1] == digests[2]
     assert arrays(places[0]) == arrays(places[1]) == arrays(places[2])
+
+
+def test_credentials_that_a_worker_lacks_are_asked_for_at_that_worker(tmp_path: Path) -> None:
+    with s3_store() as root:
+        place = make_place(tmp_path)
+        place = replace(place, settings=replace(place.settings, store=root))
+        observe(place, "road", random_rows(np.random.default_rng(1), hours=2))
+        bare = {name: value for name, value in os.environ.items() if name not in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
+        with cluster(1, env={**bare, "AWS_EC2_METADATA_DISABLED": "true"}) as address, pytest.raises(StoreError) as raised:
+            build(on(place, address), END)
+    assert re.search(r"on the Dask worker tcp://127\.0\.0\.1:\d+", raised.value.asked)
+    assert re.search(r"start tcp://127\.0\.0\.1:\d+ with the AWS_… variables", raised.value.mend)

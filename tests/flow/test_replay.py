@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -14,11 +15,13 @@ from pipeline.contracts.times import format_instant, from_seconds, parse_instant
 from pipeline.contracts.world_files import load_world
 from pipeline.sources.synthetic import SyntheticAdapter
 from pipeline.steps import issue, promote, replay, replayed
+from pipeline.steps.store_verify import verify_store
 from pipeline.stores.cubes import CubeStore
 from pipeline.stores.forecasts import ForecastStore
 from pipeline.stores.lanes import LaneStore
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.registry import Registry
+from pipeline.telemetry import QUIET
 from pipeline.windows.maturity import label_maturity, may_forecast
 from tests.flow.chain import settings_for
 from tests.flow.replays import LIVED, ROOT, asked, digests, files, ingest, run
@@ -85,6 +88,17 @@ def test_every_model_of_a_walk_was_trained_before_its_labels_were_mature_at_the_
     assert second.card["epochs"] < first.card["epochs"]
     assert second.as_of == LIVED[1] - timedelta(seconds=maturity)
     assert {parse_instant(p.as_of) for p in own.promotions()} <= set(LIVED)
+
+
+def test_a_store_with_a_lane_is_whole_and_damage_in_the_lane_is_named_with_its_place(walked, tmp_path):
+    world_file, settings, lane, *_ = walked
+    world, copy = load_world(str(world_file)), tmp_path / "store"
+    assert verify_store(world, settings, QUIET).faults == ()
+    shutil.copytree(settings.store, copy)
+    kept = sorted((copy / Path(lane).relative_to(settings.store) / "registry/tiny/calibrations").rglob("*.safetensors"))
+    kept[0].write_bytes(kept[0].read_bytes()[:-1])
+    (fault,) = verify_store(world, settings_for(copy), QUIET).faults
+    assert fault == f"{kept[0].relative_to(copy)}: content that does not fit its seal"
 
 
 def test_a_second_replay_changes_nothing(walked):

@@ -270,7 +270,7 @@ def test_an_export_never_overwrites_and_leaves_nothing_half_written(ask, tmp_pat
 @pytest.mark.parametrize(
     ("words", "code"),
     [
-        (["-d", "nothing", "--to", "x.nc"], 75),
+        (["-d", "trafic", "--to", "x.nc"], 78),
         (["-d", "traffic", "--to", "s3://bucket/x.zarr"], 78),
         (["-d", "traffic", "--to", "no/such/folder/x.nc"], 78),
         (["-d", "traffic", "--to", "x.nc", "--as-of", "2025-10-23T00:00Z"], 75),
@@ -311,3 +311,15 @@ def test_a_cube_whose_first_build_never_finished_is_not_there_yet(ask, tmp_path,
     assert open_repository(CubeStore(place.settings.store, "little").url, create=True) is not None
     code, _, err = ask(*words, place=place)
     assert (code, "run build-cube first" in err) == (75, True)
+
+
+def test_verifying_the_store_calls_a_cube_that_was_never_built_none_and_an_empty_store_empty(tmp_path, monkeypatch, capsys):
+    place = make_place(tmp_path)
+    monkeypatch.setenv("CUBECAST_STORE", place.settings.store)
+    asked = ["store", "verify", "--world", place.file]
+    assert (cli.main(asked), "nothing of world little" in capsys.readouterr().err) == (75, True)
+    observe(place, "road", random_rows(np.random.default_rng(1), hours=1))
+    assert open_repository(CubeStore(place.settings.store, "little").url, create=True) is not None
+    assert cli.main(asked) == 0
+    said = capsys.readouterr().out
+    assert ("cubes/little: whole" in said, "cubes/little: a repository without a snapshot: no build has finished" in said) == (False, True)

@@ -1,4 +1,7 @@
 import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -117,3 +120,33 @@ def test_memory_is_what_was_given_or_half_of_what_there_is() -> None:
     with crew(Settings(store="unused", data=None, dask=None, memory=2**30)) as given, crew(settings_of(None)) as found:
         assert given.memory == 2**30
         assert found.memory == machine_bytes() // 2
+
+
+WORKS = """
+import time
+from pipeline.parallel import call_elsewhere, crew
+from pipeline.settings import Settings
+from pipeline.telemetry import QUIET
+settings = Settings(store="unused", data=None, dask={dask!r})
+try:
+    {work}
+except KeyboardInterrupt:
+    print("ENDED", flush=True)
+"""
+MAPPED = """with crew(settings) as workers:
+        print("READY", flush=True)
+        workers.map(time.sleep, [0.2] * 1000, QUIET)"""
+CALLED = """with call_elsewhere(settings, 2) as elsewhere:
+        print("READY", flush=True)
+        [call.result() for call in [elsewhere.submit(time.sleep, 60.0) for _ in range(3)]]"""
+
+
+@pytest.mark.parametrize(("dask", "work"), [("processes:2", MAPPED), (None, CALLED)])
+def test_a_ctrl_c_in_a_terminal_is_heard_by_the_command_and_by_no_worker(dask: str | None, work: str) -> None:
+    command = [sys.executable, "-c", WORKS.format(dask=dask, work=work)]
+    asked = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
+    process = subprocess.Popen(command, **asked, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
+    assert process.stdout.readline() == "READY\n"
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (out, err) == ("ENDED\n", "")

@@ -71,3 +71,10 @@ def test_counts_of_parts_are_added_up_and_only_the_first_few_are_said():
     assert headline_counts({"a.raw": 1, "b.raw": 2, "a.rejected": 3, "plain": 4}, most=2) == {"raw": 3, "rejected": 3}
     receipt = Receipt(step="observe", world="w", as_of=T, outcome="done", counts={"a.raw": 1000}, notes=("late",))
     assert receipt_line(receipt, 1.24) == "observe w: done, 1,000 raw; late (1.2 s)"
+
+
+def test_holes_are_listed_also_where_every_provider_was_down_and_no_step_has_ended_yet():
+    hole = {"source": "roads", "kind": "delivery", "what": "roads", "first": T, "cells": 0, "first_seen": T, "expires": T, "tries": 3}
+    text = shown(holes=NONE | {"open": [hole]})[1]
+    assert "no step has ended yet" in text
+    assert "deliveries" in text

@@ -24,7 +24,9 @@ def test_decimals_follow_the_spread(spread: float, places: int) -> None:
 
 
 def test_units_are_written_as_people_do() -> None:
-    assert [unit_text(u) for u in ("degC", "count", "km/h", "m s-1")] == ["°C", "", "km/h", "m/s"]
+    assert [unit_text(u) for u in ("degC", "count", "km/h", "m s-1", "mm h-1", "USD")] == ["°C", "", "km/h", "m/s", "mm/h", "USD"]
+    assert [unit_text(u) for u in ("kg m-2 s-1", "W m-2", "s-1", "EUR/MWh")] == ["kg/(m²·s)", "W/m²", "1/s", "EUR/MWh"]
+    assert unit_text("vehicles per hour") == "vehicles per hour"
 
 
 def test_a_reason_is_told_in_units_and_signs_as_people_write_them() -> None:

@@ -82,6 +82,7 @@ def test_the_page_of_routes_needs_no_network_and_its_examples_can_be_followed(se
     assert "http://" not in answer.text
     assert "https://" not in answer.text
     assert "<script" not in answer.text
+    assert ("<code>ETag</code>" in answer.text, "`" in answer.text) == (True, False)
     followed = re.findall(r'href="(/[^"]*)"', answer.text)
     assert "/worlds/demo/forecasts/latest" in followed
     assert {path: served.client.get(path).status_code for path in followed} == dict.fromkeys(followed, 200) | {

@@ -14,6 +14,7 @@ from pipeline.contracts.world_files import load_world
 from pipeline.sources.web import Policy
 from pipeline.stores.holes import HoleStore
 from pipeline.stores.objects import ObjectStore
+from tests.feeds import START, Row, build, make_place, observe
 from tests.unit.sources.live_feeds import hourly, reply
 from tests.unit.sources.server import Answer, Asked, Provider, provider
 
@@ -194,3 +195,12 @@ def test_a_lost_note_of_what_is_owed_is_written_anew(place: Place, feed: Feed) -
         objects.delete(key)
     place.day("2026-01-06T12:00Z")
     assert place.open("2026-01-06T12:00Z")["outlook", "delivery", "run-20260102T0000.json"] == (0, 0)
+
+
+def test_the_label_at_the_start_of_the_first_day_is_owed_by_nobody(tmp_path: Path) -> None:
+    place = make_place(tmp_path)
+    halves = [START + 60 + 1800 * k for k in range(24) if k not in (9, 10)]  # the first reading a minute after midnight
+    observe(place, "road", [Row(node, t, t + 60, {"speed": (50.0, 0), "count": (2.0, 0)}) for node in "ab" for t in halves])
+    build(place, START + 12 * 3600)
+    report = HoleStore(ObjectStore(place.settings.store), place.world).report(START + 12 * 3600)
+    assert [(hole["first"], hole["cells"]) for hole in report["open"]] == [("2025-10-24T05:00:00Z", 8)]

@@ -9,7 +9,12 @@ function drawLooked() {
   host.hidden = !found.length;
   $("looked-none").hidden = !!found.length;
   $("looked-card").classList.toggle("slim", !found.length);
-  if (!found.length) return;
+  if (!found.length) {
+    $("looked-none").textContent = vari().model === "joint"
+      ? "Nobody looked: this forecast carries no occlusion or attention for this variable."
+      : `Published here is the baseline “${modelName(vari().model)}”: its inputs are not hidden in turn, and it has no attention.`;
+    return;
+  }
   const c = found[Math.min(state.change, found.length - 1)], v = vari();
   $("looked-pick").replaceChildren(...found.map((other, i) => {
     const moved = signed(v.q[MEDIAN][other.l * nodeCount() + other.n] - other.last, v.places) + unit();
@@ -78,7 +83,7 @@ function widestOf(c) {
   return Math.max(...c.time.map(Math.abs), ...Object.values(c.modality).map(Math.abs), 1e-12);
 }
 function drawHiddenTime(d, c) {
-  const rows = d.looked.blocks.map(([from, to], i) => [`${span(from)} to ${to > 0 ? span(to) : "0"} before`, c.time[i]]).filter((r) => isNum(r[1]));
+  const rows = d.looked.blocks.map(([from, to], i) => [to > 0 ? `${span(from)} to ${span(to)} before` : `the last ${span(from)}`, c.time[i]]).filter((r) => isNum(r[1]));
   const asked = c.asked_time.map(([seconds, share]) => `${seconds ? span(seconds) + " before" : "newest"} ${percent(share, 0)}`);
   $("looked-time").replaceChildren(
     make("h3", {}, "When"), rows.length ? effectTable(rows, widestOf(c)) : note("No part of the past was hidden."),

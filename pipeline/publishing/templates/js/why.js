@@ -45,7 +45,7 @@ function drawWeights() {
   if (e.alpha) out.push(shareOf("α, inside the model, at this place", e.alpha[state.node]));
   if (e.beta) out.push(shareOf("β, in the output, at this place and lead", e.beta[state.lead * nodeCount() + state.node]));
   const names = Object.keys(e.w || {});
-  if (names.length) out.push(note("w, how much each other domain is let in, by lead (0: not at all)"), weightTable(d, e, names, host.clientWidth > 420));
+  if (names.length) out.push(note("w, how much each other input is let in, by lead (0: not at all)"), weightTable(d, e, names, host.clientWidth > 420));
   host.replaceChildren(...out);
 }
 function weightTable(d, e, names, wide) {
