@@ -59,7 +59,7 @@ class Regridder:
             if window.cells is not None:
                 values, flags = values.reshape(-1, 1)[window.cells], flags.reshape(-1, 1)[window.cells]
             sums.add(window, values, (flags == 0) & (values == values))
-            if flags.any():
+            if flags.max(initial=0):
                 said.add(window, flags)
         total, weight = sums.targets
         good = weight >= LEAST_SHARE - 1e-9

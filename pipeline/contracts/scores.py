@@ -108,7 +108,7 @@ class EventRow(_Row):
 class DifferenceRow(_Row):
     """The MAE of a model minus that of a rival (negative: the model is better) for one target, and how sure that is.
 
-    Both are of the days that both were scored on, in the target's unit. Figures are None where fewer than three days, or blocks, say nothing.
+    Both are of the days that both were scored on, in the target's unit. Figures are None where the days are fewer than three horizons, which say nothing.
 
     Attributes:
         first, second: The two MAE.

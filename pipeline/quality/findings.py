@@ -32,23 +32,24 @@ def findings(
 
     In a recorded world, whose files go on where its clock has stopped, stamps in the future are none.
     """
+    said = {name: int(np.bitwise_or.reduce(found.flags)) for name, found in screened.items()}
     for name, found in screened.items():
         yield from _units(name, found, variables[name].unit, node, ids)
-        codes = delivered[name][found.flags & Flag.FILL_CODE > 0]
+        codes = delivered[name][found.flags & Flag.FILL_CODE > 0] if said[name] & Flag.FILL_CODE else np.zeros(0)
         for code in variables[name].missing:
             codes = codes[codes != code]
         for value, count in zip(*np.unique(codes, return_counts=True), strict=True) if len(codes) else ():
             yield f"{name}: {count:,} readings of {value:g}, out of bounds and a usual code for none: list it in missing"
     for flag, words in ((f, w) for f, w in _TOLD.items() if not (recorded and f is Flag.FUTURE)):
-        if any(np.bitwise_or.reduce(found.flags) & flag for found in screened.values()):
+        if any(bits & flag for bits in said.values()):
             where = np.any([found.flags & flag > 0 for found in screened.values()], axis=0)
             yield f"{int(where.sum()):,} readings {words}, the first of node {ids[int(node[np.argmax(where)])]}"
 
 
 def _units(name: str, found: Screened, declared: str, node: NDArray[np.int32], ids: tuple[str, ...]) -> Iterator[str]:
-    where = np.flatnonzero(found.suspect)
-    if not len(where):
+    if not found.suspect.any():
         return
+    where = np.flatnonzero(found.suspect)
     pairs = np.stack([node[where], found.suspect[where]], axis=1)
     kinds, counts = np.unique(pairs, axis=0, return_counts=True)
     for (place, code), count in list(zip(kinds.tolist(), counts.tolist(), strict=True))[:MOST]:

@@ -60,10 +60,12 @@ class _Quick:
     def screened(self, cells: NDArray[np.float64]) -> tuple[NDArray[np.float32], NDArray[np.uint16], NDArray[np.int64]]:
         """Values and flags, and the places where they are not true: of all other cells."""
         values = cells * self._change.factor if self._change.factor != 1 else cells
-        values = values + self._change.offset
-        within = (values >= self._low) & (values <= self._high)
+        values = values + self._change.offset if self._change.offset else values
+        within = values >= self._low
+        within &= values <= self._high
         with np.errstate(over="ignore"):
             narrow = values.astype(np.float32)
+        narrow += np.float32(0)  # -0 is 0
         flags = np.full(len(cells), self._common)
         for code in self._codes:
             held = cells == code

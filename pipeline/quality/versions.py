@@ -52,6 +52,11 @@ def unrepeated(
     return keep
 
 
+def orderly(node: NDArray[np.int32], valid_time: NDArray[np.int64]) -> bool:
+    """Whether readings lie by node and instant, with no two for the same: `unrepeated` keeps them all, `by_series` leaves them there."""
+    return _strictly_increasing(_key(node, valid_time))
+
+
 def by_series(
     node: NDArray[np.int32], valid_time: NDArray[np.int64], available_time: NDArray[np.int64], keep: NDArray[np.bool_]
 ) -> NDArray[np.int64] | NDArray[np.bool_]:
@@ -73,7 +78,10 @@ def _shared(key: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _key(node: NDArray[np.int32], valid_time: NDArray[np.int64]) -> NDArray[np.int64]:
-    return (node.astype(np.int64) << 36) + valid_time
+    key = node.astype(np.int64)
+    key <<= 36
+    key += valid_time
+    return key
 
 
 def _strictly_increasing(key: NDArray[np.int64]) -> bool:

@@ -78,8 +78,8 @@ def _all_lines(data: bytes, rows: int) -> bool:
         ends = text[begin : begin + _BLOCK + 1] == 10
         lines += int(np.count_nonzero(ends[:_BLOCK]))
         if returns:
-            back = text[begin : begin + _BLOCK] == 13
-            alone += int(np.count_nonzero(back)) - int(np.count_nonzero(back[: len(ends) - 1] & ends[1:]))
+            back, before = text[begin : begin + _BLOCK] == 13, len(ends) - 1
+            alone += int(np.count_nonzero(back[:before] > ends[1:])) + int(np.count_nonzero(back[before:]))
     return rows == (_lines(data) if alone or rows != lines else lines)
 
 
@@ -153,7 +153,8 @@ _TYPES: dict[Kind, pa.DataType] = {
 def _columns_of(table: pa.Table, kinds: dict[str, Kind]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, kind in kinds.items():
-        column = table[name].combine_chunks() if kind != "text" else table[name].unify_dictionaries().combine_chunks()
+        column = table[name].unify_dictionaries() if kind == "text" and table[name].num_chunks > 1 else table[name]
+        column = column.combine_chunks() if column.num_chunks > 1 else column
         if isinstance(column, pa.ChunkedArray):
             column = column.chunk(0) if column.num_chunks else pa.array([], column.type)
         if kind == "text":

@@ -17,7 +17,9 @@ from pipeline.sources.adapter import NO_TIME, SLAB_NODE, Readings, Slabs
 from pipeline.sources.grib_messages import MEND, Message, answered, axes, messages
 from pipeline.sources.grids import GridOptions, check_unit, stamped, within_area
 from pipeline.sources.nursery import decode_apart
+from pipeline.sources.rooms import Rooms
 
+_ROOMS = Rooms()
 _START, _PER_MIB = 20.0, 2.0
 """Seconds that decoding may take: to start, and per MiB of the values."""
 
@@ -59,19 +61,23 @@ def grib_slabs(source: Source, options: GridOptions, data: bytes, file: str, row
 def _asked(source: Source, options: GridOptions, data: bytes, file: str, rows: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
     """What the decoding process says of a file, with the values of some slabs."""
     columns = [variable.column or name for name, variable in source.variables.items()]
-    shared = os.memfd_create("slabs")
+    request = {"file": file, "columns": columns, "area": options.area, "rows": rows.tolist()}
+    limit = _START + _PER_MIB * (len(data) / 2**20 + 100 * len(rows))
+    room = _ROOMS.take()
     try:
-        request = {"file": file, "columns": columns, "area": options.area, "rows": rows.tolist()}
-        limit = _START + _PER_MIB * (len(data) / 2**20 + 100 * len(rows))
-        try:
-            done = decode_apart(request, data, limit, shared=shared)
-        except subprocess.TimeoutExpired as error:
-            raise ContractError(asked=f"decode {file}", found=f"no end within {limit:.0f} s", mend=MEND) from error
+        done = decode_apart(request, data, limit, shared=room)
         found = answered(done, f"decode {file} ({len(data)} bytes)")
         shape = (len(columns), len(rows), int(found["cells"][0]))
-        found["values"] = np.frombuffer(mmap.mmap(shared, 0), np.float64).reshape(shape) if len(rows) else np.zeros(shape)
-    finally:
-        os.close(shared)
+    except BaseException as error:
+        _ROOMS.lose(room)
+        if isinstance(error, subprocess.TimeoutExpired):
+            raise ContractError(asked=f"decode {file}", found=f"no end within {limit:.0f} s", mend=MEND) from error
+        raise
+    if len(rows):
+        found["values"] = np.frombuffer(_ROOMS.lend(room), np.float64).reshape(shape)
+    else:
+        _ROOMS.give_back(room)
+        found["values"] = np.zeros(shape)
     for column, variable, unit in zip(columns, source.variables.values(), found["units"].tolist(), strict=True):
         check_unit(column, variable, unit, file)
     return found

@@ -49,7 +49,9 @@ def _seconds(column: NDArray[np.int64] | NDArray[np.float64], form: str) -> NDAr
         scaled = column / EPOCHS.get(form, 1)
         odd = ~np.isfinite(scaled) | (np.abs(scaled) > 1e14)
         return np.where(odd, NO_TIME, np.ceil(np.where(odd, 0, scaled)).astype(np.int64))
-    return np.where(column == NO_TIME, NO_TIME, -(-column.astype(np.int64) // _SECOND))
+    seconds = -(-column.astype(np.int64, copy=False) // _SECOND)
+    seconds[column == NO_TIME] = NO_TIME
+    return seconds
 
 
 def _mistaken_epochs(count: NDArray[np.float64], seconds: NDArray[np.int64], form: str) -> NDArray[np.int8]:
@@ -69,9 +71,9 @@ def valid_times(
 ) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
     """Instants, and per row the number of the rule that its stamp breaks (0: none)."""
     seconds = _seconds(column, options.time_format)
-    fault = np.where(seconds == NO_TIME, 1, 0).astype(np.int8)
-    outside = (fault == 0) & ((seconds < _EARLIEST) | (seconds >= _LATEST))
-    fault[outside] = 2
+    fault = (seconds == NO_TIME).astype(np.int8)
+    if seconds.min(initial=_EARLIEST) < _EARLIEST or seconds.max(initial=_EARLIEST) >= _LATEST:
+        fault[(fault == 0) & ((seconds < _EARLIEST) | (seconds >= _LATEST))] = 2
     if options.time_format in EPOCHS and kind == "number":
         mistaken = _mistaken_epochs(column.astype(np.float64), seconds, options.time_format)
         fault = np.where(mistaken > 0, mistaken, fault).astype(np.int8)
@@ -166,8 +168,8 @@ def readings_of(source: Source, options: RowOptions, file: str, found: Columns, 
 def _nodes(options: RowOptions, file: str, found: Columns) -> tuple[tuple[str, ...], NDArray[np.int32]]:
     if options.node_column is not None:
         column = found.columns[options.node_column]
-        codes = column.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32)
-        return tuple(column.dictionary.to_pylist()), codes
+        codes = column.indices.fill_null(-1) if column.indices.null_count else column.indices
+        return tuple(column.dictionary.to_pylist()), codes.to_numpy(zero_copy_only=False).astype(np.int32, copy=False)
     if options.node_place is not None:
         return placed_nodes(*(found.columns[name] for name in options.node_place))
     name = options.node

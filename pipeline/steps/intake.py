@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +21,7 @@ from pipeline.quality.acceptance import document_keys, series_codes
 from pipeline.quality.availability import available_times, settled
 from pipeline.quality.findings import findings
 from pipeline.quality.screen import Screened, rest_on_series, screen
-from pipeline.quality.versions import by_series, unrepeated, value_bits
+from pipeline.quality.versions import by_series, orderly, unrepeated, value_bits
 from pipeline.sources.adapter import Adapter, Readings
 from pipeline.sources.slabs import slab_times
 from pipeline.steps.accepting import accepted, check_whole
@@ -118,10 +119,13 @@ def take_in(work: Work, landed: Landed) -> Taken | None:
     )
     if work.source.cadence is not None or rest_on_series(variables):
         available = settled(available, series, readings.valid_time, punctual)
-    bits = value_bits([s.values for s in screened.values()])
-    bits += [] if readings.content is None else [readings.content]
-    keep = unrepeated(series, readings.valid_time, available, bits)
-    taken = _taken(landed, readings, available, declared, screened, keep, _further(readings, horizon), key)
+    keep = rows = None
+    if key is not None or not orderly(readings.node, readings.valid_time):
+        bits = value_bits([s.values for s in screened.values()])
+        bits += [] if readings.content is None else [readings.content]
+        keep = unrepeated(series, readings.valid_time, available, bits)
+        rows = by_series(readings.node, readings.valid_time, available, keep)
+    taken = _taken(landed, readings, available, declared, screened, keep, rows, _further(readings, horizon), key)
     notes = tuple(findings(screened, work.source.variables, readings.values, readings.node, readings.node_ids, recorded=work.recorded))
     return replace(taken, notes=notes)
 
@@ -150,38 +154,42 @@ def _taken(
     available: NDArray[np.int64],
     declared: NDArray[np.bool_],
     screened: dict[str, Screened],
-    keep: NDArray[np.bool_],
+    keep: NDArray[np.bool_] | None,
+    rows: NDArray[np.int64] | NDArray[np.bool_] | None,
     further: dict[str, pa.Array],
     key: NDArray[np.int64] | None,
 ) -> Taken:
+    """What stays of a delivery: `keep` (None: all of it), in the order `rows` (None: as it lies)."""
     values = {name: s.values for name, s in screened.items()}
     bad = readings.rejected
     rejected = REJECTION_SCHEMA.empty_table()
     if len(bad):
         columns = {"delivery": [landed.id] * len(bad), "file": bad.file, "row": bad.row, "reason": bad.reason, "raw": bad.raw}
         rejected = pa.table(columns, schema=REJECTION_SCHEMA)
-    kept = int(np.count_nonzero(keep))
+    kept = len(readings) if keep is None else int(np.count_nonzero(keep))
     again = None
-    if kept < len(keep):
+    if keep is not None and kept < len(keep):
         places = np.flatnonzero(~keep)
         said = {n: pa.array(v[places]) for n, v in values.items()} | {n: c.take(pa.array(places)) for n, c in further.items()}
         again = Again(node=readings.node[places], valid_time=readings.valid_time[places], columns=said, row=readings.row[places])
-    rows = by_series(readings.node, readings.valid_time, available, keep)
+    here: Any = slice(None) if rows is None else rows
+    if rows is not None:
+        further = {n: c.filter(pa.array(rows)) if rows is keep else c.take(pa.array(rows)) for n, c in further.items()}
     return Taken(
         landed=landed,
         ids=readings.node_ids,
-        node=readings.node[rows],
-        valid_time=readings.valid_time[rows],
-        available_time=available[rows],
-        declared=declared[rows],
-        row=readings.row[rows],
-        values={n: v[rows] for n, v in values.items()},
-        flags={n: s.flags[rows] for n, s in screened.items()},
-        key=np.zeros(kept, np.int64) if key is None else key[rows],
-        further={n: c.filter(pa.array(rows)) if rows is keep else c.take(pa.array(rows)) for n, c in further.items()},
+        node=readings.node[here],
+        valid_time=readings.valid_time[here],
+        available_time=available[here],
+        declared=declared[here],
+        row=readings.row[here],
+        values={n: v[here] for n, v in values.items()},
+        flags={n: s.flags[here] for n, s in screened.items()},
+        key=np.zeros(kept, np.int64) if key is None else key[here],
+        further=further,
         rejected=rejected,
         again=again,
-        counts=RowCounts(raw=readings.raw_rows, observations=kept, duplicates=len(keep) - kept, rejected=len(bad)),
+        counts=RowCounts(raw=readings.raw_rows, observations=kept, duplicates=len(readings) - kept, rejected=len(bad)),
     )
 
 

@@ -84,13 +84,21 @@ def _side_by_side(store: ObservationStore, taken: list[Taken], ids: list[str], s
         np.repeat(stretches.node, stretches.length),
         valid,
         available,
-        np.repeat(np.array([t.landed.received_time for t in taken])[stretches.piece], stretches.length),
+        _received(taken, stretches),
         np.repeat(stretches.piece, stretches.length),
         row,
     )
     for n, name in enumerate(store.variables):
         columns |= _variable(name, rest[n], rest[len(values) + n])
     return pa.table(columns)
+
+
+def _received(taken: list[Taken], stretches: Stretches) -> NDArray[np.int64]:
+    """When each row of these stretches was received."""
+    times = np.array([t.landed.received_time for t in taken], np.int64)
+    if (times == times[0]).all():
+        return np.full(int(stretches.length.sum()), times[0])
+    return np.repeat(times[stretches.piece], stretches.length)
 
 
 def _keys(

@@ -49,6 +49,8 @@ class Kept:
         with self._lock:
             self._sizes[key] = size
             self._bytes += size
+            if self._bytes <= self._most:
+                return
             for old in [k for k in self._held if k in self._sizes]:
                 if self._bytes <= self._most:
                     break

@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import groupby
 from typing import Any
 
 from pipeline.contracts.observations import RowCounts
 from pipeline.contracts.provenance import canonical_json
 from pipeline.contracts.times import from_seconds
+from pipeline.stores.kept import Kept
 from pipeline.stores.objects import ObjectStore
 
 DAY = 86400
@@ -80,11 +82,16 @@ def stored_file(content: Mapping[str, Any]) -> StoredFile:
     return StoredFile(**{**content, "groups": groups, "rows": tuple(content["rows"])})
 
 
-class FileTree:
-    """The tree below a root, in `<prefix>/index`; `proved` reads an object by its key and proves its bytes."""
+def _size(files: Iterable[StoredFile]) -> int:
+    """Bytes of them in memory, about."""
+    return sum(512 + 128 * len(file.groups) for file in files)
 
-    def __init__(self, objects: ObjectStore, prefix: str, proved: Callable[[str], bytes]) -> None:
-        self._objects, self._prefix, self._proved = objects, f"{prefix}/index", proved
+
+class FileTree:
+    """The tree below a root, in `<prefix>/index`; `proved` reads an object by its key and proves its bytes, `kept` keeps what they say."""
+
+    def __init__(self, objects: ObjectStore, prefix: str, proved: Callable[[str], bytes], kept: Kept | None) -> None:
+        self._objects, self._prefix, self._proved, self._kept = objects, f"{prefix}/index", proved, kept
 
     def extend(self, years: Mapping[str, str], files: Iterable[StoredFile]) -> dict[str, str]:
         """The root with more files; only the months that these belong to are written."""
@@ -104,10 +111,14 @@ class FileTree:
         for year in sorted(y for y in years if low[:4] <= y <= high[:4]):
             for month, key in sorted(self._load(years[year]).items()):
                 if low <= month <= high:
-                    listed = self._load(key)
-                    pages = [*(self._load(full) for full in listed["full"]), listed["open"]]
-                    found += [stored_file(content) for page in pages for content in page]
+                    found += self._listed(key) if self._kept is None else self._kept.get((key, "files"), partial(self._listed, key), _size)
         return found
+
+    def _listed(self, key: str) -> list[StoredFile]:
+        """All files of a month."""
+        listed = self._load(key)
+        pages = [*(self._load(full) for full in listed["full"]), listed["open"]]
+        return [stored_file(content) for page in pages for content in page]
 
     def _month(self, key: str | None, added: list[StoredFile]) -> dict[str, Any]:
         month = self._load(key) if key is not None else {"full": [], "open": []}

@@ -81,7 +81,7 @@ class ObservationStore:
         runs, text = declared.runs is not None, declared.text is not None
         self.schema = observation_schema(self.variables, runs=runs, text=text, slabs=declared.slabs)
         self._log = SealedLog(objects, f"{self.prefix}/commits")
-        self._tree = FileTree(objects, self.prefix, self._proved)
+        self._tree = FileTree(objects, self.prefix, self._proved, kept)
 
     def totals(self) -> Totals:
         """Everything observed so far, in figures and keys."""
@@ -92,7 +92,12 @@ class ObservationStore:
 
     @cached_property
     def _totals_at(self) -> Totals:
-        return totals_from(self._log.record(self._at - 1)) if self._at else NOTHING
+        def made() -> Totals:
+            return totals_from(self._log.record((self._at or 0) - 1))
+
+        if not self._at or self._kept is None:
+            return made() if self._at else NOTHING
+        return self._kept.get((self.prefix, "totals", self._at), made, lambda _: 4096)
 
     def commits(self, since: int = 0) -> list[Commit]:
         """The batches after number `since`, in order."""
@@ -277,8 +282,8 @@ class ObservationStore:
         )
         file = pq.ParquetFile(data, metadata=footer, page_checksum_verification=True)
         table = file.read_row_groups(groups, columns=columns, use_threads=False)
-        at_rest = tables.dictionary_schema(self.schema)
-        return table.select(columns).cast(pa.schema([at_rest.field(name) for name in columns]))  # Parquet keeps no seconds
+        at_rest = tables.dictionary_schema(pa.schema([self.schema.field(name) for name in columns]))
+        return table.select(columns).cast(at_rest, safe=False)  # Parquet keeps no seconds; whole ones were written
 
     def _proved(self, key: str) -> bytes:
         return self._read(key) if self._kept is None else self._kept.get(key, partial(self._read, key), len)

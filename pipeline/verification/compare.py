@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from pipeline.errors import ContractError
 from pipeline.verification.cells import PINBALLS
 from pipeline.verification.significance import (
-    LEAST_BLOCKS,
-    LEAST_PERIODS,
+    LEAST_STRETCHES,
     bootstrap_interval,
     diebold_mariano,
     mean_error,
@@ -33,8 +32,8 @@ class Difference:
     """Mean loss of a model minus that of its rival (negative: the model is better), on days that both were scored on.
 
     `low` and `high` are its 95 % interval over resampled blocks of days, `dm_low` and `dm_high` that of Diebold and Mariano,
-    from its standard `error`, `p` the two-sided p-value of no difference; None where fewer than three days were scored:
-    too few to say. Blocks need three times as many days as the horizon reaches over. `first` and `second` are the two mean losses, `n` the cells.
+    from its standard `error`, `p` the two-sided p-value of no difference; None where fewer than three times as many days
+    were scored as the horizon reaches over: too few to say. `first` and `second` are the two mean losses, `n` the cells.
     """
 
     value: float
@@ -95,11 +94,11 @@ def mae_difference(
     plain = Difference(
         value=float(total.sum() / count.sum()), low=None, high=None, days=len(count), first=first, second=second, n=int(count.sum())
     )
-    if len(count) < LEAST_PERIODS:
-        return plain
     overlap = math.ceil(max(statistics.axes[domain].lead_times) / _DAY)
+    if len(count) < LEAST_STRETCHES * overlap:
+        return plain
     ahead = periods_ahead(len(count), overlap)
-    low, high = bootstrap_interval(total, count, ahead) if len(count) >= LEAST_BLOCKS * ahead else (None, None)
+    low, high = bootstrap_interval(total, count, ahead)
     series = total / count.mean()
     error = mean_error(series, ahead)
     dm_low, dm_high = student_interval(plain.value, error, len(series))

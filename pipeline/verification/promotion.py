@@ -276,15 +276,7 @@ def _percent(value: float | None) -> str:
 
 
 def _interval(sure: Difference | None) -> str:
-    if sure is None or sure.dm_low is None or sure.dm_high is None:
+    if sure is None or sure.low is None or sure.high is None or sure.dm_low is None or sure.dm_high is None:
         return ""
-    said, tested = (
-        f", difference {signed_text(sure.value)}, 95 % interval",
-        f"Diebold-Mariano {signed_text(sure.dm_low)} to {signed_text(sure.dm_high)}",
-    )
-    spread = (
-        f"{said} {tested}"
-        if sure.low is None or sure.high is None
-        else f"{said} {signed_text(sure.low)} to {signed_text(sure.high)} ({tested})"
-    )
-    return f"{spread} over {sure.days} days"
+    resampled, tested = (f"{signed_text(low)} to {signed_text(high)}" for low, high in ((sure.low, sure.high), (sure.dm_low, sure.dm_high)))
+    return f", difference {signed_text(sure.value)}, 95 % interval {resampled} (Diebold-Mariano {tested}) over {sure.days} days"

@@ -13,11 +13,8 @@ from numpy.typing import NDArray
 
 RESAMPLES = 2000
 _SEED = 20140930
-LEAST_PERIODS = 3
-"""Fewer periods than this say nothing of how sure a difference is."""
-
-LEAST_BLOCKS = 3
-"""Fewer blocks than this say nothing when they are resampled: with one, every resample is the whole."""
+LEAST_STRETCHES = 3
+"""Fewer stretches of periods that no window reaches across say nothing of how sure a difference is."""
 
 
 def bootstrap_interval(total_T: NDArray[np.float64], count_T: NDArray[np.float64], block: int, level: float = 0.95) -> tuple[float, float]:

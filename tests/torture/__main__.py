@@ -71,6 +71,7 @@ def _faults(run: Run) -> Iterator[Row]:
                 "requests struck": tally.struck,
                 "right data all the same": tally.healed,
                 "clear error, old state, right when run again": tally.refused,
+                "not ended in 240 s, old state, right when run again": len(tally.slow),
                 "wrong data": len(tally.wrong),
                 "writes without checksum": len(tally.unproved),
                 "longest, s": round(tally.longest, 1),

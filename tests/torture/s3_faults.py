@@ -22,6 +22,7 @@ class Tally:
         struck: Requests that it befell.
         healed: Trials that ended with the right data all the same.
         refused: Trials that ended with a clear error and the old state, which the same command then brought to the right one.
+        slow: Trials that had not ended after the longest time that a trial may take, and were killed.
         wrong: Trials that ended with other data, or with an error that is not clear.
         unproved: Writes that came without a checksum.
         kinds: What the errors were.
@@ -32,6 +33,7 @@ class Tally:
     struck: int = 0
     healed: int = 0
     refused: int = 0
+    slow: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
     unproved: list[str] = field(default_factory=list)
     kinds: Counter[str] = field(default_factory=Counter)
@@ -77,8 +79,10 @@ def _one(scene: Scene, store: str, step: str, day: int, plan: Plan, tally: Tally
         tally.healed += bool(plan.struck)
         tally.wrong += [f"{place}: {line}" for line in differences(found, after)]
         return plan.seen
-    if not ended.clear:
-        tally.wrong.append(f"{place}: {'hangs' if ended.killed else ended.error}")
+    if ended.killed:
+        tally.slow.append(place)
+    elif not ended.clear:
+        tally.wrong.append(f"{place}: {ended.error}")
     tally.refused += ended.clear
     tally.kinds[(ended.error or "").split(": Mend")[0][:160]] += 1
     tally.wrong += [f"{place}: {unit} is {state}" for unit, state in found.items() if state not in (before[unit], after[unit])]

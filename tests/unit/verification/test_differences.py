@@ -66,7 +66,7 @@ def test_too_few_days_say_nothing() -> None:
     assert [(row.p, row.p_holm, row.p_bh, row.dm_low, row.all_low) for row in found] == [(None,) * 5] * 2
 
 
-def test_blocks_that_are_hardly_shorter_than_the_whole_are_not_resampled() -> None:
+def test_fewer_days_than_three_horizons_say_nothing() -> None:
     random = np.random.default_rng(1)
     axis = replace(AXIS, lead_times=(4 * 86400, 5 * 86400))
 
@@ -84,7 +84,7 @@ def test_blocks_that_are_hardly_shorter_than_the_whole_are_not_resampled() -> No
         )
 
     short, long = (against_all(wide("joint", 1, n) + wide("ridge", 2, n), "joint", ("ridge",))[0] for n in (14, 15))
-    assert (short.low, short.high) == (None, None)
-    assert short.dm_low is not None
+    assert (short.low, short.dm_low, short.p) == (None, None, None)
+    assert long.p is not None
     assert long.low is not None
     assert long.low < long.value < (long.high or 0.0) + 1
