@@ -158,7 +158,14 @@ def export(
         raise ConfigError(asked=f"--to {to}", found="no local path", mend="export to a local path, and copy it from there")
     one_of("domain", domain, list(dict.fromkeys((*newest.domains(), *groups_of(loaded)))))
     entry = newest.history()[0]
-    moment = read_instant(as_of, "--as-of", parse_instant(entry["provenance"]["as_of"]))
+    built = parse_instant(entry["provenance"]["as_of"])
+    moment = read_instant(as_of, "--as-of", built)
+    if moment > built:
+        raise NotYetAvailable(
+            asked=f"export as of {format_instant(moment)}",
+            found=f"a cube that was built as of {format_instant(built)}",
+            mend=f"cubecast build-cube --world {loaded.name}, or an earlier --as-of",
+        )
     store, path = _at(newest, entry["snapshot"]), Path(to)
     chosen = form or ("netcdf" if path.suffix == ".nc" else "zarr")
     book, cube = store.book(domain), store.open(moment, domain)

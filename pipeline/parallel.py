@@ -8,7 +8,7 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -231,10 +231,12 @@ def _on_cluster(
     client: Any, function: Callable[[Task], Result], tasks: Sequence[Task], take: Callable[[int, Result], None], stage: Stage
 ) -> tuple[str, ...]:
     """Neighbours go to the same worker, some at a time: what one has read serves the next."""
-    found = _workers(client)
-    size = min(-(-len(tasks) // (_TURNS * sum(int(w["nthreads"]) for w in found.values()))), TOGETHER)
-    shared = client.scatter(function, broadcast=True, hash=False)
-    waiting = {k: client.submit(_apply, shared, tasks[k : k + size], pure=False, retries=2) for k in range(0, len(tasks), size)}
+    # A cluster of our own ends with a Ctrl-C, and complains of what was being said between it and us then.
+    with nullcontext() if client.cluster is None else heard_by_us_alone():
+        found = _workers(client)
+        size = min(-(-len(tasks) // (_TURNS * sum(int(w["nthreads"]) for w in found.values()))), TOGETHER)
+        shared = client.scatter(function, broadcast=True, hash=False)
+        waiting = {k: client.submit(_apply, shared, tasks[k : k + size], pure=False, retries=2) for k in range(0, len(tasks), size)}
     try:
         _take_all(client, waiting, take, stage)
     except BaseException:

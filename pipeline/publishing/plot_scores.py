@@ -104,6 +104,7 @@ def calibration(page: PageInputs, *, domain: str, variable: str, **_: Any) -> Fi
     bands.set_title(f"Coverage by lead, %: {model_text(model).lower()}")
     _by_lead(bands, found["scores"]["lead_times"])
     bands.legend(fontsize=8)
+    figure.suptitle(f"{page.world.title}: {page.world.domains[domain].title}", fontsize=9)
     return figure
 
 

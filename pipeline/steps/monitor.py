@@ -12,7 +12,7 @@ from pipeline.contracts.scores import Promotion
 from pipeline.contracts.times import format_instant, parse_instant, to_seconds
 from pipeline.contracts.world_files import load_world
 from pipeline.contracts.worlds import World
-from pipeline.errors import NotYetAvailable
+from pipeline.errors import ConfigError, NotYetAvailable
 from pipeline.monitoring.running import Ran, costly, latencies, seconds_by_day, slow_steps
 from pipeline.monitoring.standing import Change, renewed
 from pipeline.settings import Settings
@@ -36,6 +36,7 @@ def run(request: MonitorRequest, settings: Settings, progress: Progress) -> Rece
     have found nothing.
     """
     world = load_world(request.world)
+    _check_time(world, request.as_of)
     objects = ObjectStore(settings.store)
     store, registry = MonitoringStore(objects, world.name), Registry(objects, world.name)
     champion = _champion(registry, request.as_of)
@@ -66,6 +67,17 @@ def run(request: MonitorRequest, settings: Settings, progress: Progress) -> Rece
     }
     added = store.add_report(to_seconds(request.as_of), report)
     return _receipt(request, world, store, change, notes, added)
+
+
+def _check_time(world: World, moment: datetime) -> None:
+    """Refuse an instant at which nothing can be there: what it found would stand as alerts."""
+    end = world.recorded.end if world.recorded else None
+    if moment <= world.start or (end is not None and moment > end):
+        raise ConfigError(
+            asked=f"monitor {world.name} as of {format_instant(moment)}",
+            found=f"the world's time is {format_instant(world.start)} .. {format_instant(end) if end else 'now'}",
+            mend="give an --as-of in between",
+        )
 
 
 def _alerts(change: Change) -> dict[str, Any]:

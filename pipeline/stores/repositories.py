@@ -12,8 +12,9 @@ import math
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,9 @@ _MANIFEST_CHUNKS = 256
 
 _NO_ROOM = re.compile(r"os error (27|28|122)\b")
 """File too large, no space left, quota exceeded."""
+
+_SILENCE, _SILENCE_OF_ARRAYS = 30, 180
+"""How many times the patience with one request a whole call of Icechunk may take, which makes many, and a reading or writing of arrays through it."""
 
 REWRITING = "*"
 """In place of a digest while a retention gives a snapshot another parent."""
@@ -66,7 +70,7 @@ def open_repository(url: str, *, create: bool) -> Any:
     storage = _s3(url) if "://" in url else icechunk.local_filesystem_storage(url)
     if not create and "://" not in url and not Path(url).is_dir():
         return None
-    if not icechunk.Repository.exists(storage):
+    if not _answered(url, lambda: icechunk.Repository.exists(storage)):
         if seals(url):
             raise StoreError(
                 asked=f"open {url}",
@@ -76,7 +80,7 @@ def open_repository(url: str, *, create: bool) -> Any:
         if not create:
             return None
         _create(url)
-    return icechunk.Repository.open(storage, _configuration())
+    return _answered(url, lambda: icechunk.Repository.open(storage, _configuration()))
 
 
 def _create(url: str) -> None:
@@ -110,15 +114,15 @@ def commit(repository: Any, session: Any, url: str, message: str, metadata: Mapp
 
     check_fence()
     base = str(session.snapshot_id)
-    if (head := repository.lookup_branch(BRANCH)) != base:
+    if (head := _answered(url, lambda: repository.lookup_branch(BRANCH))) != base:
         raise _overtaken(url, head)
-    snapshot = str(session.flush(message, dict(metadata)))
+    snapshot = str(_answered(url, lambda: session.flush(message, dict(metadata))))
     _put_seal(url, _new_seal(repository, url, snapshot, base))
     check_fence()
     try:
-        repository.reset_branch(BRANCH, snapshot, from_snapshot_id=base)
+        _answered(url, lambda: repository.reset_branch(BRANCH, snapshot, from_snapshot_id=base))
     except icechunk.IcechunkError as error:
-        if (head := repository.lookup_branch(BRANCH)) == snapshot:  # the answer was lost, not the request
+        if (head := _answered(url, lambda: repository.lookup_branch(BRANCH))) == snapshot:  # the answer was lost, not the request
             return snapshot
         if head != base:
             raise _overtaken(url, head) from error
@@ -216,6 +220,28 @@ def manifests_of(repository: Any, snapshot: str) -> tuple[str, ...]:
     return tuple(sorted(m["id"] for m in json.loads(repository.inspect_snapshot(snapshot))["manifests"]))
 
 
+def _answered(url: str, call: Callable[[], Any]) -> Any:
+    """What a call of Icechunk gives, or an error where S3 is silent: Icechunk 1.1 itself waits as long as a connection stands."""
+    if "://" not in url:
+        return call()
+    given: Future[Any] = Future()
+
+    def work() -> None:
+        try:
+            given.set_result(call())
+        except BaseException as error:  # whoever waits for it raises it
+            given.set_exception(error)
+
+    threading.Thread(target=work, daemon=True).start()
+    seconds = _SILENCE * objects.S3_PATIENCE
+    try:
+        return given.result(seconds)
+    except TimeoutError as error:
+        if given.done():
+            raise
+        raise StoreError(asked=f"reach {url}", found=f"no answer within {seconds:.0f} s", mend=_MEND_WRITING) from error
+
+
 def _new_seal(repository: Any, url: str, snapshot: str, parent: str) -> Seal:
     manifests, known = manifests_of(repository, snapshot), ObjectStore(url).exists(f"seals/{parent}.json")
     before = set(read_seal(url, parent).manifests) if known else set()
@@ -248,7 +274,9 @@ def _s3(url: str) -> Any:
     if not url.startswith("s3://"):
         raise ConfigError(asked=f"store '{url}'", found="neither a folder nor s3://", mend="set CUBECAST_STORE to s3://bucket/prefix")
     import s3fs
+    import zarr
 
+    zarr.config.set({"async.timeout": _SILENCE_OF_ARRAYS * objects.S3_PATIENCE})
     # The same configuration as every other object of the store is reached by.
     client = s3fs.S3FileSystem().s3.meta
     endpoint, region = str(client.endpoint_url), str(client.region_name or "us-east-1")
