@@ -14,7 +14,7 @@ ui: .venv/.installed  ## leave Airflow running until Ctrl-C
 test: lint  ## all tests
 	$(RUN) pytest -n 2 --dist loadfile
 
-torture: .venv/.installed  ## every fault many times over, counted; about an hour
+torture: .venv/.installed  ## every fault many times over, counted; over five hours
 	$(RUN) tests.torture --table benchmarks/results/torture.md
 
 lint: .venv/.installed

@@ -156,7 +156,7 @@ def backfill(airflow: Airflow, store: Path, days: int) -> Rows:
     issued = sum(issue_times(store))
     return [
         (
-            f"backfill of {days} days, {issued} issue times, four runs at once",
+            f"backfill of {days} day(s), {issued} issue times, at most four runs at once",
             f"{seconds:.0f} s, {60 * issued / seconds:.0f} issue times a minute",
         )
     ]

@@ -45,7 +45,7 @@ class BoostedTrees:
         texts: Per target variable `model_V`, LightGBM's own text as bytes.
 
     Raises:
-        ConfigError: LightGBM is not installed.
+        ConfigError: LightGBM cannot be loaded.
     """
 
     def __init__(self, texts: Mapping[str, Array]) -> None:
@@ -111,10 +111,10 @@ def _features(gatherer: Gatherer, batch: Batch, index_W: NDArray[np.int64], v: i
 def _library() -> Any:
     try:
         import lightgbm
-    except ImportError as error:
+    except (ImportError, OSError) as error:  # OSError: it is there, and libgomp of the system is not
         raise ConfigError(
             asked="baseline 'boosted_trees'",
-            found=f"LightGBM is not installed: {error}",
-            mend='pip install "cubecast[boosting]", or take boosted_trees out of extra_baselines in the world file',
+            found=f"LightGBM cannot be loaded: {error}",
+            mend='pip install "cubecast[boosting]", with libgomp on the system, or take boosted_trees out of extra_baselines in the world file',
         ) from error
     return lightgbm

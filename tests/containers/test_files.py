@@ -160,3 +160,12 @@ def test_the_thin_image_installs_parses_the_dags_and_knows_neither_torch_nor_das
     names, heavy = json.loads(done.stdout.splitlines()[-1])
     assert "training" in names
     assert heavy == []
+
+
+def test_airflows_own_pods_reach_the_store_and_all_that_the_runbook_makes_lies_in_one_namespace():
+    values = yaml.safe_load((ROOT / "docker/kubernetes/airflow-values.yaml").read_text())
+    assert yaml.safe_load(values["extraEnvFrom"]) == [{"secretRef": {"name": "cubecast-s3"}}]
+    runbook = (ROOT / "docs/runbooks/from-one-box-to-a-cluster.md").read_text()
+    made = [line for line in runbook.splitlines() if re.search(r"kubectl (create secret|apply)|helm install", line)]
+    assert len(made) == 4
+    assert all("--namespace cubecast" in line for line in made)
