@@ -97,7 +97,9 @@ class OpenMeteoAdapter:
             yield from _runs(source, options, web, {**where, **what}, as_of)
             return
         for span in spans(options, as_of):
-            when = {"start_date": f"{span.first_day:%Y-%m-%d}", "end_date": f"{span.last_day:%Y-%m-%d}"}
+            # A day after today is refused by the archive; other hosts give forecasts for it.
+            last = from_seconds(min(to_seconds(span.last_day), to_seconds(as_of)))
+            when = {"start_date": f"{span.first_day:%Y-%m-%d}", "end_date": f"{last:%Y-%m-%d}"}
             name = f"{span.first_day:%Y%m%d}-{span.last_day:%Y%m%d}.json"
             part = _part(web, query(source.locations[0], **where, **when, **what), name)
             yield Delivery(name=name, parts=(part,), covers=(span.start, span.end), settles=span.settles)

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from pipeline.contracts.flags import Flag
 from pipeline.contracts.observations import REJECTION_SCHEMA
 from pipeline.quality.acceptance import document_keys, series_codes
 from pipeline.quality.versions import apart, merged, value_bits
@@ -146,6 +147,7 @@ def _versions(
     content = [t.further["content"].to_numpy() for t in taken if "content" in t.further]
     old_content = np.zeros(0, np.int64)
     old_node, old_valid, old_available = np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros(0, np.int64)
+    old_early = np.zeros(0, np.uint16)
     if stored is not None and count:
         codes, old_ids = node_codes(stored)
         place = {identity: code for code, identity in enumerate(ids)}
@@ -153,10 +155,12 @@ def _versions(
         old_valid, old_available = (stored[c].cast(pa.int64()).to_numpy() for c in ("valid_time", "available_time"))
         old_key = _stored_keys(stored)
         old_content = stored["content"].to_numpy() if content else old_content
+        old_early = _early(next((stored[n].to_numpy() for n in stored.column_names if n.endswith("_flag")), None), count)
         old_values = {name: stored[name].fill_null(float("nan")).to_numpy().astype(np.float32) for name in values}
     zeros = np.zeros(count, np.int64)
     bits = value_bits([np.concatenate([old_values[name], values[name]]) for name in values])
     bits += [np.concatenate([old_content, *content])] if content else []
+    bits += [np.concatenate([old_early, *(_early(_flags_of(t), len(t.row)) for t in taken)])]
     nodes, keys = np.concatenate([old_node, node]), np.concatenate([old_key, key])
     found = merged(
         series_codes(nodes, keys) if keys.any() else nodes,
@@ -169,6 +173,18 @@ def _versions(
         old=np.concatenate([np.ones(count, np.bool_), np.zeros(len(node), np.bool_)]),
     )
     return found.keep[count:], found.available_time[count:]
+
+
+def _flags_of(taken: Taken) -> NDArray[np.uint16] | None:
+    """Flags of the rows by any one variable or the text: a stamp later than received is a flag of all of them."""
+    if taken.flags:
+        return next(iter(taken.flags.values()))
+    return taken.further["text_flag"].to_numpy() if "text_flag" in taken.further else None
+
+
+def _early(flags: NDArray[np.uint16] | None, rows: int) -> NDArray[np.uint16]:
+    """What was stamped later than received is news when it comes again in time, though its values are the same."""
+    return np.zeros(rows, np.uint16) if flags is None else flags & np.uint16(Flag.FUTURE)
 
 
 def _stored_keys(stored: pa.Table) -> NDArray[np.int64]:

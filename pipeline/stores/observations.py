@@ -180,13 +180,14 @@ class ObservationStore:
         return pa.concat_tables(found) if found else REJECTION_SCHEMA.empty_table()
 
     def stored_versions(self, nodes: set[str], days: set[int]) -> pa.Table | None:
-        """Stored rows of these days, if any batch holds one of these nodes on one of them: node, times, values, text."""
+        """Stored rows of these days, if any batch holds one of these nodes on one of them: node, times, values, text, and flags of the first of these."""
         if not days:
             return None
         held = [f for f in self.files(min(days), max(days)) if any(not days.isdisjoint(group) for group in f.groups)]
         known = {key: not nodes.isdisjoint(self._names(key)) for key in {f.nodes for f in held}}
         apart = [name for name in ("init_time", "text", "content") if name in self.schema.names]
-        columns = ["node", "valid_time", "available_time", *apart, *self.variables]
+        flags = [name for name in self.schema.names if name.endswith("_flag")][:1]
+        columns = ["node", "valid_time", "available_time", *apart, *self.variables, *flags]
         pieces = self._pieces([f for f in held if known[f.nodes]], days.__contains__, columns)
         return pa.concat_tables(pieces).unify_dictionaries() if pieces else None
 
