@@ -155,7 +155,7 @@ const share = (value) => value === null || value === undefined ? "–" : `${(100
 
 function days(row, key, says, bounds) {
   const values = row.days.map((day) => day[key]).filter((v) => typeof v === "number");
-  return values.length < 2 ? "–" : line(values, `${says}, from ${utc(row.days[0].day).slice(0, 10)} to ${utc(row.days.at(-1).day).slice(0, 10)}`, bounds);
+  return values.length < 2 ? "–" : line(values, `${says}, from ${row.days[0].day} to ${row.days.at(-1).day}`, bounds);
 }
 
 function curve(history, least = 2) {
