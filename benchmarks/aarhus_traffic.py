@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,10 +101,10 @@ def one_variable(view: DomainWindows, target: str, context: int) -> DomainWindow
     )
 
 
-def arrays(view: DomainWindows, target: str) -> dict[str, NDArray[np.float32] | int]:
+def arrays(view: DomainWindows, target: str) -> dict[str, NDArray[Any]]:
     """Scaled values (T, N), NaN where missing, as far as the last target; and the first target of validation and of test."""
     v = view.variables.index(target)
-    first = {fold: int(view.end_W[view.windows_of(fold)[0]]) + 1 for fold in FOLDS}
+    first = {str(fold): view.end_W[view.windows_of(fold)[0]] + 1 for fold in FOLDS}
     steps = int(view.end_W[view.windows_of("test")[-1]]) + 1 + view.horizon
     y_TN = np.where(view.good_TNV[:steps, :, v], view.values_TNV[:steps, :, v], np.float32(np.nan))
-    return {"y_TN": y_TN.astype(np.float32), "horizon": view.horizon, **first}
+    return {"y_TN": y_TN.astype(np.float32), "horizon": np.array(view.horizon)} | first

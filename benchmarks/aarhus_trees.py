@@ -49,9 +49,9 @@ class Trees:
 
         settings = SETTINGS | {"num_threads": self._threads, "seed": self._seed} | dict(options)
         chance = np.random.default_rng(self._seed)
-        chosen = {fold: self._drawn(fold, rows, chance) for fold, rows in (("train", ROWS), ("validation", HELD))}
+        chosen = [self._drawn("train", ROWS, chance), self._drawn("validation", HELD, chance)]
         for lead in range(self._view.horizon):
-            (x, y), held = (self._rows(chosen[fold], lead) for fold in ("train", "validation"))
+            (x, y), held = (self._rows(drawn, lead) for drawn in chosen)
             names = [f"f{k}" for k in range(x.shape[1])]
             data = lightgbm.Dataset(x, y, feature_name=names, categorical_feature=[names[-1]], params={"verbosity": -1, "max_bin": 127})
             stop = lightgbm.early_stopping(PATIENCE, verbose=False)

@@ -165,7 +165,7 @@ def neural(place: Place, name: str, target: str, seed: int, options: Mapping[str
     v = view.variables.index(target)
     with tempfile.TemporaryDirectory(prefix="aarhus-rivals-") as made:
         folder = Path(made)
-        np.savez(folder / "arrays.npz", **arrays(view, target))
+        np.savez(folder / "arrays.npz", allow_pickle=False, **arrays(view, target))
         script = Path(__file__).with_name("aarhus_neural.py").resolve()
         command = [place.python, script, "--arrays", "arrays.npz", "--out", "said.npz", "--model", name, "--seed", str(seed)]
         environment = os.environ | {"OMP_NUM_THREADS": str(place.threads)}
