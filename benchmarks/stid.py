@@ -9,6 +9,7 @@ Shape suffixes: B window, C context step, L lead, N node, D hidden.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -98,8 +99,10 @@ def train_stid(
         if now < best:
             best, at, state = now, epoch + 1, {name: t.clone() for name, t in model.state_dict().items()}
         curve.append(now)
-        if patience is not None and epoch + 1 - at >= patience:
-            break
+        if patience is not None:
+            print(f"epoch {epoch + 1}: {now:.5f} on validation, {time.process_time():.0f} processor seconds", flush=True)
+            if epoch + 1 - at >= patience:
+                break
     model.load_state_dict(state)
     return Trained(model=model.eval(), epoch=at, curve=tuple(curve))
 
