@@ -254,8 +254,8 @@ class Schedule(Table):
         patience: How long a forecast waits for late inputs; then it is made with what there is, or fails.
         late: What happens then: `degrade` skips the source with a warning, or forecasts with what there is; `fail` fails.
         poll: How often late inputs are looked for.
-        limit: The longest that a step may take.
-        memory: The most memory that a step may take, in bytes.
+        limit: The longest that one attempt of a step may take.
+        memory: The most memory that a step and what it starts may hold, in bytes; by default three quarters of the machine.
     """
 
     ingest: Cron
