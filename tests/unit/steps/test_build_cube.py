@@ -172,5 +172,5 @@ def test_nothing_is_owed_before_a_source_first_spoke(tmp_path: Path) -> None:
 
 
 def test_a_variable_cannot_be_known_before_its_source(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="variables.count.latency is under the source's, 20min"):
+    with pytest.raises(ConfigError, match=r"variables\.count\.latency is under the source's, 20min"):
         make_place(tmp_path, WORLD.replace('count = { unit = "count" }', 'count = { unit = "count", latency = "3min" }'))
