@@ -8,14 +8,15 @@ from typing import Any, Protocol
 from airflow.sdk import Asset, BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-from dags._child import Child
-from dags._house import times
+from dags._child import OUT_OF_TIME, Child
+from dags._house import launch_of, times
 from dags._retries import Killed
-from pipeline.api import Receipt, Request, World, read_launch
+from pipeline.api import Receipt, Request, World
 
 IN_RECEIPT = {"step", "world", "as_of", "outcome", "ids", "counts", "paths"}
 COME_BACK = (74, 75)
 STOP = (2, 65, 70, 78, 80)
+AGAIN = dict.fromkeys(COME_BACK, (AirflowException, "come back")) | {OUT_OF_TIME: (AirflowException, "out of time")}
 
 
 class Runner(Protocol):
@@ -101,13 +102,13 @@ class Step(BaseOperator):
 
     def run_child(self, request: Request, context: Any) -> tuple[int, str]:
         """The exit code of the request's command and its receipt as one line."""
-        launch, memory = read_launch(), self.world.schedule.memory if self.world.schedule else None
+        launch = launch_of(self.world)
         if launch.kind == "kubernetes":
             from dags._pod import Pod
 
-            self.runner = Pod(launch, memory)
+            self.runner = Pod(launch)
         else:
-            self.runner = Child(lambda line: self.log.info("%s", line), memory)
+            self.runner = Child(lambda line: self.log.info("%s", line), launch)
         return self.runner.run(request, context)
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
@@ -129,5 +130,5 @@ def decide(code: int, request: Request) -> None:
     if code in STOP:
         raise AirflowFailException(f"{request.step} {request.world} ended with {code}: repeating cannot help; see the error above")
     if code:
-        error, why = (AirflowException, "come back") if code in COME_BACK else (Killed, "killed")
+        error, why = AGAIN.get(code, (Killed, "killed"))
         raise error(f"{request.step} {request.world} ended with {code}: {why}; will retry")

@@ -25,6 +25,8 @@ from pipeline.contracts.world_types import Zone as Zone
 class RawVariable(Table):
     """One variable as a source delivers it, and the unit and rules under which it is kept.
 
+    `latency` is that of a variable which comes later than the others of its source.
+
     Bounds, `spike` and `missing` differ in unit: `missing` is in the delivered unit, the others in `to`. `usual` is where the median
     of a node's readings lies: outside it, and inside it as another unit, they are suspect.
     """
@@ -38,6 +40,7 @@ class RawVariable(Table):
     spike: float | None = None
     stuck_after: int | None = None
     usual: Annotated[tuple[float, float] | None, Field(exclude_if=lambda span: span is None)] = None
+    latency: Annotated[Duration | None, Field(exclude_if=lambda delay: delay is None)] = None
 
 
 class NodeTable(Table):
@@ -101,6 +104,10 @@ class Source(Table):
             raise ValueError("a source delivers either variables or text")
         if self.slabs and (self.runs is not None or self.text is not None):
             raise ValueError("slabs = true is for grids of what was, not for runs or texts")
+        early = [name for name, v in self.variables.items() if v.latency is not None and v.latency < self.latency]
+        if early:
+            mine = format_duration(self.latency)
+            raise ValueError(f"variables.{early[0]}.latency is under the source's, {mine}: that is of what comes first")
         if self.slabs and any(v.spike or v.stuck_after for v in self.variables.values()):
             raise ValueError("spike and stuck_after need rows of readings: leave them out, or drop slabs = true")
         if self.runs is None:
@@ -110,6 +117,11 @@ class Source(Table):
         if self.runs.total_seconds() < 60 or 86400 % self.runs.total_seconds():
             raise ValueError(f"runs = '{format_duration(self.runs)}' does not divide a day, or is under a minute")
         return self
+
+    def latency_of(self, variable: str) -> timedelta:
+        """How long after its `valid_time` a variable's value can be known."""
+        own = self.variables[variable].latency
+        return self.latency if own is None else own
 
 
 class Clock(Table):
@@ -254,8 +266,8 @@ class Schedule(Table):
         patience: How long a forecast waits for late inputs; then it is made with what there is, or fails.
         late: What happens then: `degrade` skips the source with a warning, or forecasts with what there is; `fail` fails.
         poll: How often late inputs are looked for.
-        limit: The longest that a step may take.
-        memory: The most memory that a step may take, in bytes.
+        limit: The longest that one attempt of a step may take.
+        memory: The most memory that a step and what it starts may hold, in bytes; by default three quarters of the machine.
     """
 
     ingest: Cron

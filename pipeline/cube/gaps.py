@@ -32,15 +32,19 @@ class Gaps:
 
 
 def gaps(group: Group, axis_T: NDArray[np.int64], slab: Slab, due: Mapping[str, tuple[int, int]]) -> tuple[Gaps, ...]:
-    """What is missing in a region of the steps `axis_T`, per source; `due` is from when to when (seconds UTC) each owes steps by now."""
+    """What is missing in a region of the steps `axis_T`, per source.
+
+    `due` is from when to when (seconds UTC) each owes steps by now, those of a variable its latency later.
+    """
     found = []
     for source in group.sources:
-        flags = [c.flags_TN for c, v in zip(slab.cells, group.variables.values(), strict=True) if v.source == source]
-        missing_TN = sum((f == Flag.MISSING).astype(np.int32) for f in flags)
-        owed_T = (axis_T >= due[source][0]) & (axis_T <= due[source][1])
-        missing_TN = np.asarray(missing_TN) * owed_T[:, None]
+        mine = [(c, v) for c, v in zip(slab.cells, group.variables.values(), strict=True) if v.source == source]
+        missing_TN = np.zeros(mine[0][0].flags_TN.shape, np.int32)
+        for cells, variable in mine:
+            owed_T = (axis_T >= due[source][0]) & (axis_T <= due[source][1] - variable.latency)
+            missing_TN += (cells.flags_TN == Flag.MISSING) & owed_T[:, None]
         if group.kind == "grid":
-            missing_TN = (missing_TN == len(flags)).all(axis=1, keepdims=True).astype(np.int32)
+            missing_TN = (missing_TN == len(mine)).all(axis=1, keepdims=True).astype(np.int32)
         held = np.flatnonzero(missing_TN.any(axis=1))
         if not len(held):
             continue

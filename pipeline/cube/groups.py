@@ -144,7 +144,7 @@ def _variable(world: World, source: str, name: str, aggregate: Method, long_name
     return GroupVariable(
         source=source,
         aggregate=aggregate,
-        latency=_seconds(declared.latency),
+        latency=_seconds(declared.latency_of(name)),
         max_age=None,
         units=raw.to or raw.unit,
         long_name=long_name,

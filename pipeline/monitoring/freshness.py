@@ -95,7 +95,7 @@ def late_sources(world: World, cubes: Mapping[str, DomainCube], *, as_of: int) -
         newest = {f.variable: f.newest_time for f in freshness(cube, as_of=as_of, steps=domain.context)} if cube else {}
         for variable, declared in domain.variables.items():
             source = world.sources[declared.source]
-            due = axis(domain.clock, start, as_of - int(source.latency.total_seconds()))
+            due = axis(domain.clock, start, as_of - int(source.latency_of(variable).total_seconds()))
             grace = step_seconds(domain.clock) if source.late_after is None else int(source.late_after.total_seconds())
             there = newest.get(variable)
             if len(due) and (there is None or there < due[-1] - grace):

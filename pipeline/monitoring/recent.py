@@ -55,7 +55,7 @@ def recent_of(world: World, domain: Domain, cube: DomainCube, profile: Profile, 
     found = []
     for v, (name, declared) in enumerate(domain.variables.items()):
         source = world.sources[declared.source]
-        due = int(np.searchsorted(cube.valid_time, as_of - int(source.latency.total_seconds()), side="right"))
+        due = int(np.searchsorted(cube.valid_time, as_of - int(source.latency_of(name).total_seconds()), side="right"))
         first, own = max(0, due - needed_steps(profile)), cube.variables.index(name)
         values = np.where(theirs >= 0, cube.values_TNV[first:due, theirs, own], np.float32(np.nan))
         flags = np.where(theirs >= 0, cube.flags_TNV[first:due, theirs, own], np.uint16(0))

@@ -13,10 +13,6 @@ from pipeline.quality.screen import Screened
 
 MOST = 5
 """Lines about one kind of finding in one delivery."""
-_TOLD = {
-    Flag.FUTURE: "stamped later than received",
-    Flag.CADENCE: "sooner after the last than the declared cadence allows",
-}
 
 
 def findings(
@@ -26,11 +22,11 @@ def findings(
     node: NDArray[np.int32],
     ids: tuple[str, ...],
     *,
-    recorded: bool = False,
+    early: NDArray[np.bool_] | None = None,
 ) -> Iterator[str]:
     """Lines about what looks like a mistake of the provider or of the world file.
 
-    In a recorded world, whose files go on where its clock has stopped, stamps in the future are none.
+    `early` are the readings stamped later than received; None in a recorded world, whose files go on where its clock has stopped.
     """
     said = {name: int(np.bitwise_or.reduce(found.flags)) for name, found in screened.items()}
     for name, found in screened.items():
@@ -40,9 +36,10 @@ def findings(
             codes = codes[codes != code]
         for value, count in zip(*np.unique(codes, return_counts=True), strict=True) if len(codes) else ():
             yield f"{name}: {count:,} readings of {value:g}, out of bounds and a usual code for none: list it in missing"
-    for flag, words in ((f, w) for f, w in _TOLD.items() if not (recorded and f is Flag.FUTURE)):
-        if any(bits & flag for bits in said.values()):
-            where = np.any([found.flags & flag > 0 for found in screened.values()], axis=0)
+    fast = [found.flags & Flag.CADENCE > 0 for name, found in screened.items() if said[name] & Flag.CADENCE]
+    told = {"stamped later than received": early, "sooner after the last than the declared cadence allows": np.any(fast, axis=0)}
+    for words, where in told.items():
+        if where is not None and where.any():
             yield f"{int(where.sum()):,} readings {words}, the first of node {ids[int(node[np.argmax(where)])]}"
 
 

@@ -34,7 +34,7 @@ def out_of_range(values: Values, low: float | None, high: float | None) -> Mask:
     return below | above
 
 
-def future(valid_time: NDArray[np.int64], received_time: int) -> Mask:
+def future(valid_time: NDArray[np.int64], received_time: int | NDArray[np.int64]) -> Mask:
     """Where a reading is stamped later than it was received."""
     return valid_time > received_time
 

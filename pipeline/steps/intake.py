@@ -105,6 +105,7 @@ def take_in(work: Work, landed: Landed) -> Taken | None:
         since, readings.published_time, latency=latency, received_time=landed.received_time, first_received=work.first_received
     )
     punctual = ~declared | (available <= since + latency)
+    early = rules.future(readings.valid_time, horizon)
     key = _keys(readings)
     series = readings.node if key is None else series_codes(readings.node, key)
     variables = {} if work.source.slabs else work.source.variables
@@ -125,8 +126,9 @@ def take_in(work: Work, landed: Landed) -> Taken | None:
         bits += [] if readings.content is None else [readings.content]
         keep = unrepeated(series, readings.valid_time, available, bits)
         rows = by_series(readings.node, readings.valid_time, available, keep)
-    taken = _taken(landed, readings, available, declared, screened, keep, rows, _further(readings, horizon), key)
-    notes = tuple(findings(screened, work.source.variables, readings.values, readings.node, readings.node_ids, recorded=work.recorded))
+    taken = _taken(landed, readings, available, declared, screened, keep, rows, _further(readings, early), key)
+    told = early if not work.recorded else None
+    notes = tuple(findings(screened, work.source.variables, readings.values, readings.node, readings.node_ids, early=told))
     return replace(taken, notes=notes)
 
 
@@ -135,14 +137,13 @@ def _keys(readings: Readings) -> NDArray[np.int64] | None:
     return readings.init_time if readings.text is None else document_keys(readings.text)
 
 
-def _further(readings: Readings, horizon: int) -> dict[str, pa.Array]:
+def _further(readings: Readings, early: NDArray[np.bool_]) -> dict[str, pa.Array]:
     """The columns that forecasts, documents and whole grids have beside their variables."""
     columns: dict[str, pa.Array] = {}
     if readings.init_time is not None:
         columns["init_time"] = pa.array(readings.init_time, pa.int64()).cast(STAMP)
     if readings.text is not None:
-        ahead = rules.future(readings.valid_time, horizon)
-        columns |= {"text": readings.text, "text_flag": pa.array(np.where(ahead, np.uint16(Flag.FUTURE), np.uint16(0)))}
+        columns |= {"text": readings.text, "text_flag": pa.array(np.where(early, np.uint16(Flag.FUTURE), np.uint16(0)))}
     if readings.content is not None:
         columns |= {"content": pa.array(readings.content), "cells": pa.array(np.full(len(readings), readings.cells, np.int64))}
     return columns

@@ -8,14 +8,15 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.contracts.flags import Flag
 from pipeline.contracts.observations import REJECTION_SCHEMA
 from pipeline.quality.acceptance import document_keys, series_codes
+from pipeline.quality.rules import future
 from pipeline.quality.versions import apart, merged, value_bits
 from pipeline.steps.intake import STAMP, Taken, duplicate_rows
 from pipeline.stores.observation_tables import Span, Stretches, dictionary_column, node_codes, stretches_of
 from pipeline.stores.observations import ObservationStore
 
+_TIMES = ("valid_time", "available_time", "received_time")
 _LONG = 64
 """Rows of a stretch, on average, from which on whole stretches are quicker moved than rows."""
 
@@ -50,9 +51,9 @@ def joined(store: ObservationStore, taken: list[Taken]) -> Joined:
     values = {name: np.concatenate([t.values[name] for t in taken]) for name in store.variables}
     lengths = [len(t.row) for t in taken]
     origin = np.repeat(np.arange(len(taken), dtype=np.int32), lengths)
-    keep, available = _versions(stored, taken, ids, node, valid, available, values, origin)
-    row = np.concatenate([t.row for t in taken])
     received = np.repeat([t.landed.received_time for t in taken], lengths)
+    keep, available = _versions(store, stored, taken, ids, node, valid, available, received, values, origin)
+    row = np.concatenate([t.row for t in taken])
     columns = _keys(taken, ids, node, valid, available, received, origin, row)
     for name in taken[0].further:
         columns[name] = pa.concat_arrays([t.further[name] for t in taken])
@@ -127,12 +128,14 @@ def _variable(name: str, values: NDArray[np.float32], flags: NDArray[np.uint16])
 
 
 def _versions(
+    store: ObservationStore,
     stored: pa.Table | None,
     taken: list[Taken],
     ids: list[str],
     node: NDArray[np.int32],
     valid: NDArray[np.int64],
     available: NDArray[np.int64],
+    received: NDArray[np.int64],
     values: dict[str, NDArray[np.float32]],
     origin: NDArray[np.int32],
 ) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
@@ -147,24 +150,25 @@ def _versions(
     content = [t.further["content"].to_numpy() for t in taken if "content" in t.further]
     old_content = np.zeros(0, np.int64)
     old_node, old_valid, old_available = np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros(0, np.int64)
-    old_early = np.zeros(0, np.uint16)
+    old_received = np.zeros(0, np.int64)
     if stored is not None and count:
         codes, old_ids = node_codes(stored)
         place = {identity: code for code, identity in enumerate(ids)}
         old_node = np.array([place.get(i, len(ids) + n) for n, i in enumerate(old_ids)], np.int32)[codes]
-        old_valid, old_available = (stored[c].cast(pa.int64()).to_numpy() for c in ("valid_time", "available_time"))
+        old_valid, old_available, old_received = (stored[c].cast(pa.int64()).to_numpy() for c in _TIMES)
         old_key = _stored_keys(stored)
         old_content = stored["content"].to_numpy() if content else old_content
-        old_early = _early(next((stored[n].to_numpy() for n in stored.column_names if n.endswith("_flag")), None), count)
         old_values = {name: stored[name].fill_null(float("nan")).to_numpy().astype(np.float32) for name in values}
     zeros = np.zeros(count, np.int64)
     bits = value_bits([np.concatenate([old_values[name], values[name]]) for name in values])
     bits += [np.concatenate([old_content, *content])] if content else []
-    bits += [np.concatenate([old_early, *(_early(_flags_of(t), len(t.row)) for t in taken)])]
+    all_valid = np.concatenate([old_valid, valid])
+    # What was stamped later than received is news when it comes again in time, though it says the same.
+    bits += [future(all_valid, np.concatenate([old_received, received]) + store.ahead)]
     nodes, keys = np.concatenate([old_node, node]), np.concatenate([old_key, key])
     found = merged(
         series_codes(nodes, keys) if keys.any() else nodes,
-        np.concatenate([old_valid, valid]),
+        all_valid,
         np.concatenate([old_available, available]),
         bits,
         delivery=np.concatenate([zeros - 1, origin]),
@@ -173,18 +177,6 @@ def _versions(
         old=np.concatenate([np.ones(count, np.bool_), np.zeros(len(node), np.bool_)]),
     )
     return found.keep[count:], found.available_time[count:]
-
-
-def _flags_of(taken: Taken) -> NDArray[np.uint16] | None:
-    """Flags of the rows by any one variable or the text: a stamp later than received is a flag of all of them."""
-    if taken.flags:
-        return next(iter(taken.flags.values()))
-    return taken.further["text_flag"].to_numpy() if "text_flag" in taken.further else None
-
-
-def _early(flags: NDArray[np.uint16] | None, rows: int) -> NDArray[np.uint16]:
-    """What was stamped later than received is news when it comes again in time, though its values are the same."""
-    return np.zeros(rows, np.uint16) if flags is None else flags & np.uint16(Flag.FUTURE)
 
 
 def _stored_keys(stored: pa.Table) -> NDArray[np.int64]:

@@ -145,7 +145,7 @@ def _newest(world: World, settings: Settings, name: str, as_of: datetime, profil
     """What the rules look at, and at least the context."""
     domain = world.domains[name]
     steps = max(domain.context, needed_steps(profile) if profile else 7 * block_steps(domain)) + 1
-    latency = max(int(world.sources[v.source].latency.total_seconds()) for v in domain.variables.values())
+    latency = max(int(world.sources[v.source].latency_of(key).total_seconds()) for key, v in domain.variables.items())
     back = (
         steps * step_seconds(domain.clock) * (1 if domain.clock.step is not None else 2)
         + latency

@@ -76,18 +76,16 @@ def _meets(hole: Hole, delivery: Delivery) -> bool:
 
 
 def due_spans(objects: ObjectStore, world: World, group: Group, as_of: int) -> dict[str, tuple[int, int]]:
-    """Per source of a group from when to when its contract says that steps are there by `as_of` (seconds UTC).
+    """Per source of a group from when to when its contract says that steps are there by `as_of` (seconds UTC), if it had no latency.
 
-    It begins with the first day that the source ever spoke of, and ends its latency and its grace ago. The label at that day's start
-    closes an interval of the day before: it is not owed.
+    It begins with the first instant that the source ever spoke of, and ends its grace ago.
     """
     step, found = step_seconds(group.clock), {}
     for name in group.sources:
         source = world.sources[name]
         grace = step if source.late_after is None else int(source.late_after.total_seconds())
-        first = ObservationStore(objects, world, name).first_day()
-        begin = as_of if first is None else first + (group.runs is None)
-        found[name] = (begin, as_of - int(source.latency.total_seconds()) - grace)
+        first = ObservationStore(objects, world, name).first_time()
+        found[name] = (as_of if first is None else first, as_of - grace)
     return found
 
 

@@ -78,6 +78,7 @@ class ObservationStore:
         self.prefix = f"observations/{world.name}/{source}/{contract_digest(world.sources[source])}"
         declared = world.sources[source]
         self.variables = () if declared.slabs else tuple(declared.variables)
+        self.ahead = int(declared.ahead.total_seconds())
         runs, text = declared.runs is not None, declared.text is not None
         self.schema = observation_schema(self.variables, runs=runs, text=text, slabs=declared.slabs)
         self._log = SealedLog(objects, f"{self.prefix}/commits")
@@ -133,11 +134,15 @@ class ObservationStore:
         """The files that may hold rows of the days from that of instant `first` to that of `last` (seconds UTC)."""
         return self._tree.files(self.totals().years, first, last)
 
-    def first_day(self) -> int | None:
-        """Start (seconds UTC) of the first day with rows, None where there are none."""
+    def first_time(self) -> int | None:
+        """The first `valid_time` (seconds UTC) of any row, None where there are none."""
         years = self.totals().years
         files = self._tree.files({year: years[year] for year in sorted(years)[:1]}, 0, 2**36)
-        return min((file.groups[0][0] for file in files), default=None)
+        day = min((file.groups[0][0] for file in files), default=None)
+        if day is None:
+            return None
+        rows = self.read(day - 1, day + DAY - 1, ["valid_time"], in_order=False)
+        return int(pc.min(rows["valid_time"].cast(pa.int64())).as_py())
 
     def read(
         self, start: int, end: int, columns: Iterable[str] | None = None, *, dictionaries: bool = False, in_order: bool = True
@@ -180,14 +185,13 @@ class ObservationStore:
         return pa.concat_tables(found) if found else REJECTION_SCHEMA.empty_table()
 
     def stored_versions(self, nodes: set[str], days: set[int]) -> pa.Table | None:
-        """Stored rows of these days, if any batch holds one of these nodes on one of them: node, times, values, text, and flags of the first of these."""
+        """Stored rows of these days, if any batch holds one of these nodes on one of them: node, times, values, text."""
         if not days:
             return None
         held = [f for f in self.files(min(days), max(days)) if any(not days.isdisjoint(group) for group in f.groups)]
         known = {key: not nodes.isdisjoint(self._names(key)) for key in {f.nodes for f in held}}
         apart = [name for name in ("init_time", "text", "content") if name in self.schema.names]
-        flags = [name for name in self.schema.names if name.endswith("_flag")][:1]
-        columns = ["node", "valid_time", "available_time", *apart, *self.variables, *flags]
+        columns = ["node", "valid_time", "available_time", "received_time", *apart, *self.variables]
         pieces = self._pieces([f for f in held if known[f.nodes]], days.__contains__, columns)
         return pa.concat_tables(pieces).unify_dictionaries() if pieces else None
 

@@ -28,8 +28,8 @@ class Patches:
 
 
 def issue_lag(world: World, domain: str) -> int:
-    """Seconds after a step at which windows are issued in training: the longest declared latency of its sources."""
-    return max(int(world.sources[v.source].latency.total_seconds()) for v in world.domains[domain].variables.values())
+    """Seconds after a step at which windows are issued in training: the longest declared latency of its variables."""
+    return max(int(world.sources[v.source].latency_of(name).total_seconds()) for name, v in world.domains[domain].variables.items())
 
 
 def training_windows(valid_time_T: NDArray[np.int64], lag: int, context: int, as_of: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:

@@ -125,7 +125,7 @@ def test_findings_name_node_unit_code_and_how_often() -> None:
     node = np.array([0, 1, 1, 0, 0], np.int32)
     stamps = np.array([0, 0, 900, 900, 1000], np.int64)
     found = screen({"v": values}, variables, node=node, valid_time=stamps, punctual=np.ones(5, np.bool_), received_time=999, cadence=900)
-    assert list(findings(found, variables, {"v": values}, node, ("x", "y"))) == [
+    assert list(findings(found, variables, {"v": values}, node, ("x", "y"), early=stamps > 999)) == [
         "v of node y: 2 readings look like K, not degC",
         "v: 1 readings of -9999, out of bounds and a usual code for none: list it in missing",
         "1 readings stamped later than received, the first of node x",

@@ -11,6 +11,7 @@ from pipeline.contracts.observations import REJECTION_SCHEMA, RowCounts
 from pipeline.contracts.times import from_seconds
 from pipeline.errors import ConfigError, NotYetAvailable
 from pipeline.stores.cubes import CubeStore
+from pipeline.stores.holes import HoleStore
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.observations import ObservationStore
 from pipeline.telemetry import QUIET
@@ -142,3 +143,34 @@ def test_a_plan_that_does_not_fit_is_refused_with_its_numbers_and_nothing_is_the
     with pytest.raises(ConfigError, match=r"15 regions, 609 cells from [\d,]+ rows.*1 MiB are allowed.*CUBECAST_MEMORY"):
         build(replace(place, settings=replace(place.settings, memory=2**20)), END)
     assert not (tmp_path / "store" / "cubes").exists()
+
+
+def test_a_variable_that_comes_later_than_the_others_of_its_source_is_known_and_owed_by_its_own_latency(tmp_path: Path) -> None:
+    text = WORLD.replace('count = { unit = "count" }', 'count = { unit = "count", latency = "3h" }')
+    place = make_place(tmp_path, text)
+    stamps = [START + 1800 * k for k in range(1, 25)]
+    observe(
+        place, "road", [Row("a", t, t + 1200, {"speed": (50.0, 0)} | ({"count": (2.0, 0)} if k < 16 else {})) for k, t in enumerate(stamps)]
+    )
+    build(place, START + 12 * 3600)
+    store = CubeStore(place.settings.store, "little")
+    seen = store.open(from_seconds(START + 6 * 3600), "traffic")
+    newest = [int(seen.valid_time[np.flatnonzero(~np.isnan(seen.values_TNV[:, 0, v]))[-1]]) for v in range(2)]
+    assert seen.variables == ("speed", "count")
+    assert newest == [START + 5 * 3600 + 1800, START + 3 * 3600]
+    [owed] = HoleStore(ObjectStore(place.settings.store), place.world).report(START + 12 * 3600)["open"]
+    assert (owed["first"], owed["last"], owed["cells"]) == ("2025-10-24T08:30:00Z", "2025-10-24T08:30:00Z", 1)
+
+
+def test_nothing_is_owed_before_a_source_first_spoke(tmp_path: Path) -> None:
+    place = make_place(tmp_path)
+    value = {"speed": (50.0, 0), "count": (2.0, 0)}
+    observe(place, "road", [Row("a", START + 1800 * k, START + 1800 * k, value) for k in range(20, 48) if k != 30])
+    build(place, START + 86400)
+    owed = HoleStore(ObjectStore(place.settings.store), place.world).report(START + 86400)["open"]
+    assert [(hole["first"], hole["cells"]) for hole in owed] == [("2025-10-24T15:00:00Z", 2)]
+
+
+def test_a_variable_cannot_be_known_before_its_source(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"variables\.count\.latency is under the source's, 20min"):
+        make_place(tmp_path, WORLD.replace('count = { unit = "count" }', 'count = { unit = "count", latency = "3min" }'))

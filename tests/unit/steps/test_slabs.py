@@ -12,6 +12,7 @@ from scipy.interpolate import RegularGridInterpolator
 
 from pipeline.api import BuildCubeRequest, LandRequest, ObserveRequest
 from pipeline.contracts.cubes import DomainCube
+from pipeline.contracts.flags import Flag
 from pipeline.contracts.times import parse_instant
 from pipeline.contracts.world_files import load_world, parse_world
 from pipeline.errors import ConfigError, ContractError
@@ -21,6 +22,7 @@ from pipeline.stores.cubes import CubeStore
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.observations import ObservationStore
 from pipeline.telemetry import QUIET
+from tests.unit.sources.made import netcdf
 from tests.world import tiny_world
 
 END = datetime(2025, 10, 31, tzinfo=UTC)
@@ -169,3 +171,44 @@ def test_a_file_with_other_cells_is_refused_where_the_domain_has_the_grid_as_it_
     with pytest.raises(ContractError, match="a grid of its own"):
         unchanged(nodes.latitude[::4] + 0.1, nodes.longitude[:4], nodes)
     assert unchanged(nodes.latitude[::4], nodes.longitude[:4], replace(nodes)).targets == 16
+
+
+EARLY = """
+name = "early"
+title = "Grids that tell of hours to come"
+start = "2020-02-29T23:00Z"
+[sources.grid]
+adapter = "netcdf"
+locations = ["data://*.nc"]
+slabs = {slabs}
+[sources.grid.variables]
+t2m = {{ unit = "count" }}
+[domains.d]
+title = "D"
+kind = "grid"
+clock = {{ step = "1h" }}
+context = 2
+horizon = 1
+[domains.d.variables]
+t2m = {{ source = "grid" }}
+"""
+
+
+@pytest.mark.parametrize("slabs", ["true", "false"])
+def test_a_grid_that_came_too_early_is_taken_when_it_comes_again_in_time_in_another_file(tmp_path: Path, slabs: str) -> None:
+    path, own = tmp_path / "early.toml", Settings(store=str(tmp_path / "store"), data=tmp_path / "data", dask=None)
+    path.write_text(EARLY.format(slabs=slabs))
+    (tmp_path / "data").mkdir()
+    found = []
+    for hour, file in ((0, netcdf()), (3, netcdf()), (4, netcdf(written="again"))):
+        (tmp_path / "data" / "a.nc").write_bytes(file)
+        now = datetime(2020, 3, 1, hour, 10, tzinfo=UTC)
+        landed = land.run(LandRequest(world=str(path), as_of=now, received_time=now), own, QUIET)
+        assert landed.outcome == ("unchanged" if hour == 3 else "done")  # the same bytes say nothing new
+        notes = observe.run(ObserveRequest(world=str(path), as_of=now), own, QUIET).notes
+        assert any("stamped later than received" in note for note in notes) == (hour == 0)
+        build_cube.run(BuildCubeRequest(world=str(path), as_of=now), own, QUIET)
+        cube = CubeStore(own.store, "early").open(now, "d")
+        found.append(cube.flags_TNV[1:4, 0, 0].tolist())
+    assert found == [[0], [0, Flag.FUTURE, Flag.FUTURE], [0, 0, 0]]
+    assert cube.values_TNV[1:4, 0, 0].tolist() == [0, 100, 200]
