@@ -118,6 +118,17 @@ def grid(
     return {"first": first // cells.width * cells.width, "last": last, "width": cells.width, "steps": cells.by_step()}
 
 
+def most_urgent(found: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Of a grid the most urgent cell of each column, whatever its step, in the order of time."""
+    best: dict[int, dict[str, Any]] = {}
+    for step, cells in found["steps"].items():
+        for cell in cells:
+            held = best.get(cell["at"])
+            if held is None or _RANK[cell["outcome"]] > _RANK[held["outcome"]]:
+                best[cell["at"]] = {"at": cell["at"], "as_of": cell["as_of"], "outcome": cell["outcome"], "step": step}
+    return [cell for _, cell in sorted(best.items())]
+
+
 def _outcome(row: Summary, *, is_late: bool) -> str:
     if row.degraded:
         return "degraded"
