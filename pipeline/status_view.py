@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TextIO
@@ -23,7 +22,6 @@ _ORDER = [request.step for request in STEPS]
 _WIDTH = 160
 _FEW = 3
 _MOST_NOTES = 5
-_IN_BRACKETS = re.compile(r" \([^()]*(\([^()]*\)[^()]*)*\)|(?<=\d) \(Diebold[^)]*\)")
 _UNITS = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 
 
@@ -150,10 +148,9 @@ def _models(state: State) -> Iterator[RenderableType]:
 
 
 def _verdict(row: State) -> Row:
-    why = _IN_BRACKETS.sub("", (row["why"] or ["no reason given"])[0]).partition("; pinball")[0]
     more = f" (+{len(row['why']) - 1})" if len(row["why"]) > 1 else ""
-    taken = Text("taken: " if row["takes"] else "kept back: ", "bold")
-    return (f"{row['domain']} {row['variable']}", row["published"], taken + Text(why + more))
+    taken = Text.assemble(("taken: " if row["takes"] else "kept back: ", "bold"), row["short"], more)
+    return (f"{row['domain']} {row['variable']}", row["published"], taken)
 
 
 def _decisions(state: State) -> Iterator[RenderableType]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
 from pipeline.contracts.scores import Decision, Verdict
 from pipeline.contracts.times import parse_instant
+
+_IN_BRACKETS = re.compile(r" \([^()]*(\([^()]*\)[^()]*)*\)")
+"""What a sentence can do without: figures in brackets, and what is in brackets within them."""
 
 SAYS = {
     "promoted": "promoted on the evidence",
@@ -51,14 +55,16 @@ def _told(decision: Decision, now: datetime, *, whole: bool) -> dict[str, Any]:
 
 
 def _target(verdict: Verdict, decision: Decision) -> dict[str, Any]:
-    """A verdict with what speaks against the candidate, or, where nothing does, all that speaks for it."""
+    """A verdict with what speaks against the candidate, or, where nothing does, all that speaks for it; the first of that in short."""
     against = [check.text for check in verdict.checks if not check.passed]
+    why = against or list(verdict.reasons)
     return {
         "domain": verdict.domain,
         "variable": verdict.variable,
         "published": verdict.published,
         "model_id": verdict.model_id or decision.model_id,
         "takes": verdict.model_id in (None, decision.model_id),
-        "why": against or list(verdict.reasons),
+        "short": _IN_BRACKETS.sub("", why[0]).partition("; pinball")[0] if why else "no reason given",
+        "why": why,
         "reasons": list(verdict.reasons),
     }

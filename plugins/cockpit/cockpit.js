@@ -4,7 +4,7 @@ const DAG = {land: "ingest", observe: "ingest", build_cube: "cube", train: "trai
   inputs: "forecast", predict: "forecast", publish: "forecast", verify: "monitoring", monitor: "monitoring", replay: "replay", retain: "retention"};
 const ALWAYS = STEPS.filter((step) => !["inputs", "replay", "retain"].includes(step));
 const PAGED = ["predict", "publish"];
-const COLUMNS = 120, DAY = 86400;
+const COLUMNS = window.innerWidth < 700 ? 40 : 120, DAY = 86400;
 const state = {world: null, days: 30, end: null, dag: null, run: null, whole: null, meaning: {}};
 
 async function ask(path) {

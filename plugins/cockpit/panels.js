@@ -46,7 +46,7 @@ function drawPanels(found) {
   const {champion, decisions, promotions} = found.models, last = decisions[0];
   $("champion").replaceChildren(champion
     ? element("div", {}, element("p", {className: "sub", textContent: `${champion.model_id}, from ${champion.as_of} (${champion.how}): ${champion.reason}`}),
-      table(["target", "published", "why"], champion.verdicts.map((v) => [`${v.domain} ${v.variable}`, v.published, reasons(v.reasons)])))
+      targets(champion.verdicts.map((v) => ({...v, says: "", short: v.reasons.at(-1) || "–"}))))
     : element("p", {className: "quiet", textContent: "No champion yet."}));
   if (promotions.length) $("champion").append(folded("How the champions followed one another",
     table(["as of", "model", "how", "why"], promotions.map((p) => [short(p.as_of), p.model_id, p.how, p.reason]))));
@@ -72,15 +72,15 @@ function drawPanels(found) {
 function verdict(last, earlier) {
   const said = element("p", {className: "sub"}, element("b", {textContent: `${last.model_id} as of ${short(last.as_of)}: ${last.says}`}), `. ${last.reason}`);
   if (last.outcome === "pending") said.append(" ", element("a", {href: "/required_actions", target: "_top", textContent: "Approve or reject it"}));
-  const rows = last.targets.map((t) => [`${t.domain} ${t.variable}`, t.published, t.takes ? "taken" : "kept back", because(t)]);
-  return [said, table(["target", "published", "candidate", "why"], rows), ...(earlier.length ? [folded("Earlier verdicts",
+  return [said, targets(last.targets.map((t) => ({...t, says: t.takes ? "taken" : "kept back"}))), ...(earlier.length ? [folded("Earlier verdicts",
     table(["as of", "model", "what became of it", "why"], earlier.map((d) => [short(d.as_of), d.model_id, d.says, d.reason])))] : [])];
 }
 
-function because(target) {
+function targets(rows) {
   const list = (texts) => element("ul", {}, ...texts.map((text) => element("li", {textContent: text})));
-  const first = element("div", {textContent: target.why[0] || "–"});
-  return target.reasons.length > 1 ? element("div", {}, first, folded(`all ${target.reasons.length} reasons`, list(target.reasons))) : first;
+  return element("dl", {className: "targets"}, ...rows.flatMap((row) => [
+    element("dt", {}, element("b", {textContent: `${row.domain} ${row.variable}`}), ` publishes ${row.published.replace("_", " ")}`, ...(row.says ? [", candidate ", element("b", {textContent: row.says})] : [])),
+    element("dd", {}, row.short, ...(row.reasons.length > 1 ? [folded(`all ${row.reasons.length} reasons`, list(row.reasons))] : []))]));
 }
 
 const folded = (title, ...content) => element("details", {}, element("summary", {textContent: title}), ...content);
@@ -102,11 +102,6 @@ function came(rows) {
   const joint = new Map(rows.filter((r) => r.model === "joint").map((r) => [`${r.domain} ${r.variable}`, r.mae]));
   return rows.filter((r) => r.model === "published").map((r) =>
     [`${r.domain} ${r.variable}`, figure(r.mae), figure(joint.get(`${r.domain} ${r.variable}`)), r.n, r.missing]);
-}
-
-function reasons(found) {
-  if (found.length < 2) return found[0] || "–";
-  return element("details", {}, element("summary", {textContent: found.at(-1)}), element("ul", {}, ...found.map((text) => element("li", {textContent: text}))));
 }
 
 const short = (instant) => instant.slice(0, 16).replace("T", " ");

@@ -9,11 +9,13 @@ from pipeline.contracts.scores import Check, Decision, Verdict
 
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 
+LONG = "joint is not surely better than champion old: MAE 2 against 2.1 (skill 5 % (of ridge)), 95 % interval -1 to +1 (Diebold-Mariano -1 to +1) over 5 days; pinball 1"
+
 
 def decision(hour, outcome, model_id="new", **more):
     checks = (
         Check(name="above ridge", passed=True, text="joint beats ridge"),
-        Check(name="better than the champion", passed=False, text="joint is not surely better than champion old: MAE 2 against 2.1"),
+        Check(name="better than the champion", passed=False, text=LONG),
     )
     kept = Verdict(
         domain="roads", variable="count", published="joint", reasons=("joint beats ridge", "it stays"), model_id="old", checks=checks
@@ -27,7 +29,8 @@ def test_what_spoke_against_a_candidate_is_named_target_by_target():
     [newest] = decided([decision(6, "kept")], NOON)
     assert newest["says"] == "kept back on the evidence"
     kept, taken = newest["targets"]
-    assert (kept["takes"], kept["why"]) == (False, ["joint is not surely better than champion old: MAE 2 against 2.1"])
+    assert (kept["takes"], kept["why"]) == (False, [LONG])
+    assert kept["short"] == "joint is not surely better than champion old: MAE 2 against 2.1, 95 % interval -1 to +1 over 5 days"
     assert (taken["takes"], taken["why"], taken["model_id"]) == (True, ["joint is better"], "new")
 
 
