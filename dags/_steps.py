@@ -14,6 +14,7 @@ from dags._retries import Killed
 from pipeline.api import Receipt, Request, World
 
 IN_RECEIPT = {"step", "world", "as_of", "outcome", "ids", "counts", "paths"}
+"""What of a receipt becomes an XCom; notes and details stay in the store."""
 COME_BACK = (74, 75)
 STOP = (2, 65, 70, 78, 80)
 AGAIN = dict.fromkeys(COME_BACK, (AirflowException, "come back")) | {OUT_OF_TIME: (AirflowException, "out of time")}
@@ -47,7 +48,6 @@ class Step(BaseOperator):
         from_params: Fields that the run's parameters of the same name give, where they are set.
         model_of: The task of this run whose receipt names the model to use.
         announces: The asset that is up to date afterwards; its event carries the times on.
-        tells: Further fields of the receipt for later tasks of the run.
     """
 
     def __init__(
@@ -61,7 +61,6 @@ class Step(BaseOperator):
         model_of: str | None = None,
         issued_by: str | None = None,
         announces: Asset | None = None,
-        tells: tuple[str, ...] = (),
         **rest: Any,
     ) -> None:
         super().__init__(
@@ -70,7 +69,7 @@ class Step(BaseOperator):
         )
         self.request, self.world, self.clock = request, world, clock
         self.fields, self.from_params, self.announces = dict(fields or {}), from_params, announces
-        self.model_of, self.issued_by, self.tells = model_of, issued_by, tells
+        self.model_of, self.issued_by = model_of, issued_by
         self.runner: Runner | None = None
         self.receipt: Receipt | None = None
 
@@ -82,7 +81,7 @@ class Step(BaseOperator):
         receipt = self.receipt = self.perform(self.ask(context, when), context)
         if self.announces:
             context["outlet_events"][self.announces].extra = {**when, **carried(receipt)}
-        return receipt.model_dump(mode="json", include=IN_RECEIPT | set(self.tells))
+        return receipt.model_dump(mode="json", include=IN_RECEIPT)
 
     def ask(self, context: Any, when: Mapping[str, str]) -> Request:
         """The request of this run."""

@@ -23,6 +23,7 @@ from pipeline.forecast_commands import forecasts_app
 from pipeline.metric_commands import metrics_app
 from pipeline.model_commands import models_app
 from pipeline.plot_commands import plot_app
+from pipeline.receipt_commands import receipts_app
 from pipeline.replay_commands import lanes_app, replay_app
 from pipeline.score_commands import scores_app
 from pipeline.serve_commands import serve_app
@@ -49,6 +50,7 @@ app.add_typer(models_app, name="model", hidden=True)
 app.add_typer(replay_app)
 app.add_typer(watch_app)
 app.add_typer(alerts_app, name="alerts", rich_help_panel="Look")
+app.add_typer(receipts_app, name="receipts", rich_help_panel="Look")
 app.add_typer(lanes_app, name="lanes", rich_help_panel="Look")
 app.add_typer(backtest_app)
 app.add_typer(backtests_app, name="backtests", rich_help_panel="Look")

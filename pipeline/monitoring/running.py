@@ -9,8 +9,9 @@ from statistics import median
 
 from pipeline.contracts.alerts import Finding, MonitoringRules
 from pipeline.contracts.cron import last_tick, longest_gap, ticks_before
+from pipeline.contracts.schedules import Schedule
 from pipeline.contracts.times import format_duration, format_instant, to_seconds
-from pipeline.contracts.worlds import Schedule, World
+from pipeline.contracts.worlds import World
 
 _ENOUGH = 5
 _DAY = 86400

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from pipeline.api import load_world
 from pipeline.cockpit.due import due_in
 from pipeline.cockpit.grid import OUTCOMES, STATES, Due, Unfinished, grid, width_for
+from pipeline.contracts.schedules import Schedule
 from pipeline.contracts.times import from_seconds
-from pipeline.contracts.worlds import Schedule
 from pipeline.settings import project_folder
 from pipeline.stores.receipts import Summary
 
