@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from pipeline.contracts.schedules import Schedule
 from pipeline.contracts.world_files import load_world
 from pipeline.metrics import GAUGES, samples
 from pipeline.status import state_of
+from pipeline.steps.watch import look_for_absence
 from tests.flow.chain import run_step, settings_for
 
 GRAFANA = Path(__file__).resolve().parents[2] / "docker" / "grafana"
@@ -35,12 +37,14 @@ def emitted(undisturbed, tmp_path_factory):
     folder, file = undisturbed
     own = tmp_path_factory.mktemp("strict")
     strict, store = own / "tiny.toml", str(shutil.copytree(folder / "store", own / "store"))
-    strict.write_text(file.read_text() + "\n[monitoring]\nstored_bytes = 1\npresent = [1.0, 1.0]\n")
+    strict.write_text(file.read_text() + "\n[monitoring]\nstored_bytes = 1\n")
     world = load_world(str(strict))
     run_step(MonitorRequest(world=str(strict), as_of=world.recorded.as_of), settings_for(store))
     schedule = Schedule(ingest="*/15 * * * *", issue="0 * * * *", train="0 2 * * *")
+    scheduled = world.model_copy(update={"schedule": schedule})
+    look_for_absence(scheduled, settings_for(store), datetime.now(UTC) + timedelta(days=9))
     found = {}
-    for sample in samples(state_of(world.model_copy(update={"schedule": schedule}), store)):
+    for sample in samples(state_of(scheduled, store)):
         found.setdefault(sample.name, []).append(dict(sample.labels))
     return found
 
