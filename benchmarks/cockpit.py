@@ -22,7 +22,7 @@ from pipeline.contracts.scores import Decision, Verdict
 from pipeline.contracts.times import format_instant, to_seconds
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.receipts import Receipts, Summary
-from pipeline.stores.registry import Registry
+from pipeline.stores.sealed import SealedLog
 
 WORLD = load_world("london")
 """A world with a schedule, so that what is due is looked for too."""
@@ -45,17 +45,18 @@ def fill(objects: ObjectStore) -> None:
 
 def train(objects: ObjectStore) -> None:
     """A year of daily candidates, each kept back."""
-    registry = Registry(objects, WORLD.name)
+    candidates, decisions = (SealedLog(objects, f"registry/{WORLD.name}/{log}") for log in ("candidates", "decisions"))
     losses = [{"validation": {"weather": {"relative_to_anchor": 1 / n}}} for n in range(1, 25)]
     kept = tuple(
         Verdict(domain="weather", variable=f"v{n}", published="ridge", reasons=("joint does not beat ridge",) * 8) for n in range(6)
     )
     for day in range(365):
         as_of, model_id = format_instant(LAST - timedelta(days=364 - day)), f"model-{day}"
-        registry.add_candidate(model_id, {}, {"as_of": as_of, "recipe": "tiny", "epochs": 24, "history": losses})
-        registry.decisions.add(
-            Decision(world=WORLD.name, as_of=as_of, model_id=model_id, champion="model-0", outcome="kept", verdicts=kept, reason="it loses")
-        )
+        card = {"as_of": as_of, "recipe": "tiny", "epochs": 24, "history": losses}
+        candidates.append({"model_id": model_id, "card": card, "files": {}}, expected=day)
+        about = {"world": WORLD.name, "as_of": as_of, "model_id": model_id, "champion": "model-0"}
+        decision = Decision(**about, outcome="kept", verdicts=kept, reason="it loses")
+        decisions.append(decision.model_dump(mode="json"), expected=day)
 
 
 def year(receipts: Receipts) -> list[Summary]:
