@@ -28,6 +28,7 @@ def main(
     only: Annotated[str, typer.Option(help=f"One of {', '.join(LOOKS)}; by default all.")] = "",
 ) -> None:
     """Write a PNG for each look, and say what the page complained about."""
+    from PIL import Image
     from playwright.sync_api import sync_playwright
 
     with running(store.absolute()) as airflow, sync_playwright() as playwright:
@@ -42,6 +43,8 @@ def main(
             tab.goto(f"{airflow.address}/cubecast/?dag_id={WORLD}__forecast")
             tab.wait_for_selector("#storage table")
             tab.screenshot(path=to / f"{name}.png")
+            with Image.open(to / f"{name}.png") as taken:
+                taken.convert("RGB").quantize(96, dither=Image.Dither.NONE).save(to / f"{name}.png", optimize=True)
             print(f"{to / name}.png: {(to / name).with_suffix('.png').stat().st_size:,} bytes")
         browser.close()
 

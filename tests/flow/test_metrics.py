@@ -1,5 +1,6 @@
 """What dashboard and alert rules ask for is what a real run of the nine steps and of monitoring emits, labels and their values too."""
 
+import io
 import json
 import re
 import shutil
@@ -13,7 +14,8 @@ from pipeline.api import MonitorRequest
 from pipeline.contracts.schedules import Schedule
 from pipeline.contracts.world_files import load_world
 from pipeline.metrics import GAUGES, samples
-from pipeline.status import state_of
+from pipeline.status import everything_of, state_of
+from pipeline.status_view import show
 from pipeline.steps.watch import look_for_absence
 from tests.flow.chain import run_step, settings_for
 
@@ -32,8 +34,8 @@ SELECTOR = re.compile(r"(cubecast_[a-z_]+)(?:\{([^}]*)\})?")
 
 
 @pytest.fixture(scope="module")
-def emitted(undisturbed, tmp_path_factory):
-    """Per gauge the labels of each sample after a real run that left alerts which block, in a world with a schedule."""
+def ran(undisturbed, tmp_path_factory):
+    """A world with a schedule, and its store after a real run that left alerts which block."""
     folder, file = undisturbed
     own = tmp_path_factory.mktemp("strict")
     strict, store = own / "tiny.toml", str(shutil.copytree(folder / "store", own / "store"))
@@ -43,8 +45,14 @@ def emitted(undisturbed, tmp_path_factory):
     schedule = Schedule(ingest="*/15 * * * *", issue="0 * * * *", train="0 2 * * *")
     scheduled = world.model_copy(update={"schedule": schedule})
     look_for_absence(scheduled, settings_for(store), datetime.now(UTC) + timedelta(days=9))
+    return scheduled, store
+
+
+@pytest.fixture(scope="module")
+def emitted(ran):
+    """Per gauge the labels of each sample after that run."""
     found = {}
-    for sample in samples(state_of(scheduled, store)):
+    for sample in samples(state_of(*ran)):
         found.setdefault(sample.name, []).append(dict(sample.labels))
     return found
 
@@ -73,3 +81,11 @@ def test_variables_of_the_dashboard_ask_for_labels_that_are_there(emitted):
     for variable in dashboard["templating"]["list"]:
         for gauge, label in re.findall(r"label_values\((\w+), ?(\w+)\)", json.dumps(variable)):
             assert label in emitted[gauge][0], variable["name"]
+
+
+def test_status_shows_in_a_terminal_all_that_the_cockpit_does(ran):
+    state, stream = everything_of(*ran, days=30), io.StringIO()
+    show(json.loads(json.dumps(state)), stream)
+    titles = ("newest issue time", "a column is", "freshness", "nothing_runs", "champion", "last verdict", "candidate", "held-out scores")
+    for words in (*titles, "against what came", "cost", "storage", "warnings that do not block", "zarr"):
+        assert words in stream.getvalue(), words
