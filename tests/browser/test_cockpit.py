@@ -179,6 +179,13 @@ def page(place, tab):
     assert said == []
 
 
+def holds(locator, count):
+    """Wait until there are so many; the page's policy forbids a script that would look."""
+    from playwright.sync_api import expect
+
+    expect(locator).to_have_count(count)
+
+
 def cells(page, step):
     return page.locator("#grid .row", has=page.locator(f"span:text-is('{step}')")).locator(".cells button")
 
@@ -200,7 +207,7 @@ def test_nothing_is_shown_without_airflows_login(place):
 def test_the_grid_shows_each_forecast_and_says_which_lacked_inputs_or_came_of_old_ones(page):
     assert cells(page, "predict").and_(page.locator(".done, .degraded, .old, .failed")).count() >= HOURS // 6
     page.get_by_role("button", name="2 days").click()
-    page.wait_for_function("document.querySelectorAll('#grid .degraded').length === 1")
+    holds(page.locator("#grid .degraded"), 1)
     assert "from old inputs" in cells(page, "predict").and_(page.locator(".old")).get_attribute("aria-label")
     cells(page, "predict").and_(page.locator(".degraded")).click()
     assert "inputs missing" in page.locator("#detail").inner_text()
@@ -211,7 +218,7 @@ def test_the_grid_shows_each_forecast_and_says_which_lacked_inputs_or_came_of_ol
 
 def test_a_cell_leads_to_its_forecasts_page(place, page):
     page.get_by_role("button", name="2 days").click()
-    page.wait_for_function("document.querySelectorAll('#grid .degraded').length === 1")
+    holds(page.locator("#grid .degraded"), 1)
     cells(page, "publish").and_(page.locator(".done")).last.click()
     with page.expect_popup() as opened:
         page.get_by_role("link", name="Forecast page").click()
@@ -224,7 +231,7 @@ def test_a_cell_leads_to_its_forecasts_page(place, page):
 
 def test_a_cell_that_failed_leads_to_its_run_and_to_its_log(page):
     page.get_by_role("button", name="2 days").click()
-    page.wait_for_function("document.querySelectorAll('#grid .failed').length === 1")
+    holds(page.locator("#grid .failed"), 1)
     failed = cells(page, "predict").and_(page.locator(".failed"))
     failed.click()
     assert "failed" in page.locator("#detail").inner_text()
@@ -250,16 +257,16 @@ def test_pages_that_it_leads_to_are_there_in_airflow(place, tab, path, shown):
 
 def test_earlier_years_are_paged_to_back_to_the_beginning(page):
     page.get_by_role("button", name="1 year").click()
-    page.wait_for_function("document.getElementById('span').textContent.includes('7.0 d')")
+    page.locator("#span", has_text="a column is 7.0 d").wait_for()
     assert page.locator("#later").is_disabled()
     page.locator("#earlier").click()
-    page.wait_for_function("document.querySelectorAll('#grid .done').length === 0")
+    holds(page.locator("#grid .done"), 0)
     page.locator("#oldest").click()
-    page.wait_for_function("document.querySelectorAll('#grid .done').length === 2")
+    holds(page.locator("#grid .done"), 2)
     assert page.locator("#span").inner_text().startswith(format_instant(LAST - timedelta(days=800))[:8])
     assert page.locator("#earlier").is_disabled()
     page.locator("#newest").click()
-    page.wait_for_function("document.querySelectorAll('#grid .failed').length === 1")
+    holds(page.locator("#grid .failed"), 1)
 
 
 def test_alerts_that_stand_are_shown_with_what_they_are_about_and_what_to_read(page):
@@ -318,8 +325,9 @@ def test_each_world_has_a_line_that_leads_to_it(page):
     line = page.locator("#overview .row", has_text="us")
     assert page.locator("#overview .row").count() == 2
     line.locator("button.done").click()
-    page.wait_for_function("document.getElementById('world').value === 'us'")
-    page.wait_for_function("document.querySelectorAll('#grid .done').length === 1")
+    page.locator("#overview .asked", has_text="us").wait_for()
+    assert page.locator("#world").input_value() == "us"
+    holds(page.locator("#grid .done"), 1)
 
 
 def test_it_is_a_view_of_airflow_on_a_dag_and_on_a_run(place, tab):
