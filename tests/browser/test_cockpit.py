@@ -183,7 +183,7 @@ def holds(locator, count):
     """Wait until there are so many; the page's policy forbids a script that would look."""
     from playwright.sync_api import expect
 
-    expect(locator).to_have_count(count)
+    expect(locator).to_have_count(count, timeout=20000)
 
 
 def cells(page, step):
