@@ -30,8 +30,17 @@ def check_issue_time(world: api.World, moment: datetime) -> None:
     Raises:
         ConfigError: Naming the time there is.
     """
+    _check(world, moment, begun=world.start < moment)
+
+
+def check_reached(world: api.World, moment: datetime) -> None:
+    """Refuse an instant that a world has not reached; raises as `check_issue_time` does."""
+    _check(world, moment, begun=True)
+
+
+def _check(world: api.World, moment: datetime, *, begun: bool) -> None:
     first, last = world.start, clock_of(world)
-    if not first < moment <= last:
+    if not begun or moment > last:
         raise ConfigError(
             asked=f"world {world.name} as of {format_instant(moment)}",
             found=f"{'later than it reaches' if moment > last else 'before it begins'}: {format_instant(first)} .. {format_instant(last)}",
