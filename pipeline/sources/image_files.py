@@ -174,7 +174,9 @@ def opened_image(data: bytes, file: str) -> Iterator[Image]:
     elif data[:4] not in _TIFF:
         raise ContractError(asked=f"read {file} ({len(data)} bytes)", found=f"no PNG, no TIFF: it starts with {data[:8]!r}", mend=_MEND)
     driver = "PNG" if data[:8] == _PNG else "GTiff"
-    with warnings.catch_warnings(action="ignore"), rasterio.MemoryFile(data) as memory:
+    # Not catch_warnings: images are opened in several threads, and it is no thread's own.
+    warnings.filterwarnings("ignore", category=rasterio.errors.NotGeoreferencedWarning)
+    with rasterio.MemoryFile(data) as memory:
         with _damage(file), _places_read(file):
             dataset = memory.open(driver=[driver])
         with dataset:
