@@ -299,7 +299,8 @@ def test_plan_states_sizes_and_memory_makes_nothing_and_refuses_what_does_not_fi
     assert (found["tasks"], found["domains"]["traffic"]["regions"]) == (11, 6)
     assert 0 < found["peak_bytes"] < found["allowed_bytes"]
     assert found["codec"] == "blosc lz4 level 5 with bits shuffled, then crc32c"
-    array = zarr.open_group(CubeStore(built.settings.store, "little").store, mode="r")["little/traffic/speed"]
+    repository = open_repository(CubeStore(built.settings.store, "little").url, create=False)
+    array = zarr.open_group(repository.readonly_session("main").store, mode="r")["traffic/speed"]
     assert [type(codec).__name__ for codec in array.compressors] == ["BloscCodec", "Crc32cCodec"]
     monkeypatch.setenv("CUBECAST_MEMORY", "10MiB")
     code, out, err = ask("plan", "--as-of", format_instant(from_seconds(END + 86400)))
