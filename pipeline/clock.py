@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from pipeline import api
 from pipeline.contracts.times import format_instant
 from pipeline.errors import ConfigError
+
+
+_SKEW = timedelta(minutes=5)
+"""How far the clocks of a scheduler and a worker may be apart."""
 
 
 def now() -> datetime:
@@ -34,8 +38,8 @@ def check_issue_time(world: api.World, moment: datetime) -> None:
 
 
 def check_reached(world: api.World, moment: datetime) -> None:
-    """Refuse an instant that a world has not reached; raises as `check_issue_time` does."""
-    _check(world, moment, begun=True)
+    """Refuse an instant that a world has not reached, on any clock that is nearly right; raises as `check_issue_time` does."""
+    _check(world, moment - (timedelta(0) if world.recorded else _SKEW), begun=True)
 
 
 def _check(world: api.World, moment: datetime, *, begun: bool) -> None:
