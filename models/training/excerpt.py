@@ -90,7 +90,9 @@ def array_bytes(content: object) -> int:
     return 0
 
 
-def spans_of(domain: DomainWindows, chunks: Sequence[tuple[float, float]], lone: Sequence[int] = (), reach: int = 0) -> list[Span]:
+def spans_of(
+    domain: DomainWindows, chunks: Sequence[tuple[float, float]], lone: NDArray[np.int64] | None = None, reach: int = 0
+) -> list[Span]:
     """The steps that windows issued within these chunks of time need, theirs and those of other domains; none twice.
 
     Args:
@@ -101,7 +103,7 @@ def spans_of(domain: DomainWindows, chunks: Sequence[tuple[float, float]], lone:
     """
     axis, back = domain.valid_time_T, max(domain.context, domain.coarse_steps * domain.coarse_count) + 1
     found = [(int(np.searchsorted(axis, start)) - back, int(np.searchsorted(axis, stop)) + domain.horizon + 1) for start, stop in chunks]
-    ends = np.unique(np.searchsorted(axis, np.asarray(lone, np.int64), side="right"))
+    ends = () if lone is None else np.unique(np.searchsorted(axis, lone, side="right"))
     found += [(int(end) - reach, int(end)) for end in ends]
     merged: list[Span] = []
     for low, high in sorted((max(0, low), min(len(axis), high)) for low, high in found):
