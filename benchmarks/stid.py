@@ -9,6 +9,7 @@ Shape suffixes: B window, C context step, L lead, N node, D hidden.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,20 +57,32 @@ class Stid(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """The weights that were best on validation windows."""
+    """The weights that were best on validation windows, of which epoch, and the error there after each epoch."""
 
     model: Stid
     epoch: int
+    curve: tuple[float, ...]
 
 
-def train_stid(gatherer: Gatherer, train: NDArray[np.int64], held: NDArray[np.int64], *, seed: int, epochs: int) -> Trained:
-    """STID of the first variable, the epoch with the least error on the held-out windows."""
+def train_stid(
+    gatherer: Gatherer, train: NDArray[np.int64], held: NDArray[np.int64], *, seed: int, epochs: int, patience: int | None = None
+) -> Trained:
+    """STID of the first variable, the epoch with the least error on the held-out windows.
+
+    Args:
+        gatherer: Of the windows.
+        train: Those that train.
+        held: Those that choose.
+        seed: Of weights and order.
+        epochs: At most.
+        patience: Epochs without gain after which it ends; None: never.
+    """
     d = gatherer.domain
     torch.manual_seed(seed)
     model = Stid(len(d.node_ids), d.context, d.horizon, d.slots_per_day)
     adam = torch.optim.Adam(model.parameters(), lr=RATE, weight_decay=DECAY)
     halved = torch.optim.lr_scheduler.MultiStepLR(adam, [1, 50, 80], 0.5)
-    chance, best, state, at = np.random.default_rng(seed), np.inf, model.state_dict(), 0
+    chance, best, state, at, curve = np.random.default_rng(seed), np.inf, model.state_dict(), 0, list[float]()
     for epoch in range(epochs):
         model.train()
         order = chance.permutation(train)
@@ -85,8 +98,13 @@ def train_stid(gatherer: Gatherer, train: NDArray[np.int64], held: NDArray[np.in
             now = float(np.mean([float(_error(model, gatherer, held[k : k + BATCH])) for k in range(0, len(held), BATCH)]))
         if now < best:
             best, at, state = now, epoch + 1, {name: t.clone() for name, t in model.state_dict().items()}
+        curve.append(now)
+        if patience is not None:
+            print(f"epoch {epoch + 1}: {now:.5f} on validation, {time.process_time():.0f} processor seconds", flush=True)
+            if epoch + 1 - at >= patience:
+                break
     model.load_state_dict(state)
-    return Trained(model=model.eval(), epoch=at)
+    return Trained(model=model.eval(), epoch=at, curve=tuple(curve))
 
 
 @torch.inference_mode()

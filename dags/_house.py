@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from airflow.sdk import Asset, CronPartitionTimetable, Param, PartitionedAssetTimetable
+from airflow.sdk import Asset, AssetAny, CronPartitionTimetable, Param, PartitionedAssetTimetable
 from airflow.sdk.exceptions import AirflowFailException
 
 from dags._alerts import failed
 from dags._retries import TRIES
-from pipeline.api import World
+from pipeline.api import Launch, World, read_launch
 
 TIMES = {
     "issue_time": Param(
@@ -30,22 +31,33 @@ TIMES = {
     ),
 }
 
+AROUND = timedelta(minutes=30)
+"""How much longer than its step a task may take: for a pod to get a node, and to tell what became of it."""
+
 
 def asset(world: World, name: str) -> Asset:
     """What one DAG of a world hands to the next."""
     return Asset(name=f"{world.name}/{name}", uri=f"cubecast://{world.name}/{name}", group="cubecast")
 
 
+def launch_of(world: World) -> Launch:
+    """Where a world's steps run, and what they may take: of the machine's limits and the world's the lower."""
+    launch, schedule = read_launch(), world.schedule
+    if schedule is None:
+        return launch
+    sizes = [size for size in (launch.memory, schedule.memory) if size]
+    return replace(launch, memory=min(sizes, default=None), limit=min(launch.limit, schedule.limit))
+
+
 def house(world: World, name: str, **more: Any) -> dict[str, Any]:
     """What all DAGs have in common, as arguments of `@dag`."""
-    limit = world.schedule.limit if world.schedule else None
     return {
         "dag_id": f"{world.name}__{name}",
         "tags": ["cubecast", world.name, name],
         "params": TIMES | more.pop("params", {}),
         "max_active_runs": 1,
         "catchup": False,
-        "default_args": {"owner": "cubecast", "execution_timeout": limit, "on_failure_callback": failed, **TRIES},
+        "default_args": {"owner": "cubecast", "execution_timeout": launch_of(world).limit + AROUND, "on_failure_callback": failed, **TRIES},
         **more,
     }
 
@@ -55,10 +67,10 @@ def at(world: World, cadence: Literal["ingest", "issue", "train", "retention"]) 
     return CronPartitionTimetable(getattr(world.schedule, cadence), timezone="UTC") if world.schedule else None
 
 
-def woken_by(world: World, name: str) -> PartitionedAssetTimetable | list[Asset]:
-    """When an asset is up to date: partition by partition where the world has a schedule."""
-    found = asset(world, name)
-    return PartitionedAssetTimetable(assets=found) if world.schedule else [found]
+def woken_by(world: World, *names: str) -> PartitionedAssetTimetable | AssetAny:
+    """When any of these assets is up to date: partition by partition where the world has a schedule."""
+    found = AssetAny(*(asset(world, name) for name in names))
+    return PartitionedAssetTimetable(assets=found) if world.schedule else found
 
 
 def times(context: Mapping[str, Any]) -> dict[str, str]:

@@ -8,14 +8,16 @@ from typing import Any, Protocol
 from airflow.sdk import Asset, BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-from dags._child import Child
-from dags._house import times
+from dags._child import OUT_OF_TIME, Child
+from dags._house import launch_of, times
 from dags._retries import Killed
-from pipeline.api import Receipt, Request, World, read_launch
+from pipeline.api import Receipt, Request, World
 
 IN_RECEIPT = {"step", "world", "as_of", "outcome", "ids", "counts", "paths"}
+"""What of a receipt becomes an XCom; notes and details stay in the store."""
 COME_BACK = (74, 75)
 STOP = (2, 65, 70, 78, 80)
+AGAIN = dict.fromkeys(COME_BACK, (AirflowException, "come back")) | {OUT_OF_TIME: (AirflowException, "out of time")}
 
 
 class Runner(Protocol):
@@ -46,7 +48,6 @@ class Step(BaseOperator):
         from_params: Fields that the run's parameters of the same name give, where they are set.
         model_of: The task of this run whose receipt names the model to use.
         announces: The asset that is up to date afterwards; its event carries the times on.
-        tells: Further fields of the receipt for later tasks of the run.
     """
 
     def __init__(
@@ -60,7 +61,6 @@ class Step(BaseOperator):
         model_of: str | None = None,
         issued_by: str | None = None,
         announces: Asset | None = None,
-        tells: tuple[str, ...] = (),
         **rest: Any,
     ) -> None:
         super().__init__(
@@ -69,7 +69,7 @@ class Step(BaseOperator):
         )
         self.request, self.world, self.clock = request, world, clock
         self.fields, self.from_params, self.announces = dict(fields or {}), from_params, announces
-        self.model_of, self.issued_by, self.tells = model_of, issued_by, tells
+        self.model_of, self.issued_by = model_of, issued_by
         self.runner: Runner | None = None
         self.receipt: Receipt | None = None
 
@@ -81,7 +81,7 @@ class Step(BaseOperator):
         receipt = self.receipt = self.perform(self.ask(context, when), context)
         if self.announces:
             context["outlet_events"][self.announces].extra = {**when, **carried(receipt)}
-        return receipt.model_dump(mode="json", include=IN_RECEIPT | set(self.tells))
+        return receipt.model_dump(mode="json", include=IN_RECEIPT)
 
     def ask(self, context: Any, when: Mapping[str, str]) -> Request:
         """The request of this run."""
@@ -101,13 +101,13 @@ class Step(BaseOperator):
 
     def run_child(self, request: Request, context: Any) -> tuple[int, str]:
         """The exit code of the request's command and its receipt as one line."""
-        launch, memory = read_launch(), self.world.schedule.memory if self.world.schedule else None
+        launch = launch_of(self.world)
         if launch.kind == "kubernetes":
             from dags._pod import Pod
 
-            self.runner = Pod(launch, memory)
+            self.runner = Pod(launch)
         else:
-            self.runner = Child(lambda line: self.log.info("%s", line), memory)
+            self.runner = Child(lambda line: self.log.info("%s", line), launch)
         return self.runner.run(request, context)
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
@@ -129,5 +129,5 @@ def decide(code: int, request: Request) -> None:
     if code in STOP:
         raise AirflowFailException(f"{request.step} {request.world} ended with {code}: repeating cannot help; see the error above")
     if code:
-        error, why = (AirflowException, "come back") if code in COME_BACK else (Killed, "killed")
+        error, why = AGAIN.get(code, (Killed, "killed"))
         raise error(f"{request.step} {request.world} ended with {code}: {why}; will retry")

@@ -74,11 +74,11 @@ class Inputs(Waiting):
         waited = bool(event)
         moment = datetime.now(UTC).replace(microsecond=0) if waited else due
         asked = _text(moment)
-        code, _ = self.run_child(self.ask(context, {"issue_time": asked, "now": asked}), context)
-        if code == 0:
-            return asked
+        request = self.ask(context, {"issue_time": asked, "now": asked})
+        code, _ = self.run_child(request, context)
         if code != LATE:
-            raise AirflowFailException(f"inputs of {self.world.name} ended with {code}; see the error above")
+            decide(code, request)
+            return asked
         self.look_again(schedule.poll, due + schedule.patience)
         if schedule.late == "fail":
             raise AirflowFailException(f"inputs of {self.world.name} are still late {schedule.patience} after {issue_time}")

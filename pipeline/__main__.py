@@ -23,6 +23,7 @@ from pipeline.forecast_commands import forecasts_app
 from pipeline.metric_commands import metrics_app
 from pipeline.model_commands import models_app
 from pipeline.plot_commands import plot_app
+from pipeline.receipt_commands import receipts_app
 from pipeline.replay_commands import lanes_app, replay_app
 from pipeline.score_commands import scores_app
 from pipeline.serve_commands import serve_app
@@ -49,6 +50,7 @@ app.add_typer(models_app, name="model", hidden=True)
 app.add_typer(replay_app)
 app.add_typer(watch_app)
 app.add_typer(alerts_app, name="alerts", rich_help_panel="Look")
+app.add_typer(receipts_app, name="receipts", rich_help_panel="Look")
 app.add_typer(lanes_app, name="lanes", rich_help_panel="Look")
 app.add_typer(backtest_app)
 app.add_typer(backtests_app, name="backtests", rich_help_panel="Look")
@@ -79,23 +81,20 @@ def run(world: WorldName, as_of: AsOf = None, as_json: Json = False, parent: Par
 @app.command("status", rich_help_panel="Look", epilog=example("cubecast status --world aarhus --json"))
 def status(
     world: WorldName,
-    days: Annotated[int, typer.Option(help="Also every step over so many days, as the cockpit shows it.", min=0, metavar="N")] = 0,
+    days: Annotated[int, typer.Option(help="Days of the grid of every step over time; 0 leaves it out.", min=0, metavar="N")] = 30,
+    until: Annotated[str | None, typer.Option(help="Where the grid ends; by default with the newest.", metavar="TIME")] = None,
     as_json: JsonObject = False,
 ) -> None:
-    """The latest issue time, what each step did, and where the forecast lies."""
-    from pipeline.status import show, state_of
-    from pipeline.status_grid import grid_of, show_grid
+    """What the cockpit shows: every step over time, alerts, inputs, models and verdicts, training, skill, cost, where the forecast lies."""
+    from pipeline.status import everything_of
+    from pipeline.status_view import show
 
-    store = read_settings().store
-    state = state_of(api.load_world(world), store)
-    over_time = {"grid": grid_of(state["world"], store, days=days)} if days else {}
+    end = read_instant(until, "--until", clock.now()) if until else None
+    state = everything_of(api.load_world(world), read_settings().store, days=days, until=end)
     if as_json:
-        print(json.dumps(state | over_time, ensure_ascii=False))
+        print(json.dumps(state, ensure_ascii=False))
     else:
         show(state, sys.stdout)
-        for found in over_time.values():
-            print()
-            show_grid(found, sys.stdout)
 
 
 @worlds_app.command("list", epilog=example("cubecast worlds list"))

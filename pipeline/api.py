@@ -13,6 +13,7 @@ from pipeline.contracts.times import format_duration, format_instant
 from pipeline.contracts.world_files import load_world, world_names
 from pipeline.contracts.world_types import Duration
 from pipeline.contracts.worlds import Instant, World
+from pipeline.machine import machine_bytes, tree_bytes
 from pipeline.process_tree import die_with_parent
 from pipeline.settings import Launch, child_environment, read_launch, read_settings
 
@@ -42,8 +43,11 @@ __all__ = [
     "die_with_parent",
     "flow",
     "load_world",
+    "machine_bytes",
     "read_launch",
+    "read_settings",
     "scheduled_worlds",
+    "tree_bytes",
     "world_names",
 ]
 

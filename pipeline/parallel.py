@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 from pipeline.errors import ConfigError, StoreError
+from pipeline.machine import machine_bytes
 from pipeline.process_tree import die_with_parent, heard_by_us_alone
 from pipeline.settings import Settings, one_thread
 from pipeline.telemetry import Progress, Stage
@@ -110,16 +110,6 @@ def crew(settings: Settings) -> Iterator[Crew]:
         threads = max(int(w["nthreads"]) for w in found.values())
         memory = min([*limits, *given], default=machine_bytes() // 2)
         yield Crew(workers=len(found), threads=threads, memory=memory, isolated=True, _client=client)
-
-
-def machine_bytes() -> int:
-    """Memory of this machine, or of the control group that this process is in."""
-    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    try:
-        said = Path("/sys/fs/cgroup/memory.max").read_text().strip()
-    except OSError:
-        return physical
-    return min(physical, int(said)) if said.isdigit() else physical
 
 
 def worker_count() -> int:

@@ -7,9 +7,12 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
+from typing import Any
 
+from pipeline.contracts.times import parse_duration
 from pipeline.errors import ConfigError
 
 VERSION = "0.1.0"
@@ -75,7 +78,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         store=str(Path(store).resolve()) if local else store,
         data=data,
         dask=env.get("CUBECAST_DASK") or None,
-        memory=_bytes(env["CUBECAST_MEMORY"]) if env.get("CUBECAST_MEMORY") else None,
+        memory=_bytes("CUBECAST_MEMORY", env["CUBECAST_MEMORY"]) if env.get("CUBECAST_MEMORY") else None,
         airflow_home=Path(env.get("CUBECAST_AIRFLOW_HOME") or (f"{store}/airflow" if local else ".airflow")).resolve(),
         worlds=_names(env.get("CUBECAST_WORLDS", "")),
         otlp=env.get("OTEL_EXPORTER_OTLP_ENDPOINT") or None,
@@ -98,23 +101,26 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?) *([KMGT]?i?)B?")
 _POWERS = {"": 1, **{f"{k}i": 1024**n for n, k in enumerate("KMGT", 1)}, **{k: 1000**n for n, k in enumerate("KMGT", 1)}}
 
 
-def _bytes(text: str) -> int:
+def _bytes(name: str, text: str) -> int:
     found = _SIZE.fullmatch(text.strip())
     size = int(float(found[1]) * _POWERS[found[2]]) if found and found[2] in _POWERS else 0
     if not size:
-        raise ConfigError(asked=f"CUBECAST_MEMORY = '{text}'", found="no size", mend="write for example 1GiB or 800MB")
+        raise ConfigError(asked=f"{name} = '{text}'", found="no size", mend="write for example 1GiB or 800MB")
     return size
 
 
 @dataclass(frozen=True, kw_only=True)
 class Launch:
-    """Where Airflow's tasks run a step.
+    """Where Airflow's tasks run a step, and what it may take there.
 
     Attributes:
         kind: `child` process of the task, or `kubernetes` pod.
         worker_image, trainer_image: What pods run; the trainer's has torch.
         namespace: Where pods are made.
         secret: Name of the secret whose entries become a pod's environment: the store's credentials.
+        gpu_selector: Label of the nodes on which trainings run, `name=value`; empty: any node with a GPU.
+        memory: Bytes that a step and what it starts may hold; None: three quarters of the machine, of a pod what its kind of step asks for.
+        limit: The longest that one attempt of a step may take.
     """
 
     kind: str = "child"
@@ -122,20 +128,37 @@ class Launch:
     trainer_image: str = f"cubecast/trainer:{VERSION}"
     namespace: str = "cubecast"
     secret: str = "cubecast-s3"  # noqa: S105
+    gpu_selector: str = "cubecast/accelerator=gpu"
+    memory: int | None = None
+    limit: timedelta = timedelta(hours=6)
 
 
 def read_launch(environment: Mapping[str, str] | None = None) -> Launch:
-    """What CUBECAST_LAUNCH and CUBECAST_LAUNCH_(WORKER_IMAGE, TRAINER_IMAGE, NAMESPACE, SECRET) say.
+    """What CUBECAST_LAUNCH and CUBECAST_LAUNCH_(WORKER_IMAGE, TRAINER_IMAGE, NAMESPACE, SECRET, GPU_SELECTOR, MEMORY, LIMIT) say.
 
     Raises:
-        ConfigError: CUBECAST_LAUNCH names no way of launching.
+        ConfigError: CUBECAST_LAUNCH names no way of launching, or a limit is none.
     """
     env = os.environ if environment is None else environment
     kind = env.get("CUBECAST_LAUNCH") or "child"
     if kind not in ("child", "kubernetes"):
         raise ConfigError(asked=f"CUBECAST_LAUNCH={kind}", found="no way of launching a step", mend="set it to child or kubernetes")
-    given = {name: env[key] for name in Launch.__dataclass_fields__ if env.get(key := f"CUBECAST_LAUNCH_{name.upper()}")}
-    return Launch(**(given | {"kind": kind}))
+    words = ("worker_image", "trainer_image", "namespace", "secret")
+    given: dict[str, Any] = {name: env[key] for name in words if env.get(key := f"CUBECAST_LAUNCH_{name.upper()}")}
+    if "CUBECAST_LAUNCH_GPU_SELECTOR" in env:
+        given["gpu_selector"] = env["CUBECAST_LAUNCH_GPU_SELECTOR"]
+    if size := env.get("CUBECAST_LAUNCH_MEMORY"):
+        given["memory"] = _bytes("CUBECAST_LAUNCH_MEMORY", size)
+    if span := env.get("CUBECAST_LAUNCH_LIMIT"):
+        given["limit"] = _duration("CUBECAST_LAUNCH_LIMIT", span)
+    return Launch(**given, kind=kind)
+
+
+def _duration(name: str, text: str) -> timedelta:
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise ConfigError(asked=f"{name} = '{text}'", found="no duration", mend="write for example 30min or 6h") from error
 
 
 _HANDED_DOWN = (

@@ -16,7 +16,7 @@ from pipeline.contracts.cubes import DomainCube, Revisions
 from pipeline.contracts.times import to_seconds
 from pipeline.contracts.worlds import World
 from pipeline.errors import NotYetAvailable
-from pipeline.parallel import machine_bytes
+from pipeline.machine import machine_bytes
 from pipeline.settings import Settings
 from pipeline.steps.reading import Inputs, Room, open_inputs
 from pipeline.windows.blocks import bytes_per_cell

@@ -66,6 +66,11 @@ def test_the_dags_of_a_world_are_joined_by_assets_into_one_chain(parsed):
     assert dags["synthetic__ingest"]["woken_by"] == []
 
 
+def test_in_a_world_with_a_schedule_monitoring_looks_after_each_cube_and_each_forecast_so_also_while_nothing_comes_in(parsed):
+    woken = {name: parsed["dags"][f"london__{name}"]["woken_by"] for name in ("cube", "training", "forecast", "monitoring")}
+    assert woken == {"cube": ["london/observations"], "training": [], "forecast": [], "monitoring": ["london/cube", "london/forecast"]}
+
+
 def test_ingest_has_a_task_group_per_source_and_announces_after_all_of_them(parsed):
     tasks = parsed["dags"]["aarhus__ingest"]["tasks"]
     sources = load_world("aarhus").sources

@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
@@ -40,10 +41,10 @@ def secrets_around(monkeypatch, tmp_path):
     monkeypatch.setenv("CUBECAST_STORE", "s3://bucket/prefix")
 
 
-def rendered(request):
+def rendered(request, attempt="", **launch):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        pod = _pod.pod_of(request, Launch(kind="kubernetes"))
+        pod = _pod.pod_of(request, Launch(kind="kubernetes", **launch), attempt)
         return ApiClient().sanitize_for_serialization(pod.build_pod_request_obj(None))
 
 
@@ -93,33 +94,88 @@ def test_a_pod_is_no_root_and_writes_nowhere_but_its_scratch():
     assert base["securityContext"] == {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
 
 
-def ended(code, name="base"):
-    state = SimpleNamespace(terminated=SimpleNamespace(exit_code=code, message=None, reason=None))
-    return SimpleNamespace(status=SimpleNamespace(phase="Failed", container_statuses=[SimpleNamespace(name=name, state=state)]))
+def environment_of(spec):
+    base = next(c for c in spec["spec"]["containers"] if c["name"] == "base")
+    return {e["name"]: e.get("value") for e in base["env"]}
 
 
-@pytest.mark.parametrize(("code", "kind"), [(65, AirflowFailException), (75, AirflowException), (137, AirflowException)])
-def test_the_exit_code_of_a_pod_decides_as_that_of_a_child_does(monkeypatch, code, kind):
+def test_a_pod_knows_which_attempt_it_is_and_where_its_store_is_and_gets_no_key(monkeypatch):
+    for name, value in (("AWS_REGION", "eu-north-1"), ("AWS_ENDPOINT_URL", "https://s3.example.org"), ("AWS_ACCESS_KEY_ID", "canary-72")):
+        monkeypatch.setenv(name, value)
+    spec = rendered(BuildCubeRequest(world="synthetic", as_of=AS_OF), attempt="scheduled__71:3")
+    told = environment_of(spec)
+    assert (told["CUBECAST_ATTEMPT"], told["AWS_REGION"], told["AWS_ENDPOINT_URL"]) == (
+        "scheduled__71:3",
+        "eu-north-1",
+        "https://s3.example.org",
+    )
+    assert "CUBECAST_ATTEMPT" not in environment_of(rendered(BuildCubeRequest(world="synthetic", as_of=AS_OF)))
+    assert "canary" not in json.dumps(spec)
+
+
+def test_a_pod_has_the_memory_and_the_time_that_its_kind_of_step_or_the_configuration_says():
+    train, cube = (rendered(kind(world="synthetic", as_of=AS_OF))["spec"] for kind in (TrainRequest, BuildCubeRequest))
+    chosen = rendered(TrainRequest(world="synthetic", as_of=AS_OF), memory=3 * 2**30, limit=timedelta(minutes=20))["spec"]
+    limits = [next(c for c in spec["containers"] if c["name"] == "base")["resources"]["limits"]["memory"] for spec in (train, cube, chosen)]
+    assert limits == [str(8 * 2**30), str(6 * 2**30), str(3 * 2**30)]
+    assert [spec["activeDeadlineSeconds"] for spec in (train, chosen)] == [6 * 3600, 1200]
+
+
+def test_on_which_nodes_trainings_run_is_configuration():
+    train = TrainRequest(world="synthetic", as_of=AS_OF)
+    assert rendered(train, gpu_selector="accelerator.example.org/kind=h200")["spec"]["nodeSelector"] == {
+        "accelerator.example.org/kind": "h200"
+    }
+    assert not rendered(train, gpu_selector="")["spec"].get("nodeSelector")
+
+
+def ended(code, name="base", *, reason=None, of_pod=None):
+    state = SimpleNamespace(terminated=SimpleNamespace(exit_code=code, message=None, reason=reason))
+    status = SimpleNamespace(phase="Failed", reason=of_pod, container_statuses=[SimpleNamespace(name=name, state=state)])
+    return SimpleNamespace(status=status)
+
+
+@pytest.mark.parametrize(
+    ("how", "told", "kind"),
+    [
+        ((65, None, None), 65, AirflowFailException),
+        ((75, None, None), 75, AirflowException),
+        ((137, "Error", None), 137, AirflowException),
+        ((137, "OOMKilled", None), 78, AirflowFailException),
+        ((137, "Error", "DeadlineExceeded"), 124, AirflowException),
+    ],
+)
+def test_how_a_pod_ended_decides_as_the_end_of_a_child_does(monkeypatch, how, told, kind):
+    code, reason, of_pod = how
+
     def failing(self, context):
         monkeypatch.setattr(_pod.KubernetesPodOperator, "cleanup", lambda *rest: None)
-        self.cleanup(None, ended(code))
+        self.cleanup(None, ended(code, reason=reason, of_pod=of_pod))
         raise AirflowException("Pod returned a failure")
 
     monkeypatch.setattr(_pod._Pod, "execute_sync", failing)
-    monkeypatch.setattr(_steps, "read_launch", lambda: Launch(kind="kubernetes"))
+    monkeypatch.setenv("CUBECAST_LAUNCH", "kubernetes")
+    pushed = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         task = _steps.Step(request=BuildCubeRequest, world=WORLD, clock="now")
-        params, ti = {"issue_time": AS_OF, "now": None}, SimpleNamespace(xcom_push=lambda **words: None, try_number=1)
+        params, ti = (
+            {"issue_time": AS_OF, "now": None},
+            SimpleNamespace(xcom_push=lambda key, value: pushed.update({key: value}), try_number=1),
+        )
         with pytest.raises(kind) as caught:
             task.execute(
                 {"triggering_asset_events": {}, "params": params, "ti": ti, "dag_run": SimpleNamespace(run_id="r", partition_date=None)}
             )
     assert isinstance(caught.value, AirflowFailException) == (kind is AirflowFailException)
+    assert pushed == {"exit_code": told}
 
 
 def test_a_way_of_launching_that_is_none_is_refused():
     with pytest.raises(ConfigError, match="CUBECAST_LAUNCH=pod"):
         read_launch({"CUBECAST_LAUNCH": "pod"})
+    for name, value in (("MEMORY", "much"), ("LIMIT", "long")):
+        with pytest.raises(ConfigError, match=f"CUBECAST_LAUNCH_{name} = '{value}'"):
+            read_launch({f"CUBECAST_LAUNCH_{name}": value})
     found = read_launch({"CUBECAST_LAUNCH": "kubernetes", "CUBECAST_LAUNCH_NAMESPACE": "weather"})
     assert (found.kind, found.namespace) == ("kubernetes", "weather")

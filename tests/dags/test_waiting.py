@@ -51,6 +51,14 @@ def test_at_the_deadline_a_world_forecasts_with_what_there_is_or_fails_as_it_say
         run()
 
 
+@pytest.mark.parametrize("code", [-9, 74, 124])
+def test_a_look_at_the_inputs_that_was_killed_is_begun_again(monkeypatch, code):
+    _, _, run = wait(monkeypatch, LIVE, code, ago=timedelta(minutes=2))
+    with pytest.raises(AirflowException) as caught:
+        run()
+    assert not isinstance(caught.value, AirflowFailException)
+
+
 def land(monkeypatch, world, code, *, ago):
     """Run the landing of a source that was due some time ago, its look ending with this code."""
     task = silently(_waiting.Landing, world=world, source="roads")

@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from pipeline.api import Receipt, load_world
 from pipeline.contracts.alerts import Alert, Finding
-from pipeline.contracts.worlds import Schedule
+from pipeline.contracts.schedules import Schedule
 from pipeline.metrics import GAUGES, exposition, push, samples
 from pipeline.status import collect
 

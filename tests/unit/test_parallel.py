@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import ConfigError
-from pipeline.parallel import TOGETHER, crew, machine_bytes
+from pipeline.machine import machine_bytes
+from pipeline.parallel import TOGETHER, crew
 from pipeline.settings import Settings
 from pipeline.telemetry import QUIET
 
