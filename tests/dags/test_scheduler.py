@@ -212,7 +212,12 @@ def test_the_synthetic_world_goes_from_raw_feeds_to_a_verified_forecast_under_ai
     observed, cube = carried(store, "ingest"), carried(store, "cube")
     assert observed["counts"]["prices.observations"] == state["sources"]["prices"]["observations"]
     assert observed["ids"]["prices.observations"]
-    assert cube["ids"]["snapshot"]
+    assert {"snapshot", "digest.traffic", "digest.weather"} <= set(cube["ids"])
+    assert cube["counts"]["cells"] > 0
+    published = carried(store, "forecast")
+    assert published["ids"]["snapshot"] == cube["ids"]["snapshot"]
+    assert published["ids"]["forecast"]
+    assert published["counts"]["rows"] > 0
     assert 0 <= cube["missing_share"]["traffic"]["speed"] < 1
 
 
