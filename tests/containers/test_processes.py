@@ -6,12 +6,10 @@ import json
 import os
 import re
 import shutil
-import signal
 import stat
 import subprocess
 import sys
 import threading
-import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,6 +22,7 @@ from pipeline.local_airflow.postgres import find_programs
 from pipeline.process_tree import descendants
 from pipeline.settings import project_folder
 from tests.torture.once import once_each
+from tests.torture.strikes import struck_once
 from tests.world import tiny_world
 
 pytestmark = [pytest.mark.airflow, pytest.mark.timeout(600)]
@@ -88,18 +87,6 @@ STRUCK = ("observe", "build-cube")
 """Steps that are killed once, as soon as they are seen."""
 
 
-def strike(process, struck):
-    """Kill the first process of each step that is to be struck, and note its command line."""
-    while process.poll() is None and len(struck) < len(STRUCK):
-        for pid in descendants(process.pid):
-            with contextlib.suppress(OSError):
-                words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")[1:]
-                if words[:2] == ["-m", "pipeline"] and words[2] in set(STRUCK) - set(struck) and "--die-with-parent" in words:
-                    os.kill(pid, signal.SIGKILL)
-                    struck[words[2]] = words
-        time.sleep(0.2)
-
-
 @pytest.fixture(scope="module")
 def rehearsal(tmp_path_factory, listener):
     """What a rehearsal of the tiny world said and left behind."""
@@ -120,21 +107,18 @@ def rehearsal(tmp_path_factory, listener):
     words = [sys.executable, "-m", "pipeline", "airflow", "rehearse", "--world", "tiny", "--folder", str(folder)]
     environment = os.environ | OURS | {"AIRFLOW__OPENLINEAGE__TRANSPORT": listener.transport}
     process = subprocess.Popen(words, cwd=project, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    struck = {}
-    striker = threading.Thread(target=strike, args=(process, struck), daemon=True)
-    striker.start()
     try:
         said, everyone, heard = [], [], set()
-        for line in process.stdout:
-            said.append(line)
-            if "Airflow is up" in line:
-                everyone = descendants(process.pid)
-                heard = listening(everyone) if shutil.which("ss") else set()
-        process.wait(timeout=60)
+        with struck_once(process, STRUCK) as struck:
+            for line in process.stdout:
+                said.append(line)
+                if "Airflow is up" in line:
+                    everyone = descendants(process.pid)
+                    heard = listening(everyone) if shutil.which("ss") else set()
+            process.wait(timeout=60)
     finally:
         process.kill()
         process.communicate()
-        striker.join()
     return SimpleNamespace(
         folder=folder, said="".join(said), code=process.returncode, everyone=everyone, heard=heard, struck=struck, world=world
     )
@@ -158,7 +142,7 @@ def test_steps_that_were_killed_are_done_without_a_hand_and_each_dataset_has_one
     for task in (f"{source}.observe", "build_cube"):
         [again] = (rehearsal.folder / "airflow" / "logs").rglob(f"task_id={task}/attempt=2.log")
         assert "ended with" not in again.read_text(), "it ended well"
-    assert list(once_each(str(rehearsal.folder / "store"), world, world.recorded.as_of)) == []
+    assert list(once_each(str(rehearsal.folder / "store"), world, world.recorded.as_of, world.recorded.end)) == []
 
 
 def test_retention_runs_as_a_dag_of_its_own_and_takes_nothing_of_what_was_just_made(rehearsal):

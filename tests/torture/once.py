@@ -16,12 +16,12 @@ from pipeline.stores.observations import ObservationStore
 from pipeline.stores.registry import Registry
 
 
-def once_each(store: str, world: World, issue_time: datetime) -> Iterator[str]:
-    """What of an issue time is not there exactly once: deliveries, their observations, the cube's state, candidate, forecast."""
-    objects, asked = ObjectStore(store), format_instant(issue_time)
+def once_each(store: str, world: World, issue_time: datetime, now: datetime) -> Iterator[str]:
+    """What of a chain is not there exactly once: deliveries, their observations, the cube's state of `now`, candidate and forecast of the issue time."""
+    objects, asked, built = ObjectStore(store), format_instant(issue_time), format_instant(now)
     for source in world.sources:
         yield from source_once(objects, world, source)
-    commits = [c for c in CubeStore(store, world.name).history() if c["provenance"].get("as_of") == asked]
+    commits = [c for c in CubeStore(store, world.name).history() if c["provenance"].get("as_of") == built]
     candidates = [c for c in Registry(objects, world.name).candidates() if c.as_of == issue_time]
     revisions = ForecastStore(objects, world.name).revisions(to_seconds(issue_time))
     for what, found in (("commits of the cube", commits), ("candidates", candidates), ("forecasts", revisions)):

@@ -183,7 +183,7 @@ def chain(ground: Ground, world: World, victim: str, issue_time: datetime, chanc
     trial.went_on = patient(lambda: first_epoch(ground, world, since))
     if trial.went_on is not None and trial.went_on <= trial.kept:
         trial.wrong.append(f"{victim}: {trial.kept} epochs were kept, and the training went on with epoch {trial.went_on}")
-    trial.wrong += [f"{victim}: {said}" for said in once_each(store_of(ground).root, world, issue_time)]
+    trial.wrong += [f"{victim}: {said}" for said in once_each(store_of(ground).root, world, issue_time, issue_time)]
     return trial
 
 
