@@ -22,7 +22,7 @@ def describe(dag):
     tasks = {t.task_id: {"pool": t.pool, "rule": str(getattr(t.trigger_rule, "value", t.trigger_rule)), "upstream": sorted(t.upstream_task_ids), "outlets": [a.name for a in t.outlets], "owner": t.owner, "doc": t.doc_md, "limit": t.execution_timeout.total_seconds() if t.execution_timeout else None} for t in dag.tasks}
     condition = getattr(dag.timetable, "asset_condition", None)
     woken = sorted(asset.name for asset in getattr(condition, "objects", [condition])) if condition else []
-    return {"tasks": tasks, "max_active_runs": dag.max_active_runs, "woken_by": woken, "params": {name: dag.params.get_param(name).schema for name in dag.params}, "doc": dag.doc_md, "tags": sorted(dag.tags)}
+    return {"tasks": tasks, "max_active_runs": dag.max_active_runs, "woken_by": woken, "params": {name: {**(p := dag.params.get_param(name)).schema, "description": p.description} for name in dag.params}, "doc": dag.doc_md, "tags": sorted(dag.tags)}
 print("RESULT" + json.dumps({"seconds": seconds, "heavy": heavy, "errors": bag.import_errors, "dags": {k: describe(v) for k, v in bag.dags.items()}}))
 """
 
