@@ -89,7 +89,7 @@ class Step(BaseOperator):
     def ask(self, context: Any, when: Mapping[str, str]) -> Request:
         """The request of this run."""
         chosen = {name: context["params"][name] for name in self.from_params if context["params"].get(name) is not None}
-        told = {name: when["now"] for name in ("received_time", "now") if name in self.request.model_fields}
+        told: dict[str, str] = {name: when["now"] for name in ("received_time", "now") if name in self.request.model_fields}
         told |= dict.fromkeys(self.on_the_wall, text_of(datetime.now(UTC)))
         if self.model_of:
             ids = context["ti"].xcom_pull(task_ids=self.model_of)["ids"]
