@@ -11,7 +11,8 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from pipeline.api import Receipt, load_world
+from pipeline import step_commands
+from pipeline.api import BuildCubeRequest, Receipt, load_world
 from pipeline.contracts.alerts import Alert, Finding
 from pipeline.contracts.schedules import Schedule
 from pipeline.metrics import GAUGES, exposition, push, samples
@@ -125,3 +126,28 @@ def test_an_opentelemetry_collector_receives_the_same_values(state):
     assert path == "/v1/metrics"
     assert set(found) == set(GAUGES)
     assert [p.as_double for p in found["cubecast_input_present_ratio"]] == [0.5]
+
+
+@pytest.mark.parametrize("answer", [200, 400])
+def test_a_step_tells_the_collector_how_its_world_stands_and_is_done_whatever_that_answers(tmp_path, monkeypatch, answer):
+    HEARD.clear()
+    refusing = type("Refusing", (Listener,), {"send_response": lambda self, code: BaseHTTPRequestHandler.send_response(self, answer)})
+    monkeypatch.setattr(
+        step_commands,
+        "find_step",
+        lambda name: lambda request, settings, progress: Receipt(step=name, world="synthetic", as_of=request.as_of, outcome="done"),
+    )
+    monkeypatch.setenv("CUBECAST_STORE", str(tmp_path))
+    with HTTPServer(("127.0.0.1", 0), refusing) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+        receipt = step_commands.perform(BuildCubeRequest(world="synthetic", as_of="2025-11-01T12:00:00Z"), as_json=True)
+        server.shutdown()
+        thread.join()
+    assert receipt.outcome == "done"
+    assert b"cubecast_step" in HEARD[0][1]
+    monkeypatch.delenv("OTEL_EXPORTER_OTLP_ENDPOINT")
+    HEARD.clear()
+    step_commands.perform(BuildCubeRequest(world="synthetic", as_of="2025-11-01T12:00:00Z"), as_json=True)
+    assert HEARD == [], "without an address nobody is told"
