@@ -36,6 +36,7 @@ def test_every_reading_of_every_window_is_scored_and_what_is_missing_is_not() ->
     np.testing.assert_allclose(found["mae"], np.arange(12), atol=1e-4)
     assert found["scored"] == said.size - int((target == 280).sum())
     assert found["windows"] == len(index)
+    assert scores(said + np.float32(0.4), view, "vehicle_count", "test")["whole"] == found["mean"]
 
 
 def test_a_forecaster_of_one_series_sees_the_same_windows_and_nothing_else() -> None:
@@ -58,7 +59,12 @@ def test_the_arrays_of_peers_end_with_the_last_target_and_name_where_the_folds_b
 
 
 def _record(mean: float, processor: float) -> dict[str, Any]:
-    return {"test": {"mae": [mean] * 12, "mean": mean, "scored": 10}, "processor": processor, "wall": 9.0, "load": [1.0, 2.0]}
+    return {
+        "test": {"mae": [mean] * 12, "mean": mean, "whole": mean, "scored": 10},
+        "processor": processor,
+        "wall": 9.0,
+        "load": [1.0, 2.0],
+    }
 
 
 def test_a_later_line_of_a_unit_stands_for_an_earlier_one(tmp_path: Path) -> None:
