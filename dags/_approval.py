@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 from airflow.providers.standard.operators.hitl import HITLBranchOperator
 from airflow.sdk import Param
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowException, AirflowSkipException
 
 from dags._steps import Step
-from pipeline.api import AnswerRequest, Request, World
+from pipeline.api import AnswerRequest, Request, World, child_environment
 
 TASK = "approval"
+_SECONDS = 120
 CHOICES = {"Approve": "approve", "Reject": "reject"}
 
 
@@ -37,7 +41,7 @@ class Approval(HITLBranchOperator):
 
     def execute(self, context: Any) -> Any:
         """Ask, and wait without holding a worker."""
-        proposed = context["ti"].xcom_pull(task_ids="promote")
+        proposed = receipt_of(context["ti"].xcom_pull(task_ids="promote"))
         details = proposed["details"]
         if details["decision"] != "pending":
             raise AirflowSkipException(f"nothing to approve: the evidence says {details['decision']}")
@@ -76,6 +80,24 @@ class Answer(Step):
         said = context["ti"].xcom_pull(task_ids=TASK, key="answer")
         self.fields["reason"] = f"{said['reason'] or 'no reason given'} ({said['person']}, in Airflow)"
         return super().ask(context, when if self.world.recorded else {**when, "issue_time": said["at"]})
+
+
+def receipt_of(known: Mapping[str, Any]) -> dict[str, Any]:
+    """The whole receipt, from the store, of a step of which an XCom tells.
+
+    Raises:
+        AirflowException: It cannot be read now, or another candidate has been proposed since.
+    """
+    words = ["receipts", "show", known["step"], "--world", known["world"], "--as-of", known["as_of"], "--json"]
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-m", "pipeline", *words], env=child_environment(), capture_output=True, text=True, timeout=_SECONDS, check=False
+    )
+    if done.returncode:
+        raise AirflowException(f"the receipt of {known['step']} {known['world']} cannot be read: {done.stderr.strip()[-2000:]}")
+    found: dict[str, Any] = json.loads(done.stdout)
+    if found["ids"]["candidate"] != known["ids"]["candidate"]:
+        raise AirflowSkipException(f"candidate {found['ids']['candidate']} has been proposed since: answer that proposal")
+    return found
 
 
 def told(proposed: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from airflow.sdk import Asset, CronPartitionTimetable, Param, PartitionedAssetTimetable
+from airflow.sdk import Asset, AssetAny, CronPartitionTimetable, Param, PartitionedAssetTimetable
 from airflow.sdk.exceptions import AirflowFailException
 
 from dags._alerts import failed
@@ -67,10 +67,10 @@ def at(world: World, cadence: Literal["ingest", "issue", "train", "retention"]) 
     return CronPartitionTimetable(getattr(world.schedule, cadence), timezone="UTC") if world.schedule else None
 
 
-def woken_by(world: World, name: str) -> PartitionedAssetTimetable | list[Asset]:
-    """When an asset is up to date: partition by partition where the world has a schedule."""
-    found = asset(world, name)
-    return PartitionedAssetTimetable(assets=found) if world.schedule else [found]
+def woken_by(world: World, *names: str) -> PartitionedAssetTimetable | AssetAny:
+    """When any of these assets is up to date: partition by partition where the world has a schedule."""
+    found = AssetAny(*(asset(world, name) for name in names))
+    return PartitionedAssetTimetable(assets=found) if world.schedule else found
 
 
 def times(context: Mapping[str, Any]) -> dict[str, str]:
@@ -84,7 +84,7 @@ def times(context: Mapping[str, Any]) -> dict[str, str]:
     if carried:
         given = max(carried, key=lambda extra: str(extra["issue_time"]))
     elif partition is not None and not params.get("issue_time"):
-        given = {"issue_time": _text(partition), "now": params.get("now") or _text(max(partition, datetime.now(UTC)))}
+        given = {"issue_time": text_of(partition), "now": params.get("now") or text_of(max(partition, datetime.now(UTC)))}
     else:
         given = params
     if not given.get("issue_time"):
@@ -100,5 +100,6 @@ def _events(context: Mapping[str, Any]) -> Iterable[Iterable[Any]]:
     return found.values()
 
 
-def _text(moment: datetime) -> str:
+def text_of(moment: datetime) -> str:
+    """An instant as requests and events carry it."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,8 +1,9 @@
 """Ingest: fetch what each source has delivered and parse it.
 
 Runs at the world's own cadence, or when it is triggered with an **issue time**: then the whole chain runs, cube, training,
-forecast and monitoring. One task group per source; what has come is announced even where one source failed. A source that is late
-is waited for, then skipped with a warning or failed, as the world's `late` says; a run with a source that failed is a failed run.
+forecast and monitoring. One task group per source; what has come is announced even where one source failed, as long as it is enough
+for a cube (`required`, `enough`). A source that is late is waited for, then skipped with a warning or failed, as the world's `late`
+says; a run with a source that failed is a failed run.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import TriggerRule, chain, dag, get_current_context, task, task_group
 
+from dags._enough import told
 from dags._house import asset, at, house, times
 from dags._steps import Step
 from dags._waiting import Landing
@@ -23,14 +25,11 @@ def ingest(world: World) -> None:
     @task(
         outlets=[observations],
         trigger_rule=TriggerRule.ALL_DONE if world.schedule else TriggerRule.ALL_SUCCESS,
-        doc_md="The sources are observed: tell the cube, and hand on the times.",
+        doc_md="The sources are observed, or enough of them (`required`, `enough`): tell the cube, and hand on the times.",
     )
     def announce() -> None:
         context = get_current_context()
-        pulled = context["ti"].xcom_pull(task_ids=[f"{source}.observe" for source in world.sources])
-        told = [receipt for receipt in pulled if receipt]
-        found = {part: {name: value for receipt in told for name, value in receipt[part].items()} for part in ("ids", "counts")}
-        context["outlet_events"][observations].extra = {**times(context), **found}
+        context["outlet_events"][observations].extra = {**times(context), **told(world, context)}
 
     @dag(**house(world, "ingest"), schedule=at(world, "ingest"), doc_md=__doc__)
     def build() -> None:

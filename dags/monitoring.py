@@ -1,6 +1,6 @@
 """Monitoring: score published forecasts with what happened, then hold inputs, forecasts and steps against what was promised.
 
-The task `monitor` looks even where `verify` failed, and fails itself where an alert blocks; the run counts as a success only where
+It runs after each cube and, so that it looks also while nothing comes in, after each forecast. The task `monitor` looks even where `verify` failed, and fails itself where an alert blocks; the run counts as a success only where
 both did.
 """
 
@@ -16,12 +16,13 @@ from pipeline.api import MonitorRequest, VerifyRequest, World, load_world, sched
 
 def monitoring(world: World) -> None:
     """The monitoring DAG of a world."""
+    wakes = ("cube", "forecast") if world.schedule else ("forecast",)
 
-    @dag(**house(world, "monitoring"), schedule=woken_by(world, "cube" if world.schedule else "forecast"), doc_md=__doc__)
+    @dag(**house(world, "monitoring"), schedule=woken_by(world, *wakes), doc_md=__doc__)
     def build() -> None:
         verify = Step(request=VerifyRequest, world=world, clock="now")
         monitor = Step(request=MonitorRequest, world=world, clock="now", trigger_rule=TriggerRule.ALL_DONE)
-        chain(verify, [monitor, EmptyOperator(task_id="verified")])
+        chain(verify, [monitor, EmptyOperator(task_id="verified", doc_md="What was forecast has been scored.")])
 
     build()
 

@@ -28,14 +28,7 @@ def training(world: World) -> None:
     def build() -> None:
         train = Step(request=TrainRequest, world=world, clock="issue_time", from_params=tuple(PARAMS), pool="gpu")
         evaluate = Step(request=EvaluateRequest, world=world, clock="issue_time", model_of="train", pool="gpu")
-        promote = Step(
-            request=PromoteRequest,
-            world=world,
-            clock="issue_time",
-            model_of="train",
-            announces=asset(world, "champion"),
-            tells=("notes", "details"),
-        )
+        promote = Step(request=PromoteRequest, world=world, clock="issue_time", model_of="train", announces=asset(world, "champion"))
         chain(train, evaluate, promote)
         if world.promotion.approval == "human":
             approved = Answer(world=world, answer="approve", announces=asset(world, "champion"))

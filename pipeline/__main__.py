@@ -23,10 +23,12 @@ from pipeline.forecast_commands import forecasts_app
 from pipeline.metric_commands import metrics_app
 from pipeline.model_commands import models_app
 from pipeline.plot_commands import plot_app
+from pipeline.receipt_commands import receipts_app
 from pipeline.replay_commands import lanes_app, replay_app
 from pipeline.score_commands import scores_app
 from pipeline.serve_commands import serve_app
 from pipeline.settings import read_settings, share_processors
+from pipeline.source_commands import sources_app
 from pipeline.step_commands import perform, steps_app
 from pipeline.store_commands import store_app
 
@@ -39,7 +41,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 worlds_app = typer.Typer(help="The configured systems: one TOML file each.", no_args_is_help=True)
-sources_app = typer.Typer(help="The feeds of a world.", no_args_is_help=True)
 app.add_typer(steps_app)
 app.add_typer(serve_app)
 app.add_typer(worlds_app, name="worlds", rich_help_panel="Look")
@@ -49,6 +50,7 @@ app.add_typer(models_app, name="model", hidden=True)
 app.add_typer(replay_app)
 app.add_typer(watch_app)
 app.add_typer(alerts_app, name="alerts", rich_help_panel="Look")
+app.add_typer(receipts_app, name="receipts", rich_help_panel="Look")
 app.add_typer(lanes_app, name="lanes", rich_help_panel="Look")
 app.add_typer(backtest_app)
 app.add_typer(backtests_app, name="backtests", rich_help_panel="Look")
@@ -79,23 +81,20 @@ def run(world: WorldName, as_of: AsOf = None, as_json: Json = False, parent: Par
 @app.command("status", rich_help_panel="Look", epilog=example("cubecast status --world aarhus --json"))
 def status(
     world: WorldName,
-    days: Annotated[int, typer.Option(help="Also every step over so many days, as the cockpit shows it.", min=0, metavar="N")] = 0,
+    days: Annotated[int, typer.Option(help="Days of the grid of every step over time; 0 leaves it out.", min=0, metavar="N")] = 30,
+    until: Annotated[str | None, typer.Option(help="Where the grid ends; by default with the newest.", metavar="TIME")] = None,
     as_json: JsonObject = False,
 ) -> None:
-    """The latest issue time, what each step did, and where the forecast lies."""
-    from pipeline.status import show, state_of
-    from pipeline.status_grid import grid_of, show_grid
+    """What the cockpit shows: every step over time, alerts, inputs, models and verdicts, training, skill, cost, where the forecast lies."""
+    from pipeline.status import everything_of
+    from pipeline.status_view import show
 
-    store = read_settings().store
-    state = state_of(api.load_world(world), store)
-    over_time = {"grid": grid_of(state["world"], store, days=days)} if days else {}
+    end = read_instant(until, "--until", clock.now()) if until else None
+    state = everything_of(api.load_world(world), read_settings().store, days=days, until=end)
     if as_json:
-        print(json.dumps(state | over_time, ensure_ascii=False))
+        print(json.dumps(state, ensure_ascii=False))
     else:
         show(state, sys.stdout)
-        for found in over_time.values():
-            print()
-            show_grid(found, sys.stdout)
 
 
 @worlds_app.command("list", epilog=example("cubecast worlds list"))
@@ -115,17 +114,6 @@ def worlds_check(file: Annotated[str, typer.Argument(help="A world file, or a wo
     print(
         f"{world.name} is right: {world.title}: {len(world.sources)} source(s), {len(world.domains)} domain(s), digest {world.digest[:12]}"
     )
-
-
-@sources_app.command("probe", epilog=example("cubecast sources probe electricity --world london"))
-def sources_probe(
-    name: Annotated[str, typer.Argument(help="The source's name in the world file.", metavar="NAME")], world: WorldName, as_of: AsOf = None
-) -> None:
-    """Ask the real provider for its newest delivery and say what came; nothing is kept."""
-    from pipeline.sources.probe import probe, probe_lines
-
-    loaded = api.load_world(world)
-    print("\n".join(probe_lines(probe(loaded, name, read_settings(), read_instant(as_of, "--as-of", clock.clock_of(loaded))))))
 
 
 def _guarded(arguments: list[str]) -> int:

@@ -10,7 +10,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from pipeline.contracts.worlds import BETWEEN, World, hint
+from pipeline.contracts.world_types import hint
+from pipeline.contracts.worlds import BETWEEN, World
 from pipeline.errors import ConfigError
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Iterable
 from datetime import timedelta
 from functools import cache
 from typing import Annotated
@@ -53,3 +54,10 @@ class Table(BaseModel):
     """A table of a world file: every key is known, nothing changes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def hint(given: str, allowed: Iterable[str]) -> str:
+    """What is allowed, and the nearest of it to what was given, as a half-sentence."""
+    names = list(allowed)
+    close = difflib.get_close_matches(given, names, n=1)
+    return (f"; did you mean '{close[0]}'?" if close else ";") + f" allowed: {', '.join(names)}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from functools import cached_property
@@ -15,9 +14,10 @@ from pipeline.contracts.alerts import MonitoringRules
 from pipeline.contracts.judging import AVAILABILITY, Event, PromotionRules, Regime
 from pipeline.contracts.modalities import FutureInputs, TargetGrid, TextColumn, TextStream
 from pipeline.contracts.provenance import digest_json
+from pipeline.contracts.schedules import Retention, Schedule
 from pipeline.contracts.times import format_duration, format_instant
-from pipeline.contracts.world_types import Cron, Host, Name, Table
 from pipeline.contracts.world_types import Duration as Duration
+from pipeline.contracts.world_types import Host, Name, Table, hint
 from pipeline.contracts.world_types import Instant as Instant
 from pipeline.contracts.world_types import Zone as Zone
 
@@ -243,45 +243,6 @@ class Recorded(Table):
         return self
 
 
-class Retention(Table):
-    """How long what was superseded stays: never what a champion names, nor what a forecast issued in the last `forecasts` names.
-
-    `grace` is the age from which on garbage goes: longer than any step runs. No `forecasts`: those of all forecasts stay.
-    """
-
-    snapshots: Duration = timedelta(days=30)
-    forecasts: Duration | None = None
-    grace: Duration = timedelta(days=7)
-
-
-class Schedule(Table):
-    """When a world's steps run by themselves; all times are UTC. A world without one runs when it is asked.
-
-    Attributes:
-        ingest: When deliveries are fetched, observed and brought into the cube.
-        issue: When a forecast is due: its issue time, unless inputs are late.
-        train: When a candidate is trained, evaluated and perhaps promoted.
-        retention: When what has expired is removed.
-        hold: How long an ingest waits for a source that is late; then the others go on, and the next ingest asks again.
-        patience: How long a forecast waits for late inputs; then it is made with what there is, or fails.
-        late: What happens then: `degrade` skips the source with a warning, or forecasts with what there is; `fail` fails.
-        poll: How often late inputs are looked for.
-        limit: The longest that one attempt of a step may take.
-        memory: The most memory that a step and what it starts may hold, in bytes; by default three quarters of the machine.
-    """
-
-    ingest: Cron
-    issue: Cron
-    train: Cron
-    retention: Cron = "40 3 * * *"
-    hold: Duration = timedelta(minutes=10)
-    patience: Duration = timedelta(hours=1)
-    late: Literal["degrade", "fail"] = "degrade"
-    poll: Duration = timedelta(minutes=5)
-    limit: Duration = timedelta(hours=6)
-    memory: int | None = None
-
-
 class World(Table):
     """One configured system: its sources, its domains, its clocks."""
 
@@ -317,6 +278,8 @@ class World(Table):
             faults.append(f"recorded.as_of = {format_instant(self.recorded.as_of)}: not after start, {format_instant(self.start)}")
         if self.recorded is not None and self.schedule is not None:
             faults.append("schedule: the feeds of a recorded world have ended; leave the schedule out")
+        if self.schedule is not None:
+            faults += self.schedule.faults(self.sources)
         if faults:
             raise ValueError(BETWEEN.join(faults))
         return self
@@ -390,10 +353,3 @@ class World(Table):
 
 BETWEEN = "\n  - "
 """Between two faults of a world file."""
-
-
-def hint(given: str, allowed: Iterable[str]) -> str:
-    """What is allowed, and the nearest of it to what was given, as a half-sentence."""
-    names = list(allowed)
-    close = difflib.get_close_matches(given, names, n=1)
-    return (f"; did you mean '{close[0]}'?" if close else ";") + f" allowed: {', '.join(names)}"

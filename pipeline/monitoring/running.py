@@ -9,8 +9,9 @@ from statistics import median
 
 from pipeline.contracts.alerts import Finding, MonitoringRules
 from pipeline.contracts.cron import last_tick, longest_gap, ticks_before
+from pipeline.contracts.schedules import Schedule
 from pipeline.contracts.times import format_duration, format_instant, to_seconds
-from pipeline.contracts.worlds import Schedule, World
+from pipeline.contracts.worlds import World
 
 _ENOUGH = 5
 _DAY = 86400
@@ -88,6 +89,26 @@ def due_within(schedule: Schedule, rules: MonitoringRules) -> dict[str, timedelt
     grace = rules.absent_after or GRACE
     waits = {"ingest": timedelta(0), "issue": schedule.patience, "train": schedule.limit}
     return {name: longest_gap(getattr(schedule, name)) + wait + grace for name, wait in waits.items()}
+
+
+CADENCES = {
+    "land": "ingest",
+    "observe": "ingest",
+    "build_cube": "ingest",
+    "train": "train",
+    "evaluate": "train",
+    "promote": "train",
+    "predict": "issue",
+    "publish": "issue",
+}
+"""By which cadence of a schedule a step is due."""
+
+
+def late_after(schedule: Schedule, rules: MonitoringRules) -> dict[str, timedelta]:
+    """Per step how long after its instant it may end before it is late."""
+    grace = rules.absent_after or GRACE
+    waits = {"ingest": schedule.hold, "issue": schedule.patience, "train": schedule.limit}
+    return {step: waits[cadence] + grace for step, cadence in CADENCES.items()}
 
 
 def absent(world: World, traces: Traces, now: datetime) -> list[Finding]:

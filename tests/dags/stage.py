@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 from pipeline.api import Receipt, load_world
 from pipeline.contracts.judging import PromotionRules
-from pipeline.contracts.worlds import Schedule
+from pipeline.contracts.schedules import Schedule
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -21,6 +21,8 @@ RECEIPT = Receipt(
 ).model_dump_json()
 
 PROPOSED = {
+    "step": "promote",
+    "outcome": "done",
     "world": "synthetic",
     "as_of": T["issue_time"],
     "ids": {"candidate": "new", "model_id": "old"},
@@ -43,7 +45,7 @@ class Notes:
 
     def xcom_pull(self, task_ids, key=None):
         if task_ids == "promote":
-            return PROPOSED
+            return {name: value for name, value in PROPOSED.items() if name not in ("notes", "details")}
         if key == "answer":
             return self.pushed["answer"]
         return "2025-11-01T13:07:00Z" if task_ids == "inputs" else {"ids": {"model_id": f"the one of {task_ids}"}}

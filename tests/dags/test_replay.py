@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from pipeline.api import load_world
-from pipeline.contracts.worlds import Schedule
+from pipeline.contracts.schedules import Schedule
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

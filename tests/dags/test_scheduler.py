@@ -21,6 +21,8 @@ from pipeline.process_tree import descendants
 from pipeline.settings import project_folder
 from pipeline.stores.monitoring import MonitoringStore
 from pipeline.stores.objects import ObjectStore
+from tests.torture.once import once_each
+from tests.torture.strikes import struck_once
 
 pytestmark = [pytest.mark.airflow, pytest.mark.timeout(600)]
 
@@ -39,7 +41,9 @@ def run(request, settings, progress):
     if said == "once":
         order.unlink()
         raise NotYetAvailable(asked="a thing", found="none yet", mend="come back")
-    if said == "wrong":
+    if said == "wrong once":
+        order.unlink()
+    if said.startswith("wrong"):
         raise ContractError(asked="a thing", found="71 canaries", mend="do so")
     if said == "slow":
         (orders / "begun").touch()
@@ -190,8 +194,12 @@ def test_the_synthetic_world_goes_from_raw_feeds_to_a_verified_forecast_under_ai
     kept = [line for line in world.read_text().splitlines(keepends=True) if not line.startswith("recipe_options")]
     world.write_text(quick + "".join(kept))
     process = launch(folder, store, "forecast", "--world", "synthetic")
-    said = finish(process, 500)
+    with struck_once(process, ("observe", "build-cube")) as struck:
+        said = finish(process, 500)
     assert process.returncode == 0, said
+    assert set(struck) == {"observe", "build-cube"}, "each was killed once, and the chain went on without a hand"
+    loaded = load_world(str(world))
+    assert list(once_each(str(store), loaded, loaded.recorded.as_of, loaded.recorded.end)) == []
     words = [sys.executable, "-m", "pipeline", "status", "--world", "synthetic", "--json"]
     env = os.environ | {"CUBECAST_STORE": str(store)}
     state = json.loads(subprocess.run(words, cwd=folder, env=env, capture_output=True, text=True, check=True).stdout)
@@ -203,10 +211,19 @@ def test_the_synthetic_world_goes_from_raw_feeds_to_a_verified_forecast_under_ai
     assert len(state["sources"]) == len(load_world("synthetic").sources)
     for counts in state["sources"].values():
         assert counts["raw"] == counts["observations"] + counts["duplicates"] + counts["rejected"] > 0
+    receipts = [json.loads(text) for text in asked_of_airflow(store, "select value from xcom where key = 'return_value'")]
+    kept = [set(receipt) for receipt in receipts if isinstance(receipt, dict)]
+    assert len(kept) >= len(STEPS)
+    assert set.union(*kept) <= {"step", "world", "as_of", "outcome", "ids", "counts", "paths"}, "notes and verdicts stay in the store"
     observed, cube = carried(store, "ingest"), carried(store, "cube")
     assert observed["counts"]["prices.observations"] == state["sources"]["prices"]["observations"]
     assert observed["ids"]["prices.observations"]
-    assert cube["ids"]["snapshot"]
+    assert {"snapshot", "digest.traffic", "digest.weather"} <= set(cube["ids"])
+    assert cube["counts"]["cells"] > 0
+    published = carried(store, "forecast")
+    assert published["ids"]["snapshot"] == cube["ids"]["snapshot"]
+    assert published["ids"]["forecast"]
+    assert published["counts"]["rows"] > 0
     assert 0 <= cube["missing_share"]["traffic"]["speed"] < 1
 
 
@@ -245,8 +262,10 @@ SCHEDULE = """
 ingest = "* * * * *"
 issue = "* * * * *"
 train = "* * * * *"
+retention = "* * * * *"
 patience = "10min"
 poll = "15s"
+required = ["weather"]
 """
 
 
@@ -254,10 +273,11 @@ def test_a_world_with_a_schedule_runs_by_itself_waits_for_late_inputs_and_goes_o
     store, text = project / "store", (project / "worlds" / "synthetic.toml").read_text()
     recorded = text[text.index("[recorded]") : text.index("# ---- Sources")]
     (project / "worlds" / "synthetic.toml").write_text(text.replace(recorded, SCHEDULE.lstrip() + "\n"))
-    for step in ("inputs", "replay"):
+    for step in ("inputs", "replay", "retain"):
         shutil.copy(project / "pipeline" / "steps" / "predict.py", project / "pipeline" / "steps" / f"{step}.py")
     order(project, "inputs", "once")
     order(project, "land.roads", "wrong")
+    order(project, "land.weather", "wrong once")
     process = launch(project, store, "ui", "--world", "synthetic")
     request.addfinalizer(lambda: finish(process, 1) if process.poll() is None else None)
     log = store / "orders" / "asked"
@@ -265,10 +285,11 @@ def test_a_world_with_a_schedule_runs_by_itself_waits_for_late_inputs_and_goes_o
     def asked(step):
         return [line.split()[1] for line in log.read_text().splitlines() if line.startswith(f"{step} ")] if log.exists() else []
 
-    wanted = ("land", "observe", "build_cube", "train", "evaluate", "promote", "inputs", "predict", "publish", "verify")
+    wanted = ("land", "observe", "train", "evaluate", "promote", "inputs", "predict", "publish", "verify", "retain")
     wait_for(lambda: all(asked(step) for step in wanted), process, seconds=280)
     backfill(store, "2025-10-20", "2025-10-22")
     wait_for(lambda: backfilled(store) == ["success"] * 3, process, seconds=150)
+    wait_for(lambda: asked("build_cube"), process, seconds=150)
     alarms = MonitoringStore(ObjectStore(str(store)), "synthetic")
     wait_for(lambda: any("roads" in alert.key for alert in alarms.logged("failures")), process)
     failed = [alert.finding for alert in alarms.logged("failures") if "roads" in alert.key]
@@ -286,12 +307,19 @@ def test_a_world_with_a_schedule_runs_by_itself_waits_for_late_inputs_and_goes_o
     assert asked_of_airflow(store, woken.format("synthetic__replay")) == [0], "nothing live was woken by the past"
     assert asked_of_airflow(store, woken.format("synthetic__cube"))[0] > 0
     assert carried(store, "ingest")["counts"] == {"rows": 71}, "one source has failed, and the others are told of"
+    told = "select run_id || ' ' || task_instance.state from task_instance join dag_run using (dag_id, run_id) "
+    told += "where dag_id = 'synthetic__ingest' and task_id = 'announce' order by run_after"
+    runs, states = zip(*(row.rsplit(" ", 1) for row in asked_of_airflow(store, told) if row), strict=True)
+    assert states[:2] == ("skipped", "success"), "at first a required source was not in"
+    events = asked_of_airflow(store, "select source_run_id from asset_event where source_dag_id = 'synthetic__ingest'")
+    assert runs[0] not in events
+    assert runs[1] in events
     first = asked("inputs")[0]
     assert first.endswith(":00Z"), "the first look is at the partition's own instant"
     assert asked("predict")[0] > first, "the inputs were late once: the forecast is of when they had come"
     assert asked("publish")[0] == asked("predict")[0]
-    ingests = "select distinct state from dag_run where dag_id = 'synthetic__ingest' and state in ('success', 'failed')"
-    assert asked_of_airflow(store, ingests) == ["failed"], "one source has failed: the run is not green, though the cube was told"
+    ended = "select distinct state from dag_run where dag_id = 'synthetic__ingest' and state in ('success', 'failed')"
+    assert asked_of_airflow(store, ended) == ["failed"], "one source has failed: the run is not green, though the cube was told"
     assert all(moment.endswith(":00Z") for moment in asked("train"))
 
 

@@ -20,11 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.contracts.world_files import load_world
-from pipeline.stores.objects import ObjectStore
 from tests.torture import backfill, corpus, damages, full_disks, kills, s3_faults, writers
 from tests.torture.proxy import FAULTS
 from tests.torture.scene import scene
-from tests.torture.zygote import ROOT
+from tests.torture.zygote import LONGEST, ROOT
 from tests.world import tiny_world
 
 Row = dict[str, Any]
@@ -71,7 +70,7 @@ def _faults(run: Run) -> Iterator[Row]:
                 "requests struck": tally.struck,
                 "right data all the same": tally.healed,
                 "clear error, old state, right when run again": tally.refused,
-                "not ended in 240 s, old state, right when run again": len(tally.slow),
+                f"not ended in {LONGEST:.0f} s, old state, right when run again": len(tally.slow),
                 "wrong data": len(tally.wrong),
                 "writes without checksum": len(tally.unproved),
                 "longest, s": round(tally.longest, 1),
@@ -91,12 +90,7 @@ def _damages_disk(run: Run) -> Iterator[Row]:
 
 def _damages_s3(run: Run) -> Iterator[Row]:
     with scene(run.folder, days=2) as made:
-        store = made.store("S3", "damaged")
-        disk = ObjectStore(made.store("disk", "undisturbed"))
-        remote = ObjectStore(store)
-        for key in disk.list(""):
-            if not key.endswith(".lock"):
-                remote.overwrite(key, disk.get(key))
+        store = made.undisturbed_on_s3("damaged")
         most = None if run.scale == 1 else run.count(100)
         tally = damages.damage_every_object(store, made.world, seed=run.seed, kinds_inside=1, most=most)
     yield _damage_row("S3, land to cube, two days", tally)
@@ -300,7 +294,7 @@ def main() -> int:
                 found = {"seed": given.seed, "scale": given.scale, "seconds": seconds, "rows": rows}
                 (given.found / f"{name}.json").write_text(json.dumps(found, indent=1))
                 print(f"{name}: {len(rows)} rows, {seconds} s, {sum(len(row['wrong']) for row in rows)} wrong", file=sys.stderr, flush=True)
-    text, wrong = _table(given.found)
+    text, wrong = table(given.found, given.table.read_text() if given.table and given.table.exists() else "")
     print(text)
     if given.table:
         given.table.write_text(text)
@@ -314,17 +308,29 @@ def _rows_beside(file: Path, victims: tuple[str, ...]) -> list[Row]:
     return [row for row in json.loads(file.read_text())["rows"] if row.get("killed", row.get("fault", victims[0])) not in victims]
 
 
-def _table(found: Path) -> tuple[str, list[str]]:
-    lines, wrong = [_HEAD], []
+def table(found: Path, before: str = "") -> tuple[str, list[str]]:
+    """The table of all that was found, and what was wrong; parts of which nothing was found now stay as they are in the table before.
+
+    What people have to say of a part stands in `notes.md` under its name, and is put below its rows.
+    """
+    lines, wrong, notes, known = [_HEAD], [], sections(_NOTES), sections(before)
     for name, (title, _) in PARTS.items():
-        if not (found / f"{name}.json").exists():
-            lines.append(f"\n## {title}\n\nNot run (`--parts {name}`).")
-            continue
-        part = json.loads((found / f"{name}.json").read_text())
-        lines += [f"\n## {title}", f"\n`--parts {name}`, seed {part['seed']}, {part['seconds']} s.\n", *_rows(part["rows"])]
-        wrong += [line for row in part["rows"] for line in row["wrong"]]
-    lines += ["\n## Wrong", "", *(f"- {line}" for line in wrong or ["nothing"])]
+        lines.append(f"\n## {title}\n")
+        if (found / f"{name}.json").exists():
+            part = json.loads((found / f"{name}.json").read_text())
+            lines += [f"`--parts {name}`, seed {part['seed']}, {part['seconds']} s.\n", *_rows(part["rows"])]
+            wrong += [line for row in part["rows"] for line in row["wrong"]]
+            lines += ["", notes[name]] if name in notes else []
+        else:
+            lines.append(known.get(title, f"Not run (`--parts {name}`)."))
+    lines += ["\n## Wrong", "", *(f"- {line}" for line in wrong or ["nothing"]), *(["", notes["wrong"]] if "wrong" in notes else [])]
     return "\n".join(lines) + "\n", wrong
+
+
+def sections(text: str) -> dict[str, str]:
+    """What stands below each heading of the second level."""
+    parts = [part.partition("\n") for part in ("\n" + text).split("\n## ")[1:]]
+    return {title.strip(): body.strip() for title, _, body in parts}
 
 
 def _rows(rows: list[Row]) -> list[str]:
@@ -333,7 +339,7 @@ def _rows(rows: list[Row]) -> list[str]:
     return [f"| {' | '.join(line)} |" for line in (names, ["---"] * len(names), *cells)]
 
 
-_HEAD = (ROOT / "tests/torture/head.md").read_text().rstrip()
+_HEAD, _NOTES = ((ROOT / "tests" / "torture" / name).read_text().rstrip() for name in ("head.md", "notes.md"))
 
 if __name__ == "__main__":
     sys.exit(main())

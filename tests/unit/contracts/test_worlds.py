@@ -143,6 +143,27 @@ def test_an_event_a_regime_or_a_rule_that_cannot_be_judged_by_is_refused_with_it
     assert said in str(found.value)
 
 
+CRON = '[schedule]\ningest = "0 * * * *"\nissue = "0 6 * * *"\ntrain = "0 2 * * *"\n'
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ('required = ["t"]\n', "schedule.required: no source 't'; allowed: s"),
+        ("enough = 2\n", "schedule.enough = 2: the world has 1 source(s)"),
+        ("enough = 0\n", "schedule.enough"),
+    ],
+)
+def test_a_schedule_that_asks_for_more_sources_than_there_are_is_refused_with_its_key(more: str, said: str) -> None:
+    with pytest.raises(ConfigError) as found:
+        parse_world(GOOD + CRON + more, "w.toml")
+    assert said in str(found.value)
+    right = parse_world(GOOD + CRON + 'required = ["s"]\n', "w.toml")
+    assert right.schedule is not None
+    assert (right.schedule.required, right.schedule.enough) == (("s",), 1)
+    assert right.digest == parse_world(GOOD, "w.toml").digest, "the schedule changes nothing that is learned"
+
+
 def test_events_and_groups_are_read_and_change_nothing_that_is_learned() -> None:
     plain = parse_world(GOOD, "w.toml")
     more = parse_world(GOOD + EVENT + '[domains.d.groups]\nnorth = ["a", "n*"]\n[promotion]\nmargin = 0.5\n', "w.toml")

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.contracts.alerts import RUNBOOKS, Alert, Finding, MonitoringRules
-from pipeline.contracts.worlds import Schedule, World
+from pipeline.contracts.schedules import Schedule
+from pipeline.contracts.worlds import World
 from pipeline.monitoring.running import Ran, Traces, absent, costly, due_within, seconds_by_day, slow_steps
 from pipeline.monitoring.standing import renewed
 from tests.unit.monitoring.made import town

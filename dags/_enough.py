@@ -1,0 +1,43 @@
+"""What an ingest tells the cube: which sources are in, where these are enough for one."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+
+from pipeline.api import World
+
+
+def told(world: World, context: Any) -> dict[str, Any]:
+    """The ids and counts of the sources that this run has observed.
+
+    Raises:
+        AirflowSkipException: They are too few, or one is missing without which there is no cube; in a world that degrades.
+        AirflowFailException: The same, in one that does not.
+    """
+    receipts = {source: context["ti"].xcom_pull(task_ids=f"{source}.observe") for source in world.sources}
+    found = {source: receipt for source, receipt in receipts.items() if receipt}
+    if world.schedule is not None and (why := _lacking(world, found)):
+        if world.schedule.late == "fail":
+            raise AirflowFailException(why)
+        logging.getLogger(__name__).warning("%s", why)
+        raise AirflowSkipException(why)
+    return {part: {name: value for receipt in found.values() for name, value in receipt[part].items()} for part in ("ids", "counts")}
+
+
+def _lacking(world: World, found: Mapping[str, Any]) -> str:
+    """Why a cube has to wait for the next ingest; nothing where it has not."""
+    schedule = world.schedule
+    if schedule is None:
+        return ""
+    missing = [source for source in schedule.required if source not in found]
+    if not missing and len(found) >= schedule.enough:
+        return ""
+    wanted = f"required are {', '.join(schedule.required)}; " if schedule.required else ""
+    return (
+        f"no cube of this ingest of {world.name}: {len(found)} of {len(world.sources)} sources are in ({', '.join(found) or 'none'}); "
+        f"{wanted}enough are {schedule.enough}. What has come stays, and goes into the next"
+    )
