@@ -28,6 +28,7 @@ from models.training.excerpt import array_bytes
 from models.training.folds import folds_of
 from models.training.loop import Task, Trainer
 from models.training.memory import free_memory, is_mapped, plan_memory
+from models.training.order import step_plan
 from models.training.ranks import joined_ranks
 from models.training.runtime import computing_on, training_device
 from pipeline.contracts.forecasts import FUTURE, TEXT_PREFIX
@@ -45,6 +46,7 @@ __all__ = [
     "Predictor",
     "Program",
     "continued",
+    "epoch_rows",
     "fit",
     "fit_baselines",
     "load",
@@ -64,6 +66,12 @@ def resolve_config(recipe: str, options: Mapping[str, object]) -> ModelConfig:
         hint = f"did you mean '{close[0]}'? " if close else ""
         raise ConfigError(asked=f"recipe '{recipe}'", found="no such recipe", mend=f"{hint}there are {', '.join(sorted(RECIPES))}")
     return with_options(RECIPES[recipe](), options)
+
+
+def epoch_rows(config: ModelConfig, windows: int, nodes: int) -> int:
+    """How many node-windows one epoch takes of a domain with so many training windows and nodes."""
+    plan = step_plan(max(windows, 1), nodes, config)
+    return plan.steps * plan.size * nodes
 
 
 def fit(
