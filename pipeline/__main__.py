@@ -81,23 +81,20 @@ def run(world: WorldName, as_of: AsOf = None, as_json: Json = False, parent: Par
 @app.command("status", rich_help_panel="Look", epilog=example("cubecast status --world aarhus --json"))
 def status(
     world: WorldName,
-    days: Annotated[int, typer.Option(help="Also every step over so many days, as the cockpit shows it.", min=0, metavar="N")] = 0,
+    days: Annotated[int, typer.Option(help="Days of the grid of every step over time; 0 leaves it out.", min=0, metavar="N")] = 30,
+    until: Annotated[str | None, typer.Option(help="Where the grid ends; by default with the newest.", metavar="TIME")] = None,
     as_json: JsonObject = False,
 ) -> None:
-    """The latest issue time, what each step did, and where the forecast lies."""
-    from pipeline.status import show, state_of
-    from pipeline.status_grid import grid_of, show_grid
+    """What the cockpit shows: every step over time, alerts, inputs, models and verdicts, training, skill, cost, where the forecast lies."""
+    from pipeline.status import everything_of
+    from pipeline.status_view import show
 
-    store = read_settings().store
-    state = state_of(api.load_world(world), store)
-    over_time = {"grid": grid_of(state["world"], store, days=days)} if days else {}
+    end = read_instant(until, "--until", clock.now()) if until else None
+    state = everything_of(api.load_world(world), read_settings().store, days=days, until=end)
     if as_json:
-        print(json.dumps(state | over_time, ensure_ascii=False))
+        print(json.dumps(state, ensure_ascii=False))
     else:
         show(state, sys.stdout)
-        for found in over_time.values():
-            print()
-            show_grid(found, sys.stdout)
 
 
 @worlds_app.command("list", epilog=example("cubecast worlds list"))

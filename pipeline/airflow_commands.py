@@ -28,9 +28,10 @@ def airflow_forecast(world: WorldName = "synthetic", as_of: AsOf = None) -> None
     check_world(loaded)
     code = forecast(loaded, issue_time=issue_time, now=clock.clock_of(loaded), settings=read_settings())
     if code == 0:
-        from pipeline.status import show, state_of
+        from pipeline.status import everything_of
+        from pipeline.status_view import show
 
-        show(state_of(loaded, read_settings().store), sys.stdout)
+        show(everything_of(loaded, read_settings().store, days=0), sys.stdout)
     raise typer.Exit(code)
 
 

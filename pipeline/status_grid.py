@@ -3,56 +3,67 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import timedelta
-from typing import Any, TextIO
+from datetime import datetime, timedelta
+from typing import Any
 
-from pipeline.api import STEPS
-from pipeline.cockpit.grid import grid
-from pipeline.contracts.times import format_duration, format_instant, from_seconds
-from pipeline.stores.objects import ObjectStore
+from rich.text import Text
+
+from pipeline.api import STEPS, World
+from pipeline.cockpit.due import due_in
+from pipeline.cockpit.grid import OUTCOMES, grid
+from pipeline.contracts.times import format_duration, format_instant, from_seconds, to_seconds
 from pipeline.stores.receipts import Receipts, Summary
 
-_SIGNS = {"done": ("█", "green"), "unchanged": ("▒", "green"), "degraded": ("▼", "yellow")}
+SIGNS = {
+    "done": ("█", "green"),
+    "unchanged": ("▒", "green"),
+    "late": ("▲", "cyan"),
+    "old": ("◆", "magenta"),
+    "degraded": ("▼", "yellow"),
+    "absent": ("○", "bold red"),
+}
+"""How an outcome looks; what is running or failed only the scheduler knows."""
+
 _NOTHING = ("·", "dim")
 _ORDER = [request.step for request in STEPS]
+_MARGIN = 13
 
 
-def grid_of(world: str, store: str, *, days: int, columns: int = 100) -> dict[str, Any]:
-    """The grid of the newest days that hold anything, from receipts alone: what is running or failed only the scheduler knows."""
-    receipts = Receipts(ObjectStore(store))
+def grid_of(
+    world: World, receipts: Receipts, *, now: datetime, days: int, until: datetime | None = None, columns: int = 87
+) -> dict[str, Any]:
+    """The grid of so many days up to an instant, by default the newest that holds anything, from receipts alone."""
     rows: list[Summary] = []
-    for month in reversed(receipts.months(world)):
-        rows += receipts.summaries(world, month)
-        if max(row.as_of for row in rows) - min(row.as_of for row in rows) > days * 86400:
+    for month in reversed(receipts.months(world.name)):
+        if until is None or month <= f"{until:%Y-%m}":
+            rows += receipts.summaries(world.name, month)
+        if rows and max(row.as_of for row in rows) - min(row.as_of for row in rows) > (days + 31) * 86400:
             break
-    last = max((row.as_of for row in rows), default=0) + 1
-    first = max(last - days * 86400, min((row.as_of for row in rows), default=0))
-    return grid(rows, (), first=first, last=last, columns=columns)
+    last = max((row.as_of for row in rows), default=0) + 1 if until is None else to_seconds(until)
+    first = max(last - days * 86400, min((row.as_of for row in rows), default=last - 1))
+    return grid(rows, (), first=first, last=last, columns=columns, due=due_in(world, first=first, last=last, now=now))
 
 
-def show_grid(found: Mapping[str, Any], stream: TextIO) -> None:
-    """Print the grid for people."""
-    from rich.console import Console
-    from rich.text import Text
-
-    console = Console(file=stream, width=None if stream.isatty() else 160, highlight=False)
+def grid_lines(found: Mapping[str, Any]) -> list[Text]:
+    """The grid for people: its span, a line per step, what the signs that occur mean."""
     steps, width = found["steps"], found["width"]
-    if not steps:
-        return
     count = -(-(found["last"] - found["first"]) // width)
-    span = f"{format_instant(from_seconds(found['first']))} .. {format_instant(from_seconds(found['last'] - 1))}"
-    console.print(
-        f"{span}, a column is {format_duration(timedelta(seconds=width))}: █ done  ▒ unchanged  ▼ degraded  · nothing", soft_wrap=True
-    )
+    span = f"{format_instant(from_seconds(found['first']))} to {format_instant(from_seconds(found['last'] - 1))}"
+    lines = [Text(f"{span}, a column is {format_duration(timedelta(seconds=width))}", "dim")]
     for step in sorted(steps, key=lambda name: (_ORDER.index(name) if name in _ORDER else len(_ORDER), name)):
-        line = Text(f"{step:<12} ")
-        for sign, style in _line(steps[step], found["first"], width, count):
+        line = Text(f"{step:<{_MARGIN}}")
+        for sign, style in _signs(steps[step], found["first"], width, count):
             line.append(sign, style)
-        console.print(line, soft_wrap=True)
+        lines.append(line)
+    seen = {cell["outcome"] for cells in steps.values() for cell in cells}
+    legend = Text(" " * _MARGIN)
+    for outcome in (outcome for outcome in SIGNS if outcome in seen):
+        legend.append(SIGNS[outcome][0], SIGNS[outcome][1]).append(f" {OUTCOMES[outcome]}   ", "dim")
+    return [*lines, legend] if steps else []
 
 
-def _line(cells: Iterable[Mapping[str, Any]], first: int, width: int, count: int) -> list[tuple[str, str]]:
+def _signs(cells: Iterable[Mapping[str, Any]], first: int, width: int, count: int) -> list[tuple[str, str]]:
     signs = [_NOTHING] * count
     for cell in cells:
-        signs[(cell["at"] - first) // width] = _SIGNS.get(cell["outcome"], _NOTHING)
+        signs[(cell["at"] - first) // width] = SIGNS.get(cell["outcome"], _NOTHING)
     return signs

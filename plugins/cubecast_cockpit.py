@@ -24,8 +24,9 @@ from starlette.responses import Response
 
 from pipeline import clock
 from pipeline.api import World, load_world, scheduled_worlds
-from pipeline.cockpit.grid import STATES, Unfinished, grid
-from pipeline.cockpit.panels import cost, panels, skill, storage
+from pipeline.cockpit.due import due_in
+from pipeline.cockpit.grid import OUTCOMES, STATES, Unfinished, grid, most_urgent
+from pipeline.cockpit.panels import over_time, panels
 from pipeline.errors import CubecastError, NotYetAvailable
 from pipeline.settings import read_settings
 from pipeline.stores.objects import ObjectStore
@@ -36,9 +37,11 @@ STATIC = Path(__file__).with_name("cockpit")
 PAGE_POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; frame-ancestors 'self'"
 FOREIGN = "sandbox allow-scripts allow-popups"
 """A forecast's page runs its own scripts, but is not of this origin: it reaches nothing of Airflow."""
-STORAGE_SECONDS = 600
-SKILL_SECONDS = 300
+FILES = ("cockpit.js", "panels.js", "cockpit.css")
+OVER_TIME_SECONDS = 300
+DAYS = 30
 LONGEST = 400 * 86400
+"""Of one look; earlier years are paged to."""
 
 app = FastAPI(title="Cubecast cockpit", openapi_url=None)
 
@@ -77,7 +80,7 @@ def page(_: GetUserDep) -> FileResponse:
 @app.get("/static/{name}")
 def static(name: str, _: GetUserDep) -> FileResponse:
     """Its script and its style."""
-    if name not in ("cockpit.js", "cockpit.css"):
+    if name not in FILES:
         raise HTTPException(404, "no such file")
     return FileResponse(STATIC / name, headers={"Cache-Control": "no-cache"})
 
@@ -88,17 +91,44 @@ def worlds(user: GetUserDep) -> list[dict[str, str]]:
     return [{"name": name, "title": load_world(name).title} for name in scheduled_worlds() if _readable(name, user)]
 
 
+Days = Annotated[int, Query(ge=1, le=LONGEST // 86400)]
+Columns = Annotated[int, Query(ge=1, le=2000)]
+
+
 @app.get("/api/worlds/{world}/grid")
-def status_grid(
-    world: Asked, first: Annotated[int | None, Query()] = None, last: Annotated[int | None, Query()] = None, columns: int = 120
-) -> dict[str, Any]:
-    """The status grid between two instants (seconds UTC); by default the newest 30 days that hold anything."""
-    rows = _newest_time(world)
-    last = (rows or int(time.time())) + 1 if last is None else last
-    first = last - 30 * 86400 if first is None else first
-    if not 0 < last - first <= LONGEST or not 1 <= columns <= 2000:
-        raise HTTPException(422, f"give first < last, at most {LONGEST // 86400} days apart, and 1 to 2000 columns")
-    return grid(_summaries(world, first, last), _unfinished(world), first=first, last=last, columns=columns)
+def status_grid(world: Asked, days: Days = DAYS, last: int | None = None, columns: Columns = 120, run: str | None = None) -> dict[str, Any]:
+    """The status grid of so many days up to an instant (seconds UTC), by default the newest that hold anything; a run's cells are marked."""
+    oldest, newest = _span(world)
+    found = _grid(world, last=newest + 1 if last is None else last, days=days, columns=columns, oldest=oldest, run=run)
+    return found | {"oldest": oldest, "newest": newest, "meaning": OUTCOMES}
+
+
+@app.get("/api/overview")
+def overview(user: GetUserDep, days: Days = DAYS, last: int | None = None, columns: Columns = 120) -> list[dict[str, Any]]:
+    """Per world that this user may see the most urgent of all steps over time; by default up to the newest of all worlds."""
+    seen = [load_world(name) for name in scheduled_worlds() if _readable(name, user)]
+    spans = {world.name: _span(world) for world in seen}
+    end = max((newest for _, newest in spans.values()), default=0) + 1 if last is None else last
+    grids = [(world, _grid(world, last=end, days=days, columns=columns, oldest=spans[world.name][0])) for world in seen]
+    return [{"world": w.name, "title": w.title, **{k: g[k] for k in ("first", "last", "width")}, "cells": most_urgent(g)} for w, g in grids]
+
+
+def _grid(world: World, *, last: int, days: int, columns: int, oldest: int, run: str | None = None) -> dict[str, Any]:
+    first = last - days * 86400
+    due = due_in(world, first=max(first, oldest), last=last, now=clock.clock_of(world))
+    unfinished = _unfinished(world, first, last)
+    return grid(_summaries(world, first, last), unfinished, first=first, last=last, columns=columns, due=due, run=run)
+
+
+@app.get("/api/worlds/{world}/run")
+def run_shown(world: Asked, dag_id: str, run_id: str) -> dict[str, Any]:
+    """As of when a run of one of the world's DAGs is asked (seconds UTC), and its state."""
+    wanted = select(DagRun).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id)
+    with create_session() as session:
+        run = session.scalar(wanted) if dag_id.startswith(f"{world.name}__") else None
+        if run is None:
+            raise HTTPException(404, f"no run '{run_id}' of DAG '{dag_id}'")
+        return {"dag_id": dag_id, "run_id": run_id, "at": int(_moment(run).timestamp()), "state": str(run.state)}
 
 
 @app.get("/api/worlds/{world}/page")
@@ -115,34 +145,25 @@ def forecast_page(world: Asked, issue_time: int) -> Response:
 @app.get("/api/worlds/{world}/panels")
 def beside(world: Asked) -> dict[str, Any]:
     """Everything beside the grid."""
-    objects = ObjectStore(read_settings().store)
-    now = clock.clock_of(world)
-    rows = _summaries(world, int(now.timestamp()) - LONGEST, int(now.timestamp()) + 86400) if not world.recorded else _all(world)
-    return panels(objects, world, now=now) | {
-        "cost": dict(list(cost(rows).items())[-60:]),
-        "storage": _storage(world.name, int(time.time()) // STORAGE_SECONDS),
-        "skill": _skill(world.name, int(time.time()) // SKILL_SECONDS),
+    return panels(ObjectStore(read_settings().store), world, now=clock.clock_of(world)) | {
+        **_over_time(world.name, int(time.time()) // OVER_TIME_SECONDS),
         "scheduled": world.schedule is not None,
     }
 
 
 @lru_cache(maxsize=64)
-def _skill(world: str, _slot: int) -> list[dict[str, Any]]:
-    return skill(ObjectStore(read_settings().store), world)
+def _over_time(name: str, _slot: int) -> dict[str, Any]:
+    world = load_world(name)
+    return over_time(ObjectStore(read_settings().store), world, _receipts(), now=clock.clock_of(world))
 
 
-@lru_cache(maxsize=64)
-def _storage(world: str, _slot: int) -> dict[str, int]:
-    return storage(ObjectStore(read_settings().store), world)
-
-
-def _newest_time(world: World) -> int | None:
+def _span(world: World) -> tuple[int, int]:
+    """The oldest and the newest instant as of which a step was asked; now where none was."""
     months = _receipts().months(world.name)
-    return max((row.as_of for row in _receipts().summaries(world.name, months[-1])), default=None) if months else None
-
-
-def _all(world: World) -> list[Summary]:
-    return [row for month in _receipts().months(world.name) for row in _receipts().summaries(world.name, month)]
+    if not months:
+        return int(time.time()), int(time.time())
+    ends = [[row.as_of for row in _receipts().summaries(world.name, month)] for month in (months[0], months[-1])]
+    return min(ends[0]), max(ends[1])
 
 
 def _summaries(world: World, first: int, last: int) -> Iterator[Summary]:
@@ -152,12 +173,14 @@ def _summaries(world: World, first: int, last: int) -> Iterator[Summary]:
             yield from _receipts().summaries(world.name, month)
 
 
-def _unfinished(world: World) -> list[Unfinished]:
-    """The tasks of the world's DAGs that have not ended well."""
+def _unfinished(world: World, first: int, last: int) -> list[Unfinished]:
+    """The tasks of the world's DAGs that have not ended well; of partitions only those between two instants (seconds UTC)."""
+    span = datetime.fromtimestamp(first, UTC), datetime.fromtimestamp(last, UTC)
     wanted = (
         select(TaskInstance.task_id, TaskInstance.state, TaskInstance.dag_id, TaskInstance.run_id, TaskInstance.updated_at, DagRun)
         .join(DagRun, (DagRun.dag_id == TaskInstance.dag_id) & (DagRun.run_id == TaskInstance.run_id))
         .where(TaskInstance.dag_id.startswith(f"{world.name}__", autoescape=True), TaskInstance.state.in_(STATES))
+        .where(DagRun.partition_date.is_(None) | DagRun.partition_date.between(*span))
         .order_by(TaskInstance.updated_at.desc())
         .limit(5000)
     )
@@ -167,17 +190,22 @@ def _unfinished(world: World) -> list[Unfinished]:
 
 def _task(task_id: str, state: str | None, dag_id: str, run_id: str, updated: datetime | None, run: DagRun) -> Unfinished:
     source, _, step = task_id.rpartition(".")
-    asked = (run.conf or {}).get("issue_time") if not run.partition_date else None
-    moment = run.partition_date or (datetime.fromisoformat(asked) if asked else run.run_after)
     return Unfinished(
         step=step,
         source=source or None,
-        as_of=int(moment.timestamp()),
+        as_of=int(_moment(run).timestamp()),
         state=str(state),
         since=f"{updated or run.run_after:%Y-%m-%dT%H:%M:%SZ}",
         run=run_id,
         link=f"/dags/{quote(dag_id)}/runs/{quote(run_id)}/tasks/{quote(task_id)}",
     )
+
+
+def _moment(run: DagRun) -> datetime:
+    """The issue time that a run is asked for, as far as the run itself says."""
+    asked = (run.conf or {}).get("issue_time") if not run.partition_date else None
+    found: datetime = run.partition_date or (datetime.fromisoformat(asked) if asked else run.run_after)
+    return found
 
 
 def _view(route: str, destination: str, href: str) -> dict[str, str]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
+from pipeline.cockpit.verdicts import decided
 from pipeline.contracts.times import format_instant, from_seconds, to_seconds
 from pipeline.contracts.worlds import World
 from pipeline.errors import NotYetAvailable
@@ -13,17 +13,18 @@ from pipeline.stores.checkpoints import Checkpoints
 from pipeline.stores.holes import HoleStore
 from pipeline.stores.monitoring import MonitoringStore
 from pipeline.stores.objects import ObjectStore
-from pipeline.stores.receipts import Receipts, Summary
+from pipeline.stores.receipts import Receipts
 from pipeline.stores.registry import Registry
 
 AREAS = ("landing", "observations", "cubes", "registry", "forecasts", "scores", "receipts", "monitoring", "replays")
 NEWEST = 30
 DAY = 86400
 SKILL_DAYS = 60
+COST_DAYS = 60
 
 
 def panels(objects: ObjectStore, world: World, *, now: datetime) -> dict[str, Any]:
-    """Everything about a world but its grid, from what is at rest."""
+    """What a world's newest receipts, its registry and its monitoring say; `over_time` is what takes longer."""
     records = Receipts(objects).newest(world.name)
     details = {step: record["receipt"].get("details") or {} for (step, _), record in records.items()}
     times = [record["receipt"]["as_of"] for (step, _), record in records.items() if step == "predict"]
@@ -46,7 +47,7 @@ def panels(objects: ObjectStore, world: World, *, now: datetime) -> dict[str, An
 
 
 def _models(registry: Registry, now: datetime) -> dict[str, Any]:
-    """The champion with its verdicts, the newest candidates with their loss curves, the newest promotions."""
+    """The champion with its verdicts, the newest candidates with their loss curves, decisions and promotions, the newest first."""
     try:
         champion = registry.champion(now).model_dump(mode="json")
     except NotYetAvailable:
@@ -64,6 +65,7 @@ def _models(registry: Registry, now: datetime) -> dict[str, Any]:
             }
             for c in reversed(candidates)
         ],
+        "decisions": decided(registry.decisions.read(), now)[:NEWEST],
         "promotions": [
             {"as_of": p.as_of, "model_id": p.model_id, "how": p.how, "reason": p.reason} for p in reversed(registry.promotions()[-NEWEST:])
         ],
@@ -78,35 +80,46 @@ def running(objects: ObjectStore, world: str) -> list[dict[str, Any]]:
     ]
 
 
+def over_time(objects: ObjectStore, world: World, receipts: Receipts, *, now: datetime) -> dict[str, Any]:
+    """Skill and calibration day by day, the time spent per day, the bytes at rest."""
+    return {"skill": skill(objects, world.name), "cost": cost(receipts, world, now), "storage": storage(objects, world.name)}
+
+
 def skill(objects: ObjectStore, world: str, days: int = SKILL_DAYS) -> list[dict[str, Any]]:
     """Per target how published forecasts did on each of the newest days that were verified, all leads together.
 
     `skill` is 1 - MAE / the MAE of the best rival of that day, `coverage` the share of outcomes inside the 80 % interval.
     """
     from pipeline.stores.scores import ScoreStore
-    from pipeline.verification.metrics import score_rows
+    from pipeline.verification.evidence import overall
 
     scores = ScoreStore(objects, world)
     newest = scores.issue_times(newest=1)
     found: dict[tuple[str, str], list[dict[str, Any]]] = {}
     last = newest[-1] // DAY * DAY if newest else 0
-    for day in range(last - (days - 1) * DAY, last + 1, DAY) if newest else ():
-        for row in score_rows(scores.period(day, day + DAY - 1).statistics):
-            if row.model == "published" and row.lead == 0 and row.mae is not None:
+    for day, period in scores.whole_by_day(last - (days - 1) * DAY, last + DAY - 1) if newest else ():
+        for (domain, variable, model), row in overall(period.statistics).items():
+            if model == "published" and row.mae is not None:
                 told = {"day": day, "mae": row.mae, "skill": min(row.skill.values(), default=None), "coverage": row.coverage_80}
-                found.setdefault((row.domain, row.variable), []).append(told)
+                found.setdefault((domain, variable), []).append(told)
     return [{"domain": domain, "variable": variable, "days": rows} for (domain, variable), rows in sorted(found.items())]
 
 
-def cost(rows: Iterable[Summary]) -> dict[str, dict[str, float]]:
-    """Per day and step how many seconds were spent on it, by when it was recorded."""
+def cost(receipts: Receipts, world: World, now: datetime) -> dict[str, dict[str, float]]:
+    """Per day and step how many seconds were spent on it, by when it was recorded; the newest days of what was asked as of the last year."""
+    first = f"{now - timedelta(days=400):%Y-%m}"
     found: dict[str, dict[str, float]] = {}
-    for row in rows:
-        day = found.setdefault(row.recorded_time[:10], {})
-        day[row.step] = round(day.get(row.step, 0.0) + row.seconds, 1)
-    return dict(sorted(found.items()))
+    for month in receipts.months(world.name):
+        for row in receipts.summaries(world.name, month) if month >= first else ():
+            day = found.setdefault(row.recorded_time[:10], {})
+            day[row.step] = round(day.get(row.step, 0.0) + row.seconds, 1)
+    return dict(sorted(found.items())[-COST_DAYS:])
 
 
 def storage(objects: ObjectStore, world: str) -> dict[str, int]:
-    """Bytes at rest of a world, per area."""
-    return {area: objects.bytes_below(f"{area}/{world}") for area in AREAS}
+    """Bytes at rest of a world, per area: as the newest monitoring counted them, else counted now."""
+    monitoring = MonitoringStore(objects, world)
+    newest = monitoring.report_times()
+    report = monitoring.report(newest[-1]) if newest else None
+    counted = report["cost"]["stored_bytes"] if report else {}
+    return counted or {area: objects.bytes_below(f"{area}/{world}") for area in AREAS}

@@ -91,6 +91,26 @@ def due_within(schedule: Schedule, rules: MonitoringRules) -> dict[str, timedelt
     return {name: longest_gap(getattr(schedule, name)) + wait + grace for name, wait in waits.items()}
 
 
+CADENCES = {
+    "land": "ingest",
+    "observe": "ingest",
+    "build_cube": "ingest",
+    "train": "train",
+    "evaluate": "train",
+    "promote": "train",
+    "predict": "issue",
+    "publish": "issue",
+}
+"""By which cadence of a schedule a step is due."""
+
+
+def late_after(schedule: Schedule, rules: MonitoringRules) -> dict[str, timedelta]:
+    """Per step how long after its instant it may end before it is late."""
+    grace = rules.absent_after or GRACE
+    waits = {"ingest": schedule.hold, "issue": schedule.patience, "train": schedule.limit}
+    return {step: waits[cadence] + grace for step, cadence in CADENCES.items()}
+
+
 def absent(world: World, traces: Traces, now: datetime) -> list[Finding]:
     """What is due by the world's schedule, and is not there: nothing of it asks whether anything runs at all.
 

@@ -6,6 +6,7 @@ from pipeline.api import PredictRequest, Receipt
 from pipeline.contracts.times import format_instant, to_seconds
 from pipeline.contracts.world_files import load_world
 from pipeline.errors import LookaheadError
+from pipeline.monitoring.freshness import late
 from pipeline.publishing.tables import headline
 from pipeline.settings import Settings
 from pipeline.steps import reading
@@ -56,6 +57,7 @@ def run(request: PredictRequest, settings: Settings, progress: Progress) -> Rece
         paths={"forecast": issued.url},
         notes=tuple(f"domain {name} has no context at this issue time and is not forecast" for name in forecast.provenance["absent"]),
         details={
+            "late": late(world, known.cubes, as_of=issue_time),
             "inputs": {d: {k: v for k, v in row.items() if k != "variables"} for d, row in forecast.provenance["inputs"].items()},
             "published": {d: dict(zip(f.variables, f.model_V, strict=True)) for d, f in forecast.domains.items()},
             "headline": {d: headline(f) for d, f in forecast.domains.items()},

@@ -31,6 +31,7 @@ class Summary:
     Attributes:
         as_of: The instant as of which the step was asked, int64 seconds UTC.
         degraded: It was done with inputs missing.
+        old: It was done from inputs older than they should have been; summaries of earlier versions do not tell.
         attempt: The scheduler's run and attempt that did it, `<run>:<number>`; None outside of one.
     """
 
@@ -43,6 +44,7 @@ class Summary:
     recorded_time: str
     degraded: bool
     attempt: str | None
+    old: bool = False
 
 
 class Receipts:
@@ -171,7 +173,8 @@ def _summary_key(world: str, month: str) -> str:
 
 def _summary(key: str, record: Record) -> Summary:
     receipt = record["receipt"]
-    inputs = (receipt.get("details") or {}).get("inputs") or {}
+    details = receipt.get("details") or {}
+    inputs = details.get("inputs") or {}
     return Summary(
         key=key,
         step=receipt["step"],
@@ -183,6 +186,7 @@ def _summary(key: str, record: Record) -> Summary:
         degraded=(bool(receipt.get("notes")) and receipt["step"] == "predict")
         or any(row.get("share_present", 1) < _ENOUGH for row in inputs.values()),
         attempt=record.get("attempt"),
+        old=bool(details.get("late")),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from pipeline.contracts.times import from_seconds
 from pipeline.errors import ContractError
 from pipeline.stores.issues import IssueLogs
 from pipeline.stores.objects import ObjectStore
-from pipeline.verification.statistics import FORMAT, Statistics
+from pipeline.verification.statistics import FORMAT, WHOLE, Statistics
 
 Record = Mapping[str, Any]
 
@@ -137,20 +137,30 @@ class ScoreStore:
             ]
         return _together(sums)
 
-    def _day(self, month: str, day: str, of_day: list[int], sizes: Mapping[int, int]) -> list[_Sum]:
-        asked = {t: sizes[t] for t in of_day}
-        return self._sums(f"{month}/{day}", asked, sizes) or self._each(asked)
+    def whole_by_day(self, first: int, last: int) -> Iterator[tuple[str, Period]]:
+        """Per day (`2026-11-23`), ascending, the scores over all cells of its issue times, from `first` to `last`; without their parts."""
+        for month in sorted(_by_month(self._issues.times(first))):
+            sizes = self._issues.sizes(month)
+            for day, of_day in sorted(_by_day(t for t in sizes if first <= t <= last).items()):
+                yield day, _together(self._day(month, day, of_day, sizes, WHOLE.what))
 
-    def _sums(self, name: str, asked: Mapping[int, int], sizes: Mapping[int, int]) -> list[_Sum]:
+    def _day(self, month: str, day: str, of_day: list[int], sizes: Mapping[int, int], what: str | None = None) -> list[_Sum]:
+        asked = {t: sizes[t] for t in of_day}
+        return self._sums(f"{month}/{day}", asked, sizes, what) or self._each(asked, what)
+
+    def _sums(self, name: str, asked: Mapping[int, int], sizes: Mapping[int, int], what: str | None = None) -> list[_Sum]:
         """A sum, and what it lacks of what is asked; nothing where it holds more than that, or is outdated."""
-        known = self._sum(name)
+        known = self._sum(name, what)
         if not known.issues or not known.fits(sizes) or not known.issues.keys() <= asked.keys():
             return []
-        return [*self._each({t: n for t, n in asked.items() if t not in known.issues}), known]
+        return [*self._each({t: n for t, n in asked.items() if t not in known.issues}, what), known]
 
-    def _each(self, asked: Mapping[int, int]) -> list[_Sum]:
+    def _each(self, asked: Mapping[int, int], what: str | None = None) -> list[_Sum]:
         records = {t: record for t in sorted(asked, reverse=True) if (record := self.newest(t)) is not None}
-        return [_Sum(issues={t: (asked[t], _observed(r))}, statistics=Statistics.from_json(r["statistics"])) for t, r in records.items()]
+        return [
+            _Sum(issues={t: (asked[t], _observed(r))}, statistics=Statistics.from_json(r["statistics"], what=what))
+            for t, r in records.items()
+        ]
 
     def _begun(self, name: str, sizes: Mapping[int, int]) -> _Growing:
         """A sum to be added to, empty where one of its records was looked at again."""
@@ -174,12 +184,12 @@ class ScoreStore:
             issues = [[t, *entry] for t, entry in sorted(grown.sum.issues.items())]
             self._view(name, {"issues": issues, "statistics": grown.sum.statistics.to_json()})
 
-    def _sum(self, name: str) -> _Sum:
+    def _sum(self, name: str, what: str | None = None) -> _Sum:
         content = self._read(name)
         if content is None:
             return _NONE
         try:
-            statistics = Statistics.from_json(content["statistics"])
+            statistics = Statistics.from_json(content["statistics"], what=what)
         except ContractError:
             return _NONE
         return _Sum(issues={t: (records, observed) for t, records, observed in content["issues"]}, statistics=statistics)

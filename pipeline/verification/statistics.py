@@ -40,7 +40,7 @@ class Axis:
     units: tuple[str, ...]
     lead_times: tuple[int, ...]
 
-    @property
+    @cached_property
     def lead_groups(self) -> tuple[tuple[int, int], ...]:
         """First and last lead (from 1) of each group: at most three, near, middle and far."""
         cuts = np.linspace(0, len(self.lead_times), min(_MOST_GROUPS, len(self.lead_times)) + 1).round().astype(int)
@@ -208,8 +208,8 @@ class Statistics:
         }
 
     @staticmethod
-    def from_json(content: Mapping[str, Any]) -> Statistics:
-        """The statistics that `to_json` wrote.
+    def from_json(content: Mapping[str, Any], *, what: str | None = None) -> Statistics:
+        """The statistics that `to_json` wrote, or only its tables of one sort.
 
         Raises:
             ContractError: They were written in another unit or with other statistics.
@@ -227,6 +227,8 @@ class Statistics:
         }
         sums: dict[Key, Limbs] = {}
         for row in content["sums"]:
+            if what not in (None, row["table"].get("what", WHOLE.what)):
+                continue
             table = Table(**row["table"])
             sums[row["domain"], row["model"], table] = from_text(row["values"], table.shape(axes[row["domain"]]))
         return Statistics(axes=axes, sums=sums)

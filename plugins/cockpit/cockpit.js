@@ -2,21 +2,10 @@
 const STEPS = ["land", "observe", "build_cube", "train", "evaluate", "promote", "inputs", "predict", "publish", "verify", "monitor", "replay", "retain"];
 const DAG = {land: "ingest", observe: "ingest", build_cube: "cube", train: "training", evaluate: "training", promote: "training",
   inputs: "forecast", predict: "forecast", publish: "forecast", verify: "monitoring", monitor: "monitoring", replay: "replay", retain: "retention"};
-const OUTCOMES = {unchanged: "nothing to do", done: "done", degraded: "inputs missing", waiting: "waiting or to be retried",
-  running: "running", failed: "failed"};
+const ALWAYS = STEPS.filter((step) => !["inputs", "replay", "retain"].includes(step));
 const PAGED = ["predict", "publish"];
-const COLUMNS = 120;
-const $ = (id) => document.getElementById(id);
-const state = {world: null, days: 30};
-
-function element(name, properties = {}, ...children) {
-  const made = document.createElement(name);
-  for (const [key, value] of Object.entries(properties)) {
-    if (key in made) made[key] = value; else made.setAttribute(key, value);
-  }
-  made.append(...children);
-  return made;
-}
+const COLUMNS = window.innerWidth < 700 ? 40 : 120, DAY = 86400;
+const state = {world: null, days: 30, end: null, dag: null, run: null, whole: null, meaning: {}};
 
 async function ask(path) {
   const answer = await fetch(`/cubecast/api/${path}`, {credentials: "same-origin"});
@@ -24,43 +13,59 @@ async function ask(path) {
   return answer.json();
 }
 
-const utc = (seconds) => new Date(seconds * 1000).toISOString().slice(0, 16).replace("T", " ") + " UTC";
-const figure = (value) => value === null || value === undefined ? "–" : Number(value).toPrecision(4);
-const age = (seconds) => seconds === null || seconds === undefined ? "–" : seconds < 5400 ? `${Math.round(seconds / 60)} min`
-  : seconds < 172800 ? `${(seconds / 3600).toFixed(1)} h` : `${(seconds / 86400).toFixed(1)} d`;
-const bytes = (count) => count > 1e9 ? `${(count / 1e9).toFixed(2)} GB` : count > 1e6 ? `${(count / 1e6).toFixed(1)} MB` : `${(count / 1e3).toFixed(0)} kB`;
+const query = (values) => new URLSearchParams(Object.entries(values).filter(([, value]) => value !== null)).toString();
 
-function table(titles, rows, numeric = []) {
-  if (!rows.length) return element("p", {className: "quiet", textContent: "Nothing yet."});
-  const head = element("tr", {}, ...titles.map((t, k) => element("th", {textContent: t, scope: "col", className: numeric.includes(k) ? "num" : ""})));
-  const lines = rows.map((row) => element("tr", {}, ...row.map((cell, k) => {
-    const made = element("td", {className: numeric.includes(k) ? "num" : ""});
-    made.append(cell instanceof Node ? cell : String(cell));
-    return made;
-  })));
-  return element("div", {className: "wide"}, element("table", {}, element("thead", {}, head), element("tbody", {}, ...lines)));
+function says(what, cell) {
+  const late = cell.outcome === "late" ? `, ${age(cell.after)} after it` : "";
+  return `${what} ${utc(cell.as_of)}: ${state.meaning[cell.outcome]}${late}${cell.count > 1 ? `, the most urgent of ${cell.count}` : ""}${cell.marked ? ", of this run" : ""}`;
 }
 
+function cellsOf(name, found, cells, open) {
+  const count = Math.ceil((found.last - found.first) / found.width), at = new Map(cells.map((cell) => [cell.at, cell]));
+  const row = element("div", {className: "cells", role: "row"});
+  row.style.gridTemplateColumns = `repeat(${count}, minmax(0, 1fr))`;
+  for (let k = 0; k < count; k++) {
+    const moment = found.first + k * found.width, cell = at.get(moment), text = cell ? says(name, cell) : `${name} ${utc(moment)}: nothing`;
+    const made = element("button", {className: cell ? `${cell.outcome}${cell.marked ? " mine" : ""}` : "", title: text, "aria-label": text, role: "gridcell", tabIndex: -1});
+    if (cell) made.addEventListener("click", () => open(cell));
+    row.append(made);
+  }
+  return row;
+}
+
+const axis = (found) => element("div", {className: "row"}, element("span"), element("div", {className: "axis"},
+  element("span", {textContent: utc(found.first).slice(0, 10)}), element("span", {textContent: utc(found.last).slice(0, 10)})));
+
 function drawGrid(found) {
-  const count = Math.ceil((found.last - found.first) / found.width);
-  const rows = STEPS.filter((step) => found.steps[step] || DAG[step] !== "replay" && DAG[step] !== "retention" && step !== "inputs");
+  state.whole = found;
+  state.meaning = found.meaning;
+  const steps = STEPS.filter((step) => found.steps[step] || ALWAYS.includes(step));
   $("span").textContent = `${utc(found.first)} to ${utc(found.last)}; a column is ${age(found.width)}. Arrow keys move, Enter opens.`;
-  $("grid").replaceChildren(...rows.map((step) => {
-    const at = new Map((found.steps[step] || []).map((cell) => [cell.at, cell]));
-    const cells = element("div", {className: "cells", role: "row"});
-    cells.style.gridTemplateColumns = `repeat(${count}, minmax(0, 1fr))`;
-    for (let k = 0; k < count; k++) {
-      const moment = found.first + k * found.width, cell = at.get(moment);
-      const says = cell ? `${step} ${utc(cell.as_of)}: ${OUTCOMES[cell.outcome]}${cell.count > 1 ? `, the most urgent of ${cell.count}` : ""}` : `${step} ${utc(moment)}: nothing`;
-      const made = element("button", {className: cell ? cell.outcome : "", title: says, "aria-label": says, role: "gridcell", tabIndex: -1});
-      if (cell) made.addEventListener("click", () => openCell(step, cell));
-      cells.append(made);
-    }
-    return element("div", {className: "row"}, element("span", {textContent: step.replace("_", " ")}), cells);
-  }), element("div", {className: "row"}, element("span"), element("div", {className: "axis"},
-    element("span", {textContent: utc(found.first).slice(0, 10)}), element("span", {textContent: utc(found.last).slice(0, 10)}))));
-  const last = $("grid").querySelector(".cells:first-child button:last-child") || $("grid").querySelector("button");
+  const rows = steps.map((step) => element("div", {className: state.dag === DAG[step] ? "row asked" : "row"},
+    element("span", {textContent: step.replace("_", " ")}), cellsOf(step, found, found.steps[step] || [], (cell) => openCell(step, cell))));
+  $("grid").replaceChildren(...(state.run ? [marker(found)] : []), ...rows, axis(found));
+  const last = $("grid").querySelector(".cells button:last-child");
   if (last) last.tabIndex = 0;
+  $("earlier").disabled = found.first <= found.oldest;
+  $("oldest").disabled = found.first <= found.oldest;
+  $("later").disabled = found.last > found.newest;
+  $("newest").disabled = found.last > found.newest;
+  $("key").replaceChildren(...Object.entries(found.meaning).filter(([name]) => name !== "none").map(([name, text]) =>
+    element("span", {}, element("i", {className: name}), text)));
+}
+
+function marker(found) {
+  const place = (state.run.at - found.first) / (found.last - found.first), line = element("div", {className: "marker"});
+  if (place < 0 || place > 1) line.append(element("span", {textContent: `This run, ${utc(state.run.at)}, is ${place < 0 ? "earlier" : "later"}.`}));
+  else line.append(element("span", {textContent: place < 0.5 ? "▼ this run" : "this run ▼", className: place < 0.5 ? "left" : "right"}));
+  if (place >= 0 && place <= 1) line.firstChild.style[place < 0.5 ? "left" : "right"] = `${100 * (place < 0.5 ? place : 1 - place)}%`;
+  return element("div", {className: "row"}, element("span"), line);
+}
+
+function drawWorlds(rows) {
+  $("worlds").hidden = rows.length < 2;
+  $("overview").replaceChildren(...rows.map((row) => element("div", {className: row.world === state.world ? "row asked" : "row"},
+    element("span", {textContent: row.world, title: row.title}), cellsOf(row.world, row, row.cells, () => choose(row.world)))));
 }
 
 function moveInGrid(event) {
@@ -76,138 +81,81 @@ function moveInGrid(event) {
   next.focus();
 }
 
+function runLinks(dag, run, task) {
+  const place = `/dags/${encodeURIComponent(dag)}/runs/${encodeURIComponent(run)}`;
+  const links = [element("a", {href: place, target: "_top", textContent: `Run ${run}`})];
+  return task ? [...links, " · ", element("a", {href: `${place}/tasks/${encodeURIComponent(task)}`, target: "_top", textContent: "Log"})] : links;
+}
+
 function openCell(step, cell) {
-  const dag = `${state.world}__${DAG[step]}`, run = cell.run && (cell.link ? cell.run : cell.run.replace(/:\d+$/, ""));
-  const task = cell.source ? `${cell.source}.${step}` : step;
-  const link = cell.link || (run ? `/dags/${encodeURIComponent(dag)}/runs/${encodeURIComponent(run)}/tasks/${encodeURIComponent(task)}` : `/dags/${encodeURIComponent(dag)}`);
-  $("detail").replaceChildren(
-    element("strong", {textContent: `${step} ${cell.source || ""} as of ${utc(cell.as_of)}: ${OUTCOMES[cell.outcome]}`}), element("br"),
-    element("a", {href: link, target: "_top", textContent: run ? `Run ${run}: state and log` : `DAG ${dag} (done outside of Airflow)`}));
-  if (PAGED.includes(step)) $("detail").append(" · ", element("a", {target: "_blank", textContent: "Forecast page",
+  const dag = `${state.world}__${DAG[step]}`, task = cell.source ? `${cell.source}.${step}` : step;
+  const way = cell.run ? runLinks(dag, cell.run, task)
+    : [element("a", {href: `/dags/${encodeURIComponent(dag)}`, target: "_top", textContent: `DAG ${dag}${cell.outcome === "absent" ? "" : " (done outside of Airflow)"}`})];
+  $("detail").replaceChildren(element("strong", {textContent: says(`${step} ${cell.source || ""} as of`, cell)}), element("br"), ...way);
+  if (PAGED.includes(step) && cell.outcome !== "absent") $("detail").append(" · ", element("a", {target: "_blank", textContent: "Forecast page",
     href: `/cubecast/api/worlds/${encodeURIComponent(state.world)}/page?issue_time=${cell.as_of}`}));
 }
 
-function drawPanels(found) {
-  $("title").textContent = found.title;
-  const world = encodeURIComponent(found.world);
-  $("actions").replaceChildren(...[["Trigger", `/dags/${world}__ingest`], ["Backfill", `/dags/${world}__replay/backfills`], ["Approve", "/required_actions"]]
-    .map(([text, href]) => element("a", {href, target: "_top", textContent: text})));
-  $("alerts").replaceChildren(found.alerts.length ? table(["level", "rule", "about", "since", "what was found", "see"], found.alerts.map((a) =>
-    [a.level, a.rule, [a.domain, a.variable, a.subject].filter(Boolean).join(" ") || "–", utc(a.since), a.text, a.mend.replace(/^.*\//, "")]))
-    : element("p", {className: "quiet", textContent: "None stands."}));
-  $("skill").replaceChildren(table(["target", "MAE", "best baseline", "its MAE", "skill", "80 % holds"], found.scores.map((row) => {
-    const [name, mae] = Object.entries(row.baselines).filter(([, v]) => v).sort((a, b) => a[1] - b[1])[0] || ["–", null];
-    return [`${row.domain} ${row.variable}`, figure(row.mae), name, figure(mae), mae ? `${(100 * (1 - row.mae / mae)).toFixed(1)} %` : "–",
-      row.coverage_80 === null || row.coverage_80 === undefined ? "–" : `${(100 * row.coverage_80).toFixed(0)} %`];
-  }), [1, 3, 4, 5]));
-  $("inputs").replaceChildren(table(["domain", "newest good value", "present"], Object.entries(found.inputs).map(([name, row]) =>
-    [name, age(row.age_seconds), row.share_present === undefined ? "–" : `${(100 * row.share_present).toFixed(1)} %`]), [1, 2]));
-  $("holes").replaceChildren(table(["source", "missing", "holes", "since", "tries", "asked for until"], holes(found.holes), [2, 4]));
-  const champion = found.models.champion;
-  $("champion").replaceChildren(champion
-    ? element("div", {}, element("p", {className: "sub", textContent: `${champion.model_id}, from ${champion.as_of} (${champion.how}): ${champion.reason}`}),
-      table(["target", "published", "why"], champion.verdicts.map((v) => [`${v.domain} ${v.variable}`, v.published, reasons(v.reasons)])))
-    : element("p", {className: "quiet", textContent: "No champion yet."}));
-  $("candidates").replaceChildren(table(["trained as of", "model", "recipe", "epochs", "validation error by epoch"], found.models.candidates.map((c) =>
-    [short(c.as_of), c.model_id, c.recipe || "–", c.epochs ?? "–", curve(c.history || [])]), [3]));
-  $("running").replaceChildren(found.running.length ? table(["model", "epochs", "newest epoch ended", "validation error by epoch"],
-    found.running.map((r) => [r.model_id, r.epoch, short(r.since), curve(r.history, 1)]), [1]) : element("p", {className: "quiet", textContent: "No training runs."}));
-  $("days").replaceChildren(table(["target", "skill per day", "newest", "80 % holds per day", "newest"], found.skill.map((row) => {
-    const name = `${row.domain} ${row.variable}`;
-    return [name, days(row, "skill", `${name}: skill against the best baseline`), share(row.days.at(-1).skill), days(row, "coverage", `${name}: share inside the 80 % interval`, [0.5, 1]),
-      share(row.days.at(-1).coverage)];
-  }), [2, 4]));
-  $("verified").replaceChildren(table(["target", "published MAE", "joint model", "cells", "missing"], came((found.verified || {}).headline || []), [1, 2, 3, 4]));
-  $("notes").replaceChildren(table(["note"], found.notes.map((note) => [note])));
-  $("cost").replaceChildren(table(["day", "seconds", "most of it"], Object.entries(found.cost).reverse().slice(0, 14).map(([day, steps]) => {
-    const parts = Object.entries(steps).sort((a, b) => b[1] - a[1]);
-    return [day, parts.reduce((sum, [, s]) => sum + s, 0).toFixed(0), parts.slice(0, 3).map(([step, s]) => `${step} ${s.toFixed(0)}`).join(", ")];
-  }), [1]));
-  $("storage").replaceChildren(table(["area", "at rest"], Object.entries(found.storage).map(([area, size]) => [area, bytes(size)]), [1]));
+async function showGrid() {
+  const asked = {days: state.days, last: state.end, columns: COLUMNS};
+  const [found, rows] = await Promise.all([
+    ask(`worlds/${encodeURIComponent(state.world)}/grid?${query({...asked, run: state.run && state.run.run_id})}`), ask(`overview?${query(asked)}`)]);
+  drawGrid(found);
+  drawWorlds(rows);
 }
 
-function holes(found) {
-  const groups = new Map();
-  for (const hole of found.open) {
-    const what = hole.kind === "cells" ? hole.what : "deliveries", key = `${hole.source} ${what}`;
-    const group = groups.get(key) || {source: hole.source, what, count: 0, since: hole.first_seen, tries: 0, until: hole.expires};
-    groups.set(key, {...group, count: group.count + 1, since: group.since < hole.first_seen ? group.since : hole.first_seen,
-      tries: Math.max(group.tries, hole.tries), until: group.until > hole.expires ? group.until : hole.expires});
-  }
-  const given = Object.entries(found.days_given_up).map(([source, days]) => [source, "days given up", days, "", "", ""]);
-  const expired = found.expired.length ? [["all", "expired", found.expired.length, "", "", ""]] : [];
-  return [...[...groups.values()].map((g) => [g.source, g.what, g.count, short(g.since), g.tries, short(g.until)]), ...expired, ...given];
-}
-
-function came(rows) {
-  const joint = new Map(rows.filter((r) => r.model === "joint").map((r) => [`${r.domain} ${r.variable}`, r.mae]));
-  return rows.filter((r) => r.model === "published").map((r) =>
-    [`${r.domain} ${r.variable}`, figure(r.mae), figure(joint.get(`${r.domain} ${r.variable}`)), r.n, r.missing]);
-}
-
-function reasons(found) {
-  if (found.length < 2) return found[0] || "–";
-  return element("details", {}, element("summary", {textContent: found.at(-1)}), element("ul", {}, ...found.map((text) => element("li", {textContent: text}))));
-}
-
-const short = (instant) => instant.slice(0, 16).replace("T", " ");
-const share = (value) => value === null || value === undefined ? "–" : `${(100 * value).toFixed(1)} %`;
-
-function days(row, key, says, bounds) {
-  const values = row.days.map((day) => day[key]).filter((v) => typeof v === "number");
-  return values.length < 2 ? "–" : line(values, `${says}, from ${utc(row.days[0].day).slice(0, 10)} to ${utc(row.days.at(-1).day).slice(0, 10)}`, bounds);
-}
-
-function curve(history, least = 2) {
-  const domains = Object.keys((history[0] || {}).validation || {});
-  if (history.length < least) return "–";
-  return element("div", {}, ...domains.map((domain) => {
-    const values = history.map((row) => (row.validation[domain] || {}).relative_to_anchor).filter((v) => typeof v === "number");
-    return element("div", {className: "curve"}, element("span", {textContent: `${domain} ${figure(values.at(-1))}`}),
-      line(values, `${domain}: validation error relative to the anchor's`));
-  }));
-}
-
-function line(values, name, bounds = []) {
-  const low = Math.min(...values, ...bounds), span = Math.max(...values, ...bounds) - low || 1;
-  const points = values.map((v, k) => `${(k / Math.max(1, values.length - 1) * 100).toFixed(1)},${(22 - (v - low) / span * 20).toFixed(1)}`).join(" ");
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg"), drawn = document.createElementNS("http://www.w3.org/2000/svg", "polyline");
-  for (const [key, value] of Object.entries({viewBox: "0 0 100 24", preserveAspectRatio: "none", height: "24", role: "img",
-    "aria-label": `${name}: ${figure(values[0])} to ${figure(values.at(-1))}`})) svg.setAttribute(key, value);
-  drawn.setAttribute("class", "line");
-  drawn.setAttribute("points", points);
-  drawn.setAttribute("vector-effect", "non-scaling-stroke");
-  svg.append(drawn);
-  return svg;
-}
-
-async function show() {
+async function guarded(work) {
   $("error").textContent = "";
   try {
-    const world = encodeURIComponent(state.world);
-    const whole = await ask(`worlds/${world}/grid?columns=1`);
-    const first = whole.last - state.days * 86400;
-    drawGrid(await ask(`worlds/${world}/grid?first=${first}&last=${whole.last}&columns=${COLUMNS}`));
-    drawPanels(await ask(`worlds/${world}/panels`));
+    await work();
   } catch (error) {
     $("error").textContent = error.message;
   }
 }
 
+const show = () => guarded(async () => {
+  await showGrid();
+  drawPanels(await ask(`worlds/${encodeURIComponent(state.world)}/panels`));
+});
+
+function choose(world) {
+  Object.assign(state, {world, end: null, run: null, dag: null});
+  $("world").value = world;
+  $("detail").replaceChildren();
+  show();
+}
+
+function page(direction) {
+  const {oldest, newest, last} = state.whole, span = state.days * DAY;
+  const end = {earlier: last - span, later: last + span, oldest: oldest + span, newest: null}[direction];
+  state.end = end === null || end > newest ? null : Math.max(end, oldest + 1);
+  guarded(showGrid);
+}
+
+async function beginAtRun(dag, run) {
+  state.run = await ask(`worlds/${encodeURIComponent(state.world)}/run?${query({dag_id: dag, run_id: run})}`);
+  const {newest} = await ask(`worlds/${encodeURIComponent(state.world)}/grid?days=1&columns=1`);
+  if (state.run.at < newest - state.days * DAY) state.end = state.run.at + state.days * DAY / 2;
+  $("detail").replaceChildren(element("strong", {textContent: `This run of ${dag}: ${state.run.state}, issue time ${utc(state.run.at)}`}),
+    element("br"), ...runLinks(dag, run));
+}
+
 async function begin() {
-  $("key").replaceChildren(...Object.entries(OUTCOMES).map(([name, text]) => element("span", {}, element("i", {className: name}), text)));
-  const worlds = await ask("worlds"), asked = new URLSearchParams(location.search).get("dag_id") || "";
+  const worlds = await ask("worlds"), given = new URLSearchParams(location.search), dag = given.get("dag_id") || "", run = given.get("run_id");
   if (!worlds.length) { $("error").textContent = "You may see no world's DAGs."; return; }
   $("world").replaceChildren(...worlds.map((w) => element("option", {value: w.name, textContent: w.title})));
-  state.world = (worlds.find((w) => asked.startsWith(`${w.name}__`)) || worlds[0]).name;
+  state.world = (worlds.find((w) => dag.startsWith(`${w.name}__`)) || worlds[0]).name;
+  state.dag = dag.startsWith(`${state.world}__`) ? dag.slice(state.world.length + 2) : null;
   $("world").value = state.world;
-  $("world").addEventListener("change", () => { state.world = $("world").value; show(); });
-  for (const button of document.querySelectorAll(".segments button")) button.addEventListener("click", () => {
-    document.querySelectorAll(".segments button").forEach((b) => b.setAttribute("aria-pressed", String(b === button)));
+  $("world").addEventListener("change", () => choose($("world").value));
+  for (const button of document.querySelectorAll(".segments button[data-days]")) button.addEventListener("click", () => {
+    document.querySelectorAll(".segments button[data-days]").forEach((b) => b.setAttribute("aria-pressed", String(b === button)));
     state.days = Number(button.dataset.days);
-    show();
+    guarded(showGrid);
   });
+  for (const name of ["oldest", "earlier", "later", "newest"]) $(name).addEventListener("click", () => page(name));
   $("grid").addEventListener("keydown", moveInGrid);
+  if (run && state.dag) await guarded(() => beginAtRun(dag, run));
   await show();
   setInterval(show, 60000);
 }

@@ -6,7 +6,11 @@ import sys
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.cockpit.grid import OUTCOMES, STATES, Unfinished, grid, width_for
+from pipeline.api import load_world
+from pipeline.cockpit.due import due_in
+from pipeline.cockpit.grid import OUTCOMES, STATES, Due, Unfinished, grid, width_for
+from pipeline.contracts.schedules import Schedule
+from pipeline.contracts.times import from_seconds
 from pipeline.settings import project_folder
 from pipeline.stores.receipts import Summary
 
@@ -63,3 +67,40 @@ def test_nothing_in_the_span_is_lost_and_nothing_outside_is_shown(hours, days, c
 
 def test_columns_are_as_narrow_as_they_fit():
     assert [width_for(days * 86400, 120) for days in (1, 5, 30, 366)] == [900, HOUR, 6 * HOUR, 7 * 86400]
+    assert width_for(3660 * 86400, 120) == 35 * 86400, "ten years"
+
+
+def test_what_was_done_late_and_what_came_of_old_inputs_are_told_apart():
+    within = Due(within={"predict": HOUR})
+    on_time, late = done(0, recorded_time="1970-01-01T00:59:00Z"), done(0, recorded_time="1970-01-01T01:00:01Z")
+    assert outcomes(grid([on_time], [], first=0, last=100, due=within)) == ["done"]
+    assert outcomes(grid([late], [], first=0, last=100, due=within)) == ["late"]
+    assert grid([late], [], first=0, last=100, due=within)["steps"]["predict"][0]["after"] == HOUR + 1
+    assert outcomes(grid([late], [], first=0, last=100)) == ["done"], "a world that runs when it is asked is never late"
+    assert outcomes(grid([done(0, old=True)], [], first=0, last=100)) == ["old"]
+
+
+def test_a_forecast_that_is_due_and_not_there_has_a_cell_and_one_that_waited_is_there():
+    due = Due(issue_times=(0, HOUR, 2 * HOUR))
+    found = grid([done(0), done(2 * HOUR + 900)], [], first=0, last=4 * HOUR, due=due)
+    assert [(cell["as_of"], cell["outcome"]) for cell in found["steps"]["predict"]] == [
+        (0, "done"),
+        (HOUR, "absent"),
+        (2 * HOUR + 900, "done"),
+    ]
+    assert outcomes(found, "publish") == ["absent"] * 3
+
+
+def test_only_what_a_run_did_is_marked_as_its():
+    found = grid([done(10, attempt="mine:2"), done(8 * HOUR, attempt="other:1")], [], first=0, last=9 * HOUR, run="mine")
+    assert [cell.get("marked", False) for cell in found["steps"]["predict"]] == [True, False]
+
+
+def test_a_world_is_held_to_its_schedule_from_when_it_began_until_what_may_still_come():
+    schedule = Schedule(ingest="*/15 * * * *", issue="0 * * * *", train="0 2 * * *")
+    recorded = load_world("synthetic").model_copy(update={"schedule": schedule})
+    live = recorded.model_copy(update={"recorded": None})
+    found = due_in(live, first=5 * HOUR, last=20 * HOUR, now=from_seconds(10 * HOUR))
+    assert found.issue_times == (5 * HOUR, 6 * HOUR, 7 * HOUR), "an hour of patience and two of grace"
+    assert found.within["publish"] == 3 * HOUR
+    assert due_in(recorded, first=0, last=20 * HOUR, now=from_seconds(10 * HOUR)) == Due()

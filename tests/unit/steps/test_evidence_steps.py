@@ -100,6 +100,14 @@ def test_a_forecast_says_what_its_inputs_were(town: Town) -> None:
     assert 0.7 < state["share_present"] < 1
 
 
+def test_a_forecast_made_from_old_inputs_says_which_are_late(town: Town) -> None:
+    _evaluate(town)
+    _promote(town)
+    town.cube.values_TNV[town.cube.valid_time > to_seconds(ISSUE) - 4 * 900, :, 1] = np.nan
+    [late] = _predict(town).details["late"]
+    assert late.startswith("road speed (source road): newest good value ")
+
+
 def test_verification_scores_what_is_due_and_finishes_what_was_pending(town: Town) -> None:
     _chain(town)
     early = _verify(town, LATER.replace(hour=6, minute=40))

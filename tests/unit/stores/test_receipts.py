@@ -56,7 +56,7 @@ def fill(receipts, days=40):
     first = parse_instant("2025-09-20T06:00:00Z")
     for day in range(days):
         as_of = first + timedelta(days=day)
-        details = {"inputs": {"roads": {"share_present": 0.5 if day == 3 else 1.0}}}
+        details = {"inputs": {"roads": {"share_present": 0.5 if day == 3 else 1.0}}, "late": ["roads count"] if day == 4 else []}
         receipt = {"world": "tiny", "step": "predict", "as_of": format_instant(as_of), "outcome": "done", "notes": [], "details": details}
         receipts.save(receipt, as_of=as_of, source=None, recorded_time=as_of, seconds=1.0, attempt=f"run-{day}:1")
 
@@ -67,6 +67,7 @@ def test_a_month_that_is_over_is_read_from_its_summary_and_says_the_same(tmp_pat
     before = [Receipts(objects).summaries("tiny", month) for month in ("2025-09", "2025-10")]
     assert [len(rows) for rows in before] == [11, 29]
     assert [row.degraded for row in before[0]].index(True) == 3
+    assert [row.old for row in before[0]].index(True) == 4
     assert before[1][0].attempt == "run-11:1"
     assert Receipts(objects).close_months("tiny", parse_instant("2025-10-09T00:00:00Z")) == ["2025-09"]
     assert Receipts(objects).close_months("tiny", parse_instant("2025-10-09T00:00:00Z")) == []
