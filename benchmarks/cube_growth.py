@@ -1,7 +1,8 @@
 """What does a day's append cost in a cube of ten years, against one of ten days?
 
 A made-up network of 100 sensors that reports hourly; every day its provider puts up one file, which is landed, observed and built into the
-cube. Two stores that differ in the length of their history alone take in the same days in turns, each day in a process of its own.
+cube. Two stores that differ in the length of their history alone take in the same days in turns, each day in a process of its own. Landing and
+observations have a commit for each day of the history, the cube one for each of its last `--commits` days: more than a retention leaves.
 `python -m benchmarks.cube_growth`
 """
 
@@ -29,6 +30,7 @@ from pipeline.contracts.deliveries import Delivery, Part
 from pipeline.contracts.times import to_seconds
 from pipeline.settings import Settings
 from pipeline.steps import build_cube, land, observe
+from pipeline.stores.cubes import CubeStore
 from pipeline.stores.landing import LandingStore, _Writes
 from pipeline.stores.objects import ObjectStore
 from pipeline.telemetry import QUIET
@@ -73,9 +75,9 @@ def _part(data: bytes) -> Part:
 class Store:
     """A store with a history of so many days before END."""
 
-    def __init__(self, folder: Path, days: int) -> None:
+    def __init__(self, folder: Path, days: int, commits: int) -> None:
         folder.mkdir()
-        self.folder, self._days = folder, days
+        self.folder, self._days, self._commits = folder, days, min(commits, days)
         self.world = folder / "growing.toml"
         self.world.write_text(WORLD.replace("START", f"{END - timedelta(days=days):%Y-%m-%dT%H:%MZ}"))
         self.settings = Settings(store=str(folder / "store"), data=folder, dask=None)
@@ -92,7 +94,13 @@ class Store:
                 landing._commit([landed], number, writes)
             writes.close()
             observe.run(ObserveRequest(world=str(self.world), as_of=END), self.settings, QUIET)
-        build_cube.run(BuildCubeRequest(world=str(self.world), as_of=END), self.settings, QUIET)
+        for back in reversed(range(self._commits)):
+            build_cube.run(BuildCubeRequest(world=str(self.world), as_of=END - timedelta(days=back)), self.settings, QUIET)
+
+    @property
+    def commits(self) -> int:
+        """Of the cube."""
+        return len(CubeStore(self.settings.store, "growing").history())
 
     def append(self, number: int) -> dict[str, float]:
         """Take in day `number` after END in a process of its own: seconds of each step and of the process, and its peak of memory."""
@@ -137,6 +145,7 @@ def report(found: dict[int, list[dict[str, float]]]) -> str:
 def main(
     days: Annotated[int, typer.Option(help="Days of the long history.")] = 3650,
     runs: Annotated[int, typer.Option(help="Days appended to each.")] = 7,
+    commits: Annotated[int, typer.Option(help="Days of the history that have a commit of their own in the cube, the last ones.")] = 365,
     folder: Annotated[Path | None, typer.Option(help="Append a day to this store; for the benchmark itself.")] = None,
     day: Annotated[int, typer.Option(help="Which.")] = 0,
 ) -> None:
@@ -146,15 +155,19 @@ def main(
         return
     where = setting("pyarrow", "zarr", "icechunk")
     with tempfile.TemporaryDirectory() as base:
-        stores = {length: Store(Path(base) / str(length), length) for length in (10, days)}
-        for store in stores.values():
+        stores = {length: Store(Path(base) / str(length), length, commits) for length in (10, days)}
+        for length, store in stores.items():
+            began = time.perf_counter()
             store.make_history()
+            seconds = time.perf_counter() - began
+            sys.stderr.write(f"a history of {length:,} days, {store.commits:,} commits of the cube, made in {seconds:.0f} s\n")
+        made = " and ".join(f"{store.commits:,}" for store in stores.values())
         found: dict[int, list[dict[str, float]]] = {length: [] for length in stores}
         for number in range(runs + 1):
             for length, store in stores.items():
                 turn = store.append(number)
                 found[length] += [turn] if number else []  # the first finds cold files
-    text = f"{SENSORS} sensors, hourly, a delivery and a commit each day; median of {runs} days."
+    text = f"{SENSORS} sensors, hourly, a delivery and a commit each day, {made} commits of the cube before; median of {runs} days."
     sys.stdout.write(f"## A day's append\n\n`python -m benchmarks.cube_growth`: {where}.\n\n{text}\n\n{report(found)}\n")
 
 

@@ -24,9 +24,10 @@ from models.progress import Progress
 from models.recipes import RECIPES, continued
 from models.shapes import DomainShape, TextShape, shape_of, text_shape_of
 from models.state import Fitted, below, common_meta, opened, pack, read_shapes, read_texts, shape_arrays
+from models.training.excerpt import array_bytes
 from models.training.folds import folds_of
 from models.training.loop import Task, Trainer
-from models.training.memory import array_bytes, free_memory, is_mapped, plan_memory
+from models.training.memory import free_memory, is_mapped, plan_memory
 from models.training.ranks import joined_ranks, process_count
 from models.training.runtime import computing_on, training_device, training_precision
 from pipeline.contracts.forecasts import FUTURE, TEXT_PREFIX

@@ -218,6 +218,10 @@ class JointModel(nn.Module):
         """Steps of context that a domain's summary reads."""
         return self._summary_steps[other]
 
+    def reach(self) -> Mapping[str, int]:
+        """Steps of context that summaries read, of each domain that another one sees."""
+        return self._summary_steps
+
     def net(self, domain: str) -> DomainNet:
         """The net of one domain."""
         return self._nets[domain]

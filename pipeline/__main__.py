@@ -28,6 +28,7 @@ from pipeline.replay_commands import lanes_app, replay_app
 from pipeline.score_commands import scores_app
 from pipeline.serve_commands import serve_app
 from pipeline.settings import read_settings, share_processors
+from pipeline.source_commands import sources_app
 from pipeline.step_commands import perform, steps_app
 from pipeline.store_commands import store_app
 
@@ -40,7 +41,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 worlds_app = typer.Typer(help="The configured systems: one TOML file each.", no_args_is_help=True)
-sources_app = typer.Typer(help="The feeds of a world.", no_args_is_help=True)
 app.add_typer(steps_app)
 app.add_typer(serve_app)
 app.add_typer(worlds_app, name="worlds", rich_help_panel="Look")
@@ -114,17 +114,6 @@ def worlds_check(file: Annotated[str, typer.Argument(help="A world file, or a wo
     print(
         f"{world.name} is right: {world.title}: {len(world.sources)} source(s), {len(world.domains)} domain(s), digest {world.digest[:12]}"
     )
-
-
-@sources_app.command("probe", epilog=example("cubecast sources probe electricity --world london"))
-def sources_probe(
-    name: Annotated[str, typer.Argument(help="The source's name in the world file.", metavar="NAME")], world: WorldName, as_of: AsOf = None
-) -> None:
-    """Ask the real provider for its newest delivery and say what came; nothing is kept."""
-    from pipeline.sources.probe import probe, probe_lines
-
-    loaded = api.load_world(world)
-    print("\n".join(probe_lines(probe(loaded, name, read_settings(), read_instant(as_of, "--as-of", clock.clock_of(loaded))))))
 
 
 def _guarded(arguments: list[str]) -> int:

@@ -28,13 +28,15 @@ _LISTED = 8
 
 @cube_app.command("plan", epilog=example("cubecast cube plan --world aarhus"))
 def plan(world: WorldName, as_of: AsOf = None, as_json: JsonObject = False) -> None:
-    """What build-cube would make now: regions, rows, sizes, memory of a process; nothing is made."""
+    """What build-cube would make now: regions, chunks, codec, rows, sizes, memory of a process; nothing is made."""
     from pipeline.cube.plan import check_plan
     from pipeline.parallel import crew
     from pipeline.steps.build_plan import plan_build
+    from pipeline.stores.cube_format import CODEC_WORDS
 
     loaded, settings = api.load_world(world), read_settings()
     moment = read_instant(as_of, "--as-of", clock.clock_of(loaded))
+    clock.check_reached(loaded, moment)
     planned = plan_build(loaded, moment, settings)
     with crew(settings) as workers:
         size = planned.size(workers)
@@ -43,8 +45,9 @@ def plan(world: WorldName, as_of: AsOf = None, as_json: JsonObject = False) -> N
     }
     allowed = {"workers": workers.workers, "allowed_bytes": workers.memory}
     lines = [f"{n}: {d['regions']:,} regions of {d['chunk_steps']:,} steps x {d['nodes']:,} nodes" for n, d in domains.items()]
-    lines += [f"{size}", f"{workers.workers} process(es), {workers.memory / 2**20:,.0f} MiB allowed for each"]
-    say({"world": loaded.name, "as_of": format_instant(moment), **asdict(size), **allowed, "domains": domains}, lines, as_json=as_json)
+    lines += [f"each chunk: {CODEC_WORDS}", f"{size}", f"{workers.workers} process(es), {workers.memory / 2**20:,.0f} MiB allowed for each"]
+    found = {"world": loaded.name, "as_of": format_instant(moment), **asdict(size), **allowed, "codec": CODEC_WORDS, "domains": domains}
+    say(found, lines, as_json=as_json)
     check_plan(size, limit_bytes=workers.memory)
 
 

@@ -165,7 +165,9 @@ def observe(world: WorldName, as_of: AsOf = None, source: Source = None, as_json
 @steps_app.command("build-cube", rich_help_panel=PANEL, epilog=example("cubecast build-cube --world aarhus"))
 def build_cube(world: WorldName, as_of: AsOf = None, as_json: Json = False, parent: Parent = None) -> None:
     """Bring every domain's cube up to the observations, in one commit."""
-    as_of_time = read_instant(as_of, "--as-of", clock.clock_of(api.load_world(world)))
+    loaded = api.load_world(world)
+    as_of_time = read_instant(as_of, "--as-of", clock.clock_of(loaded))
+    clock.check_reached(loaded, as_of_time)
     perform(ask(api.BuildCubeRequest, world=world, as_of=as_of_time), as_json=as_json, parent=parent)
 
 

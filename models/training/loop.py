@@ -27,7 +27,7 @@ from models.training.graphs import StepGraphs
 from models.training.learner import Learner, Named
 from models.training.logs import Logs
 from models.training.optimiser import Optimiser
-from models.training.order import Resident, Segment, Streamed, generator, step_plan
+from models.training.order import Resident, Segment, Streamed, generator, step_plan, streaming_layout
 from models.training.ranks import Ranks
 from models.training.runtime import casting, training_precision
 from models.training.spread import usual_steps
@@ -145,14 +145,15 @@ class Trainer:
         return found
 
     def _streamed(self) -> Streamed:
-        task, config = self.task, self.config
+        task, config, train = self.task, self.config, {d: f.train for d, f in self.folds.items()}
         return Streamed(
             lambda part: Feeds(part, task.shapes, task.texts, config, self.device, often=True),
             task.windows,
-            {d: f.train for d, f in self.folds.items()},
+            train,
             self.plan,
             config.stream_chunks,
             config.stream_together,
+            streaming_layout(task.windows, train, self.plan, self.learner.model.reach(), config),
         )
 
     def _active(self) -> list[str]:

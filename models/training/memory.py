@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,9 @@ from models.inputs import feature_count
 from models.joint import JointModel
 from models.newest import newest_bytes
 from models.shapes import DomainShape, TextShape
-from models.training.order import step_plan
+from models.training.excerpt import array_bytes
+from models.training.folds import folds_of
+from models.training.order import step_plan, streaming_layout
 from pipeline.contracts.forecasts import QUANTILES
 from pipeline.contracts.windows import WindowSet
 from pipeline.errors import ConfigError
@@ -76,11 +78,14 @@ def plan_memory(
     with torch.random.fork_rng(devices=[]):
         model = JointModel(shapes, texts, leading, config)
     parameters = sum(p.numel() for p in model.parameters())
-    plans = {d: step_plan(len(windows.domains[d].windows_of("train")), len(shapes[d].node_ids), config) for d in leading}
+    train = {d: folds_of(windows.domains[d]).train for d in leading}
+    plans = {d: step_plan(len(train[d]), len(shapes[d].node_ids), config) for d in leading}
     others = {d: [shapes[k] for k in model.others(d)] for d in leading}
     newest = sum(newest_bytes(domain.values_TNV.size) for domain in windows.domains.values())
-    held = array_bytes(windows) + newest
-    arrays = 2 * held * config.stream_together // config.stream_chunks if streamed else held if device.type == "cuda" else newest
+    if streamed:
+        arrays = streaming_layout(windows, train, plans, model.reach(), config).bytes_of(windows)
+    else:
+        arrays = array_bytes(windows) + newest if device.type == "cuda" else newest
     needs = {
         "arrays": arrays,
         "parameters": 4 * parameters * config.members * _STATES,
@@ -89,11 +94,6 @@ def plan_memory(
     }
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else min(filter(None, (most, free_memory())), default=None)
     return MemoryPlan(needs=needs, free=free, place="GPU memory" if device.type == "cuda" else "memory")
-
-
-def array_bytes(windows: WindowSet) -> int:
-    """Bytes of all arrays."""
-    return sum(_bytes(domain) for domain in windows.domains.values()) + sum(_bytes(texts) for texts in windows.texts.values())
 
 
 def is_mapped(windows: WindowSet) -> bool:
@@ -122,14 +122,6 @@ def free_memory() -> int | None:
 
 def _size(count: int) -> str:
     return f"{count / _GIB:.2f} GiB" if count >= _GIB else f"{count / 2**20:.1f} MiB"
-
-
-def _bytes(content: object) -> int:
-    if isinstance(content, np.ndarray):
-        return int(content.nbytes)
-    if is_dataclass(content):
-        return sum(_bytes(getattr(content, f.name)) for f in fields(content))
-    return 0
 
 
 def _window_bytes(shape: DomainShape, others: Sequence[DomainShape], config: ModelConfig) -> int:

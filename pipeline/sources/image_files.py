@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import struct
+import threading
 import warnings
 import zlib
 from collections.abc import Iterator
@@ -133,6 +135,33 @@ def _damage(file: str) -> Iterator[None]:
 
 
 @contextmanager
+def _places_read(file: str) -> Iterator[None]:
+    """Refuse a TIFF of which GDAL ignores a damaged tag that says where it lies: it would lie elsewhere."""
+    logger, listener = logging.getLogger("rasterio._env"), _Listener()
+    logger.addHandler(listener)
+    try:
+        yield
+    finally:
+        logger.removeHandler(listener)
+    if listener.heard:
+        raise ContractError(asked=f"place of {file}", found=listener.heard[0], mend=_MEND)
+
+
+class _Listener(logging.Handler):
+    """What GDAL says to this thread about tags of places."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.heard: list[str] = []
+        self._thread = threading.get_ident()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        said = re.search(r'[^:]*"(Geo|Model)\w+".*ignored', record.getMessage())
+        if said and record.thread == self._thread:
+            self.heard.append(said.group().strip())
+
+
+@contextmanager
 def opened_image(data: bytes, file: str) -> Iterator[Image]:
     """An image in memory.
 
@@ -145,8 +174,10 @@ def opened_image(data: bytes, file: str) -> Iterator[Image]:
     elif data[:4] not in _TIFF:
         raise ContractError(asked=f"read {file} ({len(data)} bytes)", found=f"no PNG, no TIFF: it starts with {data[:8]!r}", mend=_MEND)
     driver = "PNG" if data[:8] == _PNG else "GTiff"
-    with warnings.catch_warnings(action="ignore"), rasterio.MemoryFile(data) as memory:
-        with _damage(file):
+    # Not catch_warnings: images are opened in several threads, and it is no thread's own.
+    warnings.filterwarnings("ignore", category=rasterio.errors.NotGeoreferencedWarning)
+    with rasterio.MemoryFile(data) as memory:
+        with _damage(file), _places_read(file):
             dataset = memory.open(driver=[driver])
         with dataset:
             _check_declared(dataset, file)

@@ -14,6 +14,7 @@ from pipeline.contracts.worlds import World
 from pipeline.errors import AbsentError, NotYetAvailable
 from pipeline.settings import Settings
 from pipeline.sources.adapter import Adapter, Readings
+from pipeline.sources.mends import mend_of
 from pipeline.sources.registry import adapter_named, check_sources, source_names
 
 _TRIES = 3
@@ -84,7 +85,7 @@ def probe_lines(found: Probe) -> list[str]:
     lines.append(f"rows {readings.raw_rows:,}: readings {len(readings):,}, rejected {len(readings.rejected):,}")
     for reason, count in Counter(readings.rejected.reason).most_common(_SHOWN):
         row = readings.rejected.row[readings.rejected.reason.index(reason)]
-        lines.append(f"  rejected {count:,}: {reason} (first in row {row})")
+        lines.append(f"  rejected {count:,}: {reason} (first in row {row}); mend: {mend_of(reason)}")
     if len(readings):
         first, last = (format_instant(from_seconds(int(t))) for t in (readings.valid_time.min(), readings.valid_time.max()))
         nodes = ", ".join(readings.node_ids[:_SHOWN]) + (" …" if len(readings.node_ids) > _SHOWN else "")

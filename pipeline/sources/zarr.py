@@ -114,7 +114,7 @@ class ZarrAdapter(FileAdapter):
         options = read_options(ZarrOptions, source)
         store, files = unpacked_store(parts)
         columns = {name: column_of(name, variable) for name, variable in source.variables.items()}
-        layouts = {c: layout_of(c, files, store) for c in {*options.axes, *columns.values()}}
+        layouts = {c: layout_of(c, files, store) for c in dict.fromkeys((*options.axes, *columns.values()))}
         for name, variable in source.variables.items():
             check_unit(columns[name], variable, layouts[columns[name]].attributes.get("units"), store)
         check_shapes([layouts[c] for c in columns.values()], [layouts[a] for a in options.axes], store)

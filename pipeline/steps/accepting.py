@@ -16,6 +16,7 @@ from pipeline.quality.acceptance import document_faults, run_faults
 from pipeline.quality.places import Area, place_faults
 from pipeline.sources.adapter import Readings, RejectedRows
 from pipeline.sources.grids import grid_of
+from pipeline.sources.mends import mend_of
 
 
 def accepted(source: Source, readings: Readings, file: str) -> Readings:
@@ -83,7 +84,7 @@ def check_whole(source: Source, readings: Readings, places: NodeSet | None, wher
     if bad > source.most_rejected * raw:
         rule, count = Counter(readings.rejected.reason).most_common(1)[0]
         found = f"{bad:,} of {raw:,} rows rejected, {count:,} of them for: {rule}"
-        mend = "correct the world file to what the provider sends, or raise most_rejected"
+        mend = f"{mend_of(rule)}; or raise most_rejected"
         raise ContractError(asked=f"{where}, at most {source.most_rejected:.0%} rejected", found=found, mend=mend)
     known = None if places is None else grid_of(places)
     if readings.grid is not None and known is not None and not np.allclose(np.array(readings.grid), np.array(known), atol=1e-4):

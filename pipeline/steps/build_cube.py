@@ -28,7 +28,7 @@ from pipeline.steps.repeating import again_after_conflicts
 from pipeline.steps.slab_fields import SLAB_COLUMNS, slab_fields
 from pipeline.steps.texts import build_texts
 from pipeline.stores.cube_books import RegionBook
-from pipeline.stores.cube_format import TEXTS, GroupTemplate, VariableTemplate
+from pipeline.stores.cube_format import CODEC_WORDS, TEXTS, GroupTemplate, VariableTemplate
 from pipeline.stores.cube_writer import CubeWriter, RegionWriter, Written
 from pipeline.stores.cubes import CubeStore
 from pipeline.stores.kept import Kept
@@ -88,7 +88,7 @@ def _attempt(request: BuildCubeRequest, settings: Settings, progress: Progress) 
     with crew(settings) as workers:
         size = plan.size(workers)
         with progress.stage("plan", size.tasks, "regions") as stage:
-            stage.advance(size.tasks, f"{size}, {workers.workers} process(es) of {workers.memory / 2**20:,.0f} MiB")
+            stage.advance(size.tasks, f"{size}, {workers.workers} process(es) of {workers.memory / 2**20:,.0f} MiB; {CODEC_WORDS}")
         check_plan(size, limit_bytes=workers.memory)
         notes = _build(request, world, plan, settings, workers, size.threads, progress)
     return _receipt(

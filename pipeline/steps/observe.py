@@ -19,6 +19,7 @@ from pipeline.contracts.observations import REJECTION_SCHEMA, RowCounts
 from pipeline.contracts.world_files import load_world
 from pipeline.contracts.worlds import Source, World
 from pipeline.settings import Settings
+from pipeline.sources.mends import mend_of
 from pipeline.sources.registry import adapter_named, check_sources, source_names
 from pipeline.steps.accepting import check_places
 from pipeline.steps.checks import check_units
@@ -115,7 +116,10 @@ class _Found:
     def said(self, source: str) -> list[str]:
         """As notes of a receipt."""
         more = [f"source {source}: {len(self.notes) - MOST_NOTES} more findings"] if len(self.notes) > MOST_NOTES else []
-        why = [f"source {source}: {count:,} rows rejected: {reason}" for reason, count in self.rejected.most_common(MOST_REASONS)]
+        why = [
+            f"source {source}: {count:,} rows rejected: {reason}; mend: {mend_of(reason)}"
+            for reason, count in self.rejected.most_common(MOST_REASONS)
+        ]
         return self.notes[:MOST_NOTES] + more + why
 
 

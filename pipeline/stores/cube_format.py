@@ -33,6 +33,9 @@ BIG: dict[str, tuple[str, Any]] = {"": ("float32", float("nan")), "_flag": ("uin
 CODEC: dict[str, Any] = {"cname": "lz4", "clevel": 5}
 """Of all arrays but strings: Blosc with bits shuffled, and a crc32c behind it."""
 
+CODEC_WORDS = f"blosc {CODEC['cname']} level {CODEC['clevel']} with bits shuffled, then crc32c"
+"""The same for people: what a plan states."""
+
 PROOFS = "proofs"
 """The attribute of a group that proves its small objects: key below the group -> sha256 of what is stored there."""
 

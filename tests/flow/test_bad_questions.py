@@ -25,6 +25,8 @@ UNKNOWN = [
     (75, "lanes show nothing", ["lane nothing", "none yet", "cubecast replay"]),
     (75, "models show nothing", ["model nothing of world tiny", "there are: "]),
     (78, f"inputs --as-of {LATER}", ["later than it reaches", "2025-10-22T00:00:00Z .. 2025-10-31T00:00:00Z"]),
+    (78, f"build-cube --as-of {LATER}", ["later than it reaches", "2025-10-22T00:00:00Z .. 2025-10-31T00:00:00Z"]),
+    (78, f"cube plan --as-of {LATER}", ["later than it reaches", "2025-10-22T00:00:00Z .. 2025-10-31T00:00:00Z"]),
     (78, f"monitor --as-of {LATER}", ["the world's time is 2025-10-22T00:00:00Z .. 2025-10-31T00:00:00Z"]),
     (78, "monitor --as-of 2020-01-01T00:00Z", ["the world's time is 2025-10-22T00:00:00Z"]),
     (75, f"cube export --domain traffic --to never.nc --as-of {LATER}", ["built as of 2025-10-31T00:00:00Z", "cubecast build-cube"]),

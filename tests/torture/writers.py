@@ -24,12 +24,12 @@ class Tally:
     wrong: list[str] = field(default_factory=list)
 
 
-def race_same_day(scene: Scene, where: str, *, rounds: int) -> Tally:
+def race_same_day(scene: Scene, where: str, *, rounds: int, days: int | None = None) -> Tally:
     """Two processes do the same step of the same day at once: the state is that of one, and the other says who came first."""
     tally = Tally()
     for number in range(rounds):
         store = scene.store(where, f"same-{where}-{number}")
-        for day in range(1, scene.days + 1):
+        for day in range(1, (days or scene.days) + 1):
             for step in STEPS:
                 said = _race(scene, where, [_step(scene, store, step, day)] * 2)
                 _count(tally, said, f"{where} {step} day {day}")

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
+import zarr
 
 from pipeline import __main__ as cli
 from pipeline.contracts.times import format_instant, from_seconds
@@ -297,8 +298,13 @@ def test_plan_states_sizes_and_memory_makes_nothing_and_refuses_what_does_not_fi
     assert code == 0
     assert (found["tasks"], found["domains"]["traffic"]["regions"]) == (11, 6)
     assert 0 < found["peak_bytes"] < found["allowed_bytes"]
+    assert found["codec"] == "blosc lz4 level 5 with bits shuffled, then crc32c"
+    repository = open_repository(CubeStore(built.settings.store, "little").url, create=False)
+    array = zarr.open_group(repository.readonly_session("main").store, mode="r")["traffic/speed"]
+    assert [type(codec).__name__ for codec in array.compressors] == ["BloscCodec", "Crc32cCodec"]
     monkeypatch.setenv("CUBECAST_MEMORY", "10MiB")
     code, out, err = ask("plan", "--as-of", format_instant(from_seconds(END + 86400)))
+    assert "each chunk: blosc lz4" in out
     assert (code, "at its peak" in out, "10 MiB are allowed" in err) == (78, True, True)
     monkeypatch.setenv("CUBECAST_MEMORY", "much")
     assert "CUBECAST_MEMORY = 'much'" in ask("plan")[2]

@@ -12,13 +12,21 @@ from typing import Any, Literal
 from tests.unit.sources.made import grib, netcdf, parquet
 
 Fate = Literal["refused", "rejected", "taken", "survived"]
-"""The whole file is refused; only the rows in `bad` are rejected; all is taken; or (damage that no checksum shows) no crash, no hang."""
+"""The whole file is refused; only the rows in `bad` are rejected; all is taken; or damage to `whole`, which no checksum need show."""
 
 LONG = {"time": "t", "node_column": "n"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Hostile:
+    """A file, and what must become of it.
+
+    Attributes:
+        values: What is taken, None where a value is missing or masked by a flag.
+        whole: Of what survived, the file before it was damaged: it is refused, or says the same but for `bent` values.
+        variable: What the world says of the variable; flags are set by it where it is there.
+    """
+
     name: str
     data: bytes
     fate: Fate
@@ -27,6 +35,10 @@ class Hostile:
     bad: tuple[int, ...] = (2,)
     options: dict[str, Any] = field(default_factory=lambda: dict(LONG))
     column: str | None = None
+    values: tuple[float | None, ...] = (1.0, 3.0)
+    whole: bytes = b""
+    bent: int = 0
+    variable: dict[str, Any] = field(default_factory=dict)
 
 
 def corpus() -> Iterator[Hostile]:
@@ -39,6 +51,7 @@ def corpus() -> Iterator[Hostile]:
     yield from _parquet()
     yield from _netcdf()
     yield from _grib()
+    yield from _fill_codes()
 
 
 def _csv(row: str | bytes) -> bytes:
@@ -86,9 +99,10 @@ def _cells() -> Iterator[Hostile]:
     ]
     for text in numbers:
         fate: Fate = "taken" if text == "1." else "rejected"
-        yield Hostile(name=f"number {text[:20]}", data=_csv(f"2014-08-01T00:05:00,x,{text}"), fate=fate)
+        values = (1.0, 1.0, 3.0) if fate == "taken" else (1.0, 3.0)
+        yield Hostile(name=f"number {text[:20]}", data=_csv(f"2014-08-01T00:05:00,x,{text}"), fate=fate, values=values)
     for text in ("", "NA", "NaN", "null"):
-        yield Hostile(name=f"missing '{text}'", data=_csv(f"2014-08-01T00:05:00,x,{text}"), fate="taken")
+        yield Hostile(name=f"missing '{text}'", data=_csv(f"2014-08-01T00:05:00,x,{text}"), fate="taken", values=(1.0, None, 3.0))
 
 
 def _stamps() -> Iterator[Hostile]:
@@ -133,7 +147,8 @@ def _lines() -> Iterator[Hostile]:
     for name, row in rows.items():
         yield Hostile(name=name, data=_csv(row), fate="rejected")
     yield Hostile(name="an open quote at the end", data=_csv("")[:-1] + b'\n2014-08-01T00:20:00,"x,4', fate="rejected", bad=(3,))
-    yield Hostile(name="cut within the last line", data=_csv(f"{stamp},x,2") + b"2014-08-01T00:2", fate="rejected", bad=(4,))
+    cut = _csv(f"{stamp},x,2") + b"2014-08-01T00:2"
+    yield Hostile(name="cut within the last line", data=cut, fate="rejected", bad=(4,), values=(1.0, 2.0, 3.0))
 
 
 def _files() -> Iterator[Hostile]:
@@ -152,7 +167,9 @@ def _files() -> Iterator[Hostile]:
     yield Hostile(name="a column lost", data=b"t,n\n2014-08-01T00:00:00,x\n", fate="refused")
     yield Hostile(name="semicolons all along", data=good.replace(b",", b";"), fate="refused")
     yield Hostile(name="100,000 columns", data=b",".join(b"c%d" % i for i in range(100_000)) + b"\n", fate="refused")
-    yield Hostile(name="a BOM and Windows line ends", data=b"\xef\xbb\xbf" + good.replace(b"\n", b"\r\n"), fate="taken")
+    yield Hostile(
+        name="a BOM and Windows line ends", data=b"\xef\xbb\xbf" + good.replace(b"\n", b"\r\n"), fate="taken", values=(1.0, 2.0, 3.0)
+    )
 
 
 def _gzips() -> Iterator[Hostile]:
@@ -179,8 +196,8 @@ def _gzips() -> Iterator[Hostile]:
 def _json() -> Iterator[Hostile]:
     good = {"t": "2014-08-01T00:00:00Z", "n": "x", "a": 1}
 
-    def document(name: str, data: bytes, fate: Fate = "refused", bad: tuple[int, ...] = (2,)) -> Hostile:
-        return Hostile(name=f"json: {name}", data=data, fate=fate, adapter="json", file="x.json", bad=bad)
+    def document(name: str, data: bytes, fate: Fate = "refused", bad: tuple[int, ...] = (2,), **more: Any) -> Hostile:
+        return Hostile(name=f"json: {name}", data=data, fate=fate, adapter="json", file="x.json", bad=bad, **{"values": (1.0, 1.0), **more})
 
     whole = json.dumps([good] * 50).encode()
     for cut in (1, 100, -1):
@@ -189,7 +206,7 @@ def _json() -> Iterator[Hostile]:
     yield document("Infinity", whole.replace(b'"a": 1', b'"a": -Infinity', 1))
     yield document("nested 300,000 deep", b"[" * 300_000)
     yield document("nested objects", b'{"a":' * 100_000)
-    yield document("a number of 3 MB", b'[{"t":"2014-08-01T00:00:00Z","n":"x","a":' + b"9" * 3_000_000 + b"}]", "rejected", (1,))
+    yield document("a number of 3 MB", b'[{"t":"2014-08-01T00:00:00Z","n":"x","a":' + b"9" * 3_000_000 + b"}]", "rejected", (1,), values=())
     yield document("an error object", b'{"error": true, "reason": "x"}')
     yield document("not UTF-8", whole.replace(b'"x"', b'"\xff"', 1))
     changes: list[tuple[str, Any]] = [
@@ -215,7 +232,8 @@ def _parquet() -> Iterator[Hostile]:
 
     def table(name: str, data: bytes, fate: Fate = "refused", bad: tuple[int, ...] = (2,)) -> Hostile:
         options = {**LONG, "time_format": "epoch_s"}
-        return Hostile(name=f"parquet: {name}", data=data, fate=fate, adapter="parquet", file="x.parquet", options=options, bad=bad)
+        described: Any = {"adapter": "parquet", "file": "x.parquet", "options": options}
+        return Hostile(name=f"parquet: {name}", data=data, fate=fate, bad=bad, whole=whole, **described)
 
     for cut in (0, 3, 8, len(whole) // 2, -1, -5, -9):
         yield table(f"cut at {cut}", whole[:cut])
@@ -238,8 +256,8 @@ def _parquet() -> Iterator[Hostile]:
 def _netcdf() -> Iterator[Hostile]:
     import h5py
 
-    def grid(name: str, data: bytes, fate: Fate = "refused") -> Hostile:
-        return Hostile(name=f"netcdf: {name}", data=data, fate=fate, adapter="netcdf", file="x.nc", options={}, column="t2m")
+    def grid(name: str, data: bytes, fate: Fate = "refused", **more: Any) -> Hostile:
+        return Hostile(name=f"netcdf: {name}", data=data, fate=fate, adapter="netcdf", file="x.nc", options={}, column="t2m", **more)
 
     for form in ("NETCDF4", "NETCDF3_64BIT"):
         whole = netcdf(form)
@@ -248,7 +266,9 @@ def _netcdf() -> Iterator[Hostile]:
         for place in range(8, len(whole), len(whole) // 8):
             damaged = bytearray(whole)
             damaged[place] ^= 0xFF
-            yield grid(f"{form} byte flipped at {place}", bytes(damaged), "survived")
+            # The values lie bare in the last eighth of a NetCDF 3 file: what was flipped there is what the file says.
+            bent = int(form == "NETCDF3_64BIT" and place > len(whole) * 7 // 8)
+            yield grid(f"{form} byte flipped at {place}", bytes(damaged), "survived", whole=whole, bent=bent)
     for huge in ("time", "latitude", "longitude", "t2m"):
         out = io.BytesIO()
         with h5py.File(out, "w") as file:
@@ -258,7 +278,7 @@ def _netcdf() -> Iterator[Hostile]:
         yield grid(f"{huge} of 2**40 values", out.getvalue())
     three = bytearray(netcdf("NETCDF3_64BIT"))
     three[4:8] = b"\x7f\xff\xff\xff"
-    yield grid("2**31 records declared", bytes(three), "survived")
+    yield grid("2**31 records declared", bytes(three), "survived", whole=netcdf("NETCDF3_64BIT"))
     three[12:16] = b"\x7f\xff\xff\xff"
     yield grid("2**31 dimensions declared", bytes(three))
     yield grid("csv", _csv("x"))
@@ -268,7 +288,7 @@ def _grib() -> Iterator[Hostile]:
     whole = grib(2)
 
     def message(name: str, data: bytes, fate: Fate = "refused") -> Hostile:
-        return Hostile(name=f"grib: {name}", data=data, fate=fate, adapter="grib", file="x.grib2", options={}, column="2t")
+        return Hostile(name=f"grib: {name}", data=data, fate=fate, adapter="grib", file="x.grib2", options={}, column="2t", whole=whole)
 
     for cut in (3, 15, len(whole) // 2 + 20, -1):
         yield message(f"cut at {cut}", whole[:cut])
@@ -279,3 +299,28 @@ def _grib() -> Iterator[Hostile]:
         damaged = bytearray(whole)
         damaged[place] ^= 0xFF
         yield message(f"byte flipped at {place}", bytes(damaged), "survived")
+
+
+def _fill_codes() -> Iterator[Hostile]:
+    """Numbers that mean "no measurement": declared ones, and usual ones where they cannot be values."""
+    bounds = {"valid_min": -60.0, "valid_max": 60.0}
+    codes = ("-999", "-9999", "9999", "-99", "99999", "32767", "-32768", "65535", "1e20", "9.96921e36", "-999.0")
+
+    def coded(name: str, data: bytes, adapter: str, file: str, variable: dict[str, Any], **more: Any) -> Hostile:
+        return Hostile(name=f"fill code {name}", data=data, fate="taken", adapter=adapter, file=file, variable=variable, **more)
+
+    masked = (1.0, None, 3.0)
+    for code in codes:
+        data = _csv(f"2014-08-01T00:05:00,x,{code}")
+        yield coded(f"{code} that nobody declared", data, "csv", "x.csv", bounds, values=masked)
+        yield coded(f"{code} that is declared", data, "csv", "x.csv", {"missing": [float(code)]}, values=masked)
+    yield coded("0 that is declared", _csv("2014-08-01T00:05:00,x,-0.0"), "csv", "x.csv", {"missing": [0.0]}, values=masked)
+    seconds = {**LONG, "time_format": "epoch_s"}
+    column = [{"t": 1406851200 + 60 * k, "n": "x", "a": v} for k, v in enumerate((1, -9999, 3))]
+    yield coded("in JSON", json.dumps(column).encode(), "json", "x.json", bounds, values=masked, options=seconds)
+    table = parquet(t=[1406851200, 1406851260, 1406851320], n=["x"] * 3, a=[1, 32767, 3])
+    yield coded("in Parquet", table, "parquet", "x.parquet", bounds, values=masked, options=seconds)
+    scaled = (*(v if v is None else v - 200 for v in (200.0, 201.0, 202.0, 210.0, 211.0)), None)
+    declared = {"missing": [100.0, 101.0, 102.0, 110.0, 111.0, 112.0], "valid_max": 250.0}
+    grid = (0.0, 1.0, 2.0, 10.0, 11.0, 12.0, *(None,) * 6, *(v if v is None else v + 200 for v in scaled))
+    yield coded("in NetCDF, declared and its own", netcdf(), "netcdf", "x.nc", declared, values=grid, options={}, column="t2m")

@@ -37,10 +37,12 @@ def _flips(whole: bytes, count: int) -> Iterator[tuple[int, bytes]]:
 
 
 def _image(name: str, data: bytes, fate: Fate = "refused", file: str = "x_202003010000.png", **more: Any) -> Hostile:
+    whole = more.pop("whole", b"")
     options: dict[str, Any] = {"time_pattern": r"_(\d{12})", "bounds": [50.0, 0.0, 52.0, 3.0], **more}
     if file.endswith("tif"):
         options.pop("bounds")
-    return Hostile(name=f"image: {name}", data=data, fate=fate, adapter="images", file=file, options=options, column="1")
+    described: Any = {"adapter": "images", "file": file, "options": options, "column": "1"}
+    return Hostile(name=f"image: {name}", data=data, fate=fate, values=(1.0, 2.0, 3.0, 3.0, 2.0, 1.0), whole=whole, **described)
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:
@@ -68,7 +70,7 @@ def _pngs() -> Iterator[Hostile]:
     yield _image("PNG of a depth of 3 bits", _png_of(3, 2, rows, depth=3))
     yield _image("PNG with a palette that is not there", _png_of(3, 2, rows, kind=3))
     text = chunk(b"zTXt", b"a\0\0" + zlib.compress(b"0" * 2**27, 9))
-    yield _image("PNG with a text of 128 MB packed", _png_of(3, 2, rows, between=text), "survived")
+    yield _image("PNG with a text of 128 MB packed", _png_of(3, 2, rows, between=text), "survived", whole=whole)
     yield _image("PNG with too many rows", _png_of(3, 1, rows))
     yield _image("PNG with a chunk of 4 GB", whole[:33] + struct.pack(">I", 2**32 - 1) + whole[37:])
     yield _image("PNG with pixels that are no zlib", _png_of(3, 2, b"noise" * 9))
@@ -80,8 +82,8 @@ def _pngs() -> Iterator[Hostile]:
 
 
 def _tiffs() -> Iterator[Hostile]:
-    def image(name: str, data: bytes, fate: Fate = "refused") -> Hostile:
-        return _image(name, data, fate, "x_202003010000.tif")
+    def image(name: str, data: bytes, fate: Fate = "refused", whole: bytes = b"") -> Hostile:
+        return _image(name, data, fate, "x_202003010000.tif", whole=whole)
 
     plain = tiff(PIXELS)
     packed = tiff(np.tile(PIXELS, (8, 8)), compress="deflate", tiled=True, blockxsize=16, blockysize=16)
@@ -90,7 +92,7 @@ def _tiffs() -> Iterator[Hostile]:
         for share in (0.02, 0.3, 0.6, 0.97):
             yield image(f"TIFF {name} cut at {share:.0%}", whole[: int(len(whole) * share)])
         for place, data in _flips(whole, 5):
-            yield image(f"TIFF {name} byte flipped at {place}", data, "survived")
+            yield image(f"TIFF {name} byte flipped at {place}", data, "survived", whole)
     for tag, name in ((256, "width"), (257, "height"), (277, "bands")):
         yield image(f"TIFF of 2**31 in {name}", _retagged(plain, tag, 2**31 - 1 if tag != 277 else 65535))
     yield image("TIFF with a strip of no declared length", _retagged(plain, 279, 0), "taken")
@@ -122,7 +124,7 @@ def _hdf5() -> Iterator[Hostile]:
 
     def table(name: str, data: bytes, fate: Fate = "refused", bad: tuple[int, ...] = (2,)) -> Hostile:
         options = {"time": "t", "node": "n"}
-        return Hostile(name=f"hdf5: {name}", data=data, fate=fate, adapter="hdf5", file="x.h5", options=options, bad=bad)
+        return Hostile(name=f"hdf5: {name}", data=data, fate=fate, adapter="hdf5", file="x.h5", options=options, bad=bad, whole=made())
 
     def made(**changed: Any) -> bytes:
         out = io.BytesIO()
@@ -174,7 +176,8 @@ def _zarr() -> Iterator[Hostile]:
 
     def store(name: str, objects: dict[str, bytes] | bytes, fate: Fate = "refused") -> Hostile:
         data = objects if isinstance(objects, bytes) else _store(objects)
-        return Hostile(name=f"zarr: {name}", data=data, fate=fate, adapter="zarr", file="x.zarr.zip", options={}, column="t2m")
+        described: Any = {"adapter": "zarr", "file": "x.zarr.zip", "options": {}, "column": "t2m"}
+        return Hostile(name=f"zarr: {name}", data=data, fate=fate, whole=_store(three), **described)
 
     def described(key: str, **fields: Any) -> dict[str, bytes]:
         objects = three if key.endswith("zarr.json") else two

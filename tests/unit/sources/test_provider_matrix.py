@@ -16,6 +16,7 @@ from pipeline.contracts.worlds import Source
 from pipeline.errors import ContractError, NotYetAvailable
 from tests.unit.sources import test_gfs, test_zarr
 from tests.unit.sources.live_feeds import (
+    NOW,
     PLACES,
     TEMPERATURE,
     archive,
@@ -124,6 +125,39 @@ def test_a_fault_of_a_provider_passes_and_what_came_before_it_is_kept(tmp_path: 
         assert len(p.asked) > before
 
 
+NO_PAGES = {
+    "open_meteo, archive": "one answer holds all hours of the days asked for",
+    "open_meteo, forecasts by init": "one answer holds a whole run",
+    "elexon": "one answer holds the seven days that may be asked for at most",
+    "kraken": "one answer holds the newest 720 bars, and there are no others",
+    "pems": "a file holds a day",
+    "gfs": "a run is files, whose parts are asked for by range",
+    "era5": "a store is objects, one for each chunk",
+}
+PAGED = sorted(LIVE.keys() - NO_PAGES.keys())
+
+
+def test_the_providers_with_pages_are_known() -> None:
+    assert PAGED == ["binance", "webtris"]
+
+
+@pytest.mark.parametrize("fault", ["503", "cut"])
+@pytest.mark.parametrize("name", PAGED)
+def test_after_a_fault_pages_go_on_with_the_one_that_was_missing(tmp_path: Path, name: str, fault: str) -> None:
+    live, broken = LIVE[name], [True]
+    with provider(lambda asked, number: FAULTS[fault] if broken[0] and number else live.answer(asked)) as p:
+        with pytest.raises(NotYetAvailable):
+            landed(live.make(p), tmp_path, live.moment)
+        missing, before, broken[0] = p.asked[1].query, len(p.asked), False
+        found = landed(live.make(p), tmp_path, live.moment)
+        assert (p.asked[before].query, missing == p.asked[0].query) == (missing, False)
+    whole = tmp_path / "whole"
+    with provider(lambda asked, _: live.answer(asked)) as p:
+        wanted = landed(live.make(p), whole, live.moment)
+    assert [one.values.keys() for one in found] == [one.values.keys() for one in wanted]
+    assert [one.valid_time.tolist() for one in found] == [one.valid_time.tolist() for one in wanted]
+
+
 @pytest.mark.parametrize("name", LIVE)
 def test_an_answer_that_is_an_error_page_is_refused_with_its_file(tmp_path: Path, name: str) -> None:
     page = Answer(body=b"<html><body>maintenance, back soon</body></html>")
@@ -153,7 +187,12 @@ def test_a_schema_that_drifted_is_refused_with_its_file(tmp_path: Path, name: st
 WORLD = """
 name = "live"
 title = "Live"
-start = "2026-01-01T00:00Z"
+start = "2020-01-01T00:00Z"
+[sources.ground]
+adapter = "csv"
+locations = ["data://ground.csv"]
+options = {{ time = "t", node_column = "n" }}
+variables = {{ {variable} = {{ unit = "count" }} }}
 [sources.feed]
 {source}
 [domains.feed]
@@ -162,7 +201,14 @@ clock = {{ step = "1h" }}
 context = 1
 horizon = 1
 [domains.feed.variables]
-{variable} = {{ source = "feed" }}
+{variable} = {{ source = "{measured}" }}
+{future}
+"""
+FUTURE = """
+[domains.feed.future]
+source = "feed"
+[domains.feed.future.variables]
+{variable} = {{}}
 """
 
 
@@ -177,15 +223,18 @@ def table(made: Source) -> str:
     return "\n".join(lines)
 
 
-@pytest.mark.parametrize("name", [name for name, live in LIVE.items() if live.named == "2026" and live.make is not outlook])
+@pytest.mark.parametrize("name", LIVE)
 def test_the_probe_says_what_each_provider_sent(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     live, path = LIVE[name], tmp_path / "live.toml"
+    asked_for = ["sources", "probe", "feed", "--world", str(path), "--as-of", f"{min(live.moment, NOW):%Y-%m-%dT%H:%MZ}"]
     with provider(lambda asked, _: live.answer(asked)) as p:
         made = live.make(p)
-        path.write_text(WORLD.format(source=table(made), variable=next(iter(made.variables))))
-        assert main(["sources", "probe", "feed", "--world", str(path), "--as-of", "2026-01-03T06:00Z"]) == 0
+        variable, runs = next(iter(made.variables)), made.runs is not None
+        kind = {"measured": "ground" if runs else "feed", "future": FUTURE.format(variable=variable) if runs else ""}
+        path.write_text(WORLD.format(source=table(made), variable=variable, **kind))
+        assert main(asked_for) == 0
         said = capsys.readouterr().out
         assert f"from\n  http://{p.host}" in said
         assert "readings" in said
-    assert main(["sources", "probe", "feed", "--world", str(path), "--as-of", "2026-01-03T06:00Z"]) == 75
+    assert main(asked_for) == 75
     assert "ConnectError" in capsys.readouterr().err

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline import __main__ as cli
 from pipeline.api import Receipt, RetainRequest
 from pipeline.contracts.times import from_seconds
 from pipeline.errors import StoreError
@@ -143,6 +144,24 @@ def test_killed_anywhere_the_store_is_whole_and_the_same_request_goes_on(
     assert verify_store(place.world, place.settings, QUIET).faults == ()
     assert list(repositories.seals(f"{place.settings.store}/cubes/little")) == sorted([snapshots[1], snapshots[4]])
     assert values(place, snapshots[1])
+
+
+def test_a_reader_of_an_old_snapshot_reads_on_through_retentions_in_its_time_and_is_told_after_it(
+    kept: tuple[Place, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, snapshots = kept
+    monkeypatch.setenv("CUBECAST_STORE", place.settings.store)
+    wanted, young = values(place, snapshots[3]), CubeStore(place.settings.store, "little", at=snapshots[3])
+    written = [s["written_time"] for s in CubeStore(place.settings.store, "little").history()][::-1]
+    fresh = CubeStore(place.settings.store, "little", at=snapshots[3])  # has read nothing yet when the others go
+    assert cli.main(["retain", "--world", place.file]) == 0
+    assert young.open(from_seconds(10**10), "traffic").values_TNV.tobytes() == wanted
+    gone = ask(place, now=written[4] + timedelta(days=30) - timedelta(milliseconds=1)).details["snapshots"]["cubes/little"]
+    assert set(gone) == {snapshots[0], snapshots[2]}
+    assert fresh.open(from_seconds(10**10), "traffic").values_TNV.tobytes() == wanted
+    assert cli.main(["retain", "--world", place.file, "--now", "2035-01-01T00:00Z"]) == 0
+    with pytest.raises(StoreError, match="cubes/little"):
+        young.open(from_seconds(10**10), "traffic")
 
 
 def test_garbage_goes_when_it_is_old_and_nothing_refers_to_it(kept: tuple[Place, list[str]]) -> None:
