@@ -84,7 +84,7 @@ def times(context: Mapping[str, Any]) -> dict[str, str]:
     if carried:
         given = max(carried, key=lambda extra: str(extra["issue_time"]))
     elif partition is not None and not params.get("issue_time"):
-        given = {"issue_time": _text(partition), "now": params.get("now") or _text(max(partition, datetime.now(UTC)))}
+        given = {"issue_time": text_of(partition), "now": params.get("now") or text_of(max(partition, datetime.now(UTC)))}
     else:
         given = params
     if not given.get("issue_time"):
@@ -100,5 +100,6 @@ def _events(context: Mapping[str, Any]) -> Iterable[Iterable[Any]]:
     return found.values()
 
 
-def _text(moment: datetime) -> str:
+def text_of(moment: datetime) -> str:
+    """An instant as requests and events carry it."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

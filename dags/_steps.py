@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from airflow.sdk import Asset, BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from dags._child import OUT_OF_TIME, Child
-from dags._house import launch_of, times
+from dags._house import launch_of, text_of, times
 from dags._retries import Killed
 from pipeline.api import Receipt, Request, World
 
@@ -43,6 +44,7 @@ class Step(BaseOperator):
         request: The kind of request.
         world: The world.
         clock: Which of the run's times is the request's `as_of`.
+        on_the_wall: Fields of the request that are what time it is, whatever time it is in the world.
         issued_by: The task of this run that says at which issue time, instead of the run itself.
         fields: Further fields of the request.
         from_params: Fields that the run's parameters of the same name give, where they are set.
@@ -60,6 +62,7 @@ class Step(BaseOperator):
         from_params: tuple[str, ...] = (),
         model_of: str | None = None,
         issued_by: str | None = None,
+        on_the_wall: tuple[str, ...] = (),
         announces: Asset | None = None,
         **rest: Any,
     ) -> None:
@@ -69,7 +72,7 @@ class Step(BaseOperator):
         )
         self.request, self.world, self.clock = request, world, clock
         self.fields, self.from_params, self.announces = dict(fields or {}), from_params, announces
-        self.model_of, self.issued_by = model_of, issued_by
+        self.model_of, self.issued_by, self.on_the_wall = model_of, issued_by, on_the_wall
         self.runner: Runner | None = None
         self.receipt: Receipt | None = None
 
@@ -86,7 +89,8 @@ class Step(BaseOperator):
     def ask(self, context: Any, when: Mapping[str, str]) -> Request:
         """The request of this run."""
         chosen = {name: context["params"][name] for name in self.from_params if context["params"].get(name) is not None}
-        told = {name: when["now"] for name in ("received_time", "now") if name in self.request.model_fields}
+        told: dict[str, str] = {name: when["now"] for name in ("received_time", "now") if name in self.request.model_fields}
+        told |= dict.fromkeys(self.on_the_wall, text_of(datetime.now(UTC)))
         if self.model_of:
             ids = context["ti"].xcom_pull(task_ids=self.model_of)["ids"]
             chosen["model_id"] = ids.get("candidate") or ids["model_id"]

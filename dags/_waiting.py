@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from dags._house import times
+from dags._house import text_of, times
 from dags._steps import Step, decide
 from pipeline.api import InputsRequest, LandRequest, Receipt, Request, World
 
@@ -73,7 +73,7 @@ class Inputs(Waiting):
         due = datetime.fromisoformat(issue_time)
         waited = bool(event)
         moment = datetime.now(UTC).replace(microsecond=0) if waited else due
-        asked = _text(moment)
+        asked = text_of(moment)
         request = self.ask(context, {"issue_time": asked, "now": asked})
         code, _ = self.run_child(request, context)
         if code != LATE:
@@ -83,8 +83,4 @@ class Inputs(Waiting):
         if schedule.late == "fail":
             raise AirflowFailException(f"inputs of {self.world.name} are still late {schedule.patience} after {issue_time}")
         self.log.warning("inputs are still late after %s: forecasting with what there is", schedule.patience)
-        return _text(datetime.now(UTC).replace(microsecond=0)) if waited else asked
-
-
-def _text(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return text_of(datetime.now(UTC).replace(microsecond=0)) if waited else asked

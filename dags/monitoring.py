@@ -22,7 +22,7 @@ def monitoring(world: World) -> None:
     def build() -> None:
         verify = Step(request=VerifyRequest, world=world, clock="now")
         monitor = Step(request=MonitorRequest, world=world, clock="now", trigger_rule=TriggerRule.ALL_DONE)
-        chain(verify, [monitor, EmptyOperator(task_id="verified")])
+        chain(verify, [monitor, EmptyOperator(task_id="verified", doc_md="What was forecast has been scored.")])
 
     build()
 

@@ -14,7 +14,7 @@ def retention(world: World) -> None:
 
     @dag(**house(world, "retention"), schedule=at(world, "retention"), doc_md=__doc__)
     def build() -> None:
-        Step(request=RetainRequest, world=world, clock="now", pool="cube")
+        Step(request=RetainRequest, world=world, clock="now", on_the_wall=("now",), pool="cube")
 
     build()
 

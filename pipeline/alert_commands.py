@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -102,6 +103,7 @@ def watch(
         list[str] | None, typer.Option("--world", "-w", help="A world; by default those that CUBECAST_WORLDS names, or all.")
     ] = None,
     every: Annotated[str | None, typer.Option(help="Look again and again, until Ctrl-C; by default once.", metavar="DURATION")] = None,
+    seen: Annotated[Path | None, typer.Option(help="A file that is touched after each look, for health checks.", metavar="FILE")] = None,
     as_json: JsonObject = False,
 ) -> None:
     """Whether what the schedule says has come; for cron or systemd, as nothing else may be running. Exit code 80: something is absent."""
@@ -115,6 +117,8 @@ def watch(
     while True:
         found = {name: _look(name) for name in names}
         _show(found, as_json=as_json)
+        if seen is not None:
+            seen.touch()
         if pause is None:
             break
         time.sleep(pause.total_seconds())

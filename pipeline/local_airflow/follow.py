@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Self, TextIO
@@ -49,10 +49,10 @@ class Screen:
             self._status.update(text)
 
 
-def follow(rest: Rest, world: str, first_run: dict[str, Any], screen: Screen, check: Callable[[], None]) -> int:
-    """Show each task as it ends, until the last DAG is through or a task has failed; returns the exit code."""
+def follow(rest: Rest, world: str, first_run: dict[str, Any], screen: Screen, check: Callable[[], None], dags: Sequence[str] = DAGS) -> int:
+    """Show each task as it ends, until the last of the DAGs is through or a task has failed; returns the exit code."""
     run: dict[str, Any] | None = first_run
-    for number, name in enumerate(DAGS):
+    for number, name in enumerate(dags):
         dag = f"{world}__{name}"
         if number:
             run = _triggered(rest, dag, first_run["run_after"], screen, check)

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -49,7 +50,7 @@ class Place:
 
 
 def rehearse(world: World, *, issue_time: datetime, now: datetime, settings: Settings, folder: Path) -> int:
-    """Make one forecast through PostgreSQL, the four components of Airflow, Dask and S3, end them all; returns the exit code.
+    """Make one forecast through PostgreSQL, the four components of Airflow, Dask and S3, let go what has expired, end them all; returns the exit code.
 
     `folder` then holds each process's log, `airflow.sql` (the database), `store/` (a copy of what was on S3) and `lineage.jsonl`; where
     the environment names a transport of OpenLineage events, they are sent there too.
@@ -72,6 +73,9 @@ def rehearse(world: World, *, issue_time: datetime, now: datetime, settings: Set
         conf = {"issue_time": format_instant(issue_time), "now": format_instant(now)}
         run = rest.post(f"/dags/{world.name}__ingest/dagRuns", {"logical_date": None, "conf": conf})
         code = follow(rest, world.name, run, screen, place.keeper.check)
+        if code == 0:
+            run = rest.post(f"/dags/{world.name}__retention/dagRuns", {"logical_date": None, "conf": conf})
+            code = follow(rest, world.name, run, screen, place.keeper.check, ("retention",))
         if code == 0:
             _look(place, every, screen)
         _keep(place, every[0].environment)
@@ -190,6 +194,21 @@ def _look(place: Place, every: tuple[Service, ...], screen: Screen) -> None:
         screen.line(f"{PORTS[port]} answers {found}{' with a token' if bearer else ''}")
         if found != wanted:
             raise StoreError(asked=f"{path} of {PORTS[port]}", found=f"{found} instead of {wanted}", mend="look into its log")
+    asked_of = [service for service in every if service.health]
+    for service in asked_of:
+        _be_healthy(service, place)
+    screen.line(f"healthy, as compose.yaml asks: {', '.join(service.name for service in asked_of)}")
+
+
+def _be_healthy(service: Service, place: Place, patience: float = 120) -> None:
+    deadline = time.monotonic() + patience
+    while True:
+        done = subprocess.run(service.health, env=service.environment | place.base, capture_output=True, text=True, check=False)  # noqa: S603
+        if done.returncode == 0:
+            return
+        if time.monotonic() > deadline:
+            raise StoreError(asked=f"the health check of {service.name}", found=done.stderr.strip()[-800:], mend="look into its log")
+        time.sleep(1)
 
 
 def _status(url: str, bearer: str) -> int:

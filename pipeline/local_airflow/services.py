@@ -28,11 +28,12 @@ _VARIABLE = re.compile(r"\$\{(\w+)(?::([?-])([^}]*))?\}")
 
 @dataclass(frozen=True, kw_only=True)
 class Service:
-    """One process: its name, its command line and what its environment says."""
+    """One process: its name, its command line, what its environment says, and the command that ends well while it is healthy (none: empty)."""
 
     name: str
     argv: tuple[str, ...]
     environment: dict[str, str]
+    health: tuple[str, ...] = ()
 
 
 def read_compose(file: Path) -> dict[str, Any]:
@@ -78,7 +79,8 @@ def services(compose: Mapping[str, Any], variables: Mapping[str, str], ports: Ma
         argv = tuple(here(word) for word in _command(name, service["command"]))
         told = {key: here(value) for key, value in service["environment"].items()}
         count = service.get("deploy", {}).get("replicas", 1)
-        found += [Service(name=f"{name}-{n}" if count > 1 else name, argv=argv, environment=told) for n in range(count)]
+        health = tuple(here(word) for word in _health(service)) if count == 1 else ()
+        found += [Service(name=f"{name}-{n}" if count > 1 else name, argv=argv, environment=told, health=health) for n in range(count)]
     return tuple(found)
 
 
@@ -89,6 +91,12 @@ def _command(name: str, words: list[str]) -> list[str]:
     if words[:1] in (["airflow"], ["dask"]):
         return [sys.executable, "-m", *words, *(_MORE.get(words[1], ()) if words[0] == "dask" else ())]
     raise ConfigError(asked=f"service {name} of compose.yaml", found=" ".join(words), mend="a command of python, airflow or dask")
+
+
+def _health(service: Mapping[str, Any]) -> list[str]:
+    """The health check of a service, where it is a small program of Python; replicas would ask at the port that they share."""
+    words = list(service.get("healthcheck", {}).get("test", []))
+    return [sys.executable, *words[2:]] if words[:2] == ["CMD", "python"] else []
 
 
 def _moved(text: str, ports: Mapping[str, int], folder: Path) -> str:

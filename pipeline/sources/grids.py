@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Any
 
 import numpy as np
@@ -43,29 +44,61 @@ class GridOptions(BaseModel):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Cells:
-    """The cells of a grid that a source takes, row by row: places in the whole grid (`width` columns, `whole` cells), and their nodes."""
+    """The cells of a grid that a source takes, row by row.
 
-    places: NDArray[np.int64]
-    nodes: NodeSet
+    Attributes:
+        row, column: Those taken, counted in the whole grid (`width` columns, `whole` cells).
+        latitude, longitude: Degrees of each of these rows and columns.
+    """
+
+    row: NDArray[np.int64]
+    column: NDArray[np.int64]
+    latitude: NDArray[np.float64]
+    longitude: NDArray[np.float64]
     width: int
     whole: int
+    file: str
+
+    @property
+    def places(self) -> NDArray[np.int64]:
+        """Of each cell in the whole grid."""
+        return (self.row[:, None] * self.width + self.column).reshape(-1)
 
     @property
     def rows(self) -> tuple[int, int]:
         """First row, and the one after the last."""
-        return int(self.places.min()) // self.width, int(self.places.max()) // self.width + 1
+        return int(self.row.min()), int(self.row.max()) + 1
 
     @property
     def columns(self) -> tuple[int, int]:
         """First column, and the one after the last."""
-        found = self.places % self.width
-        return int(found.min()), int(found.max()) + 1
+        return int(self.column.min()), int(self.column.max()) + 1
 
     @property
     def boxed(self) -> NDArray[np.int64]:
         """Places of the cells within the box of these rows and columns."""
         (top, _), (left, right) = self.rows, self.columns
-        return (self.places // self.width - top) * (right - left) + self.places % self.width - left
+        return ((self.row - top)[:, None] * (right - left) + self.column - left).reshape(-1)
+
+    @cached_property
+    def nodes(self) -> NodeSet:
+        """Each cell as a node, which keeps its name `y003x014` whatever the area.
+
+        Raises:
+            ContractError: They are too many to have names.
+        """
+        if len(self.row) * len(self.column) > MAX_NODES:
+            found = f"{len(self.row)} x {len(self.column)} cells, more than {MAX_NODES}"
+            mend = "take a part: options.area = [south, west, north, east]; or keep grids whole (slabs = true), on cells that the domain declares"
+            raise ContractError(asked=f"cells of {self.file}", found=found, mend=mend)
+        digits = max(3, len(str(max(self.whole // self.width, self.width) - 1)))
+        names = tuple(f"y{j:0{digits}d}x{i:0{digits}d}" for j in self.row.tolist() for i in self.column.tolist())
+        return NodeSet(
+            ids=names,
+            latitude=np.repeat(self.latitude, len(self.column)),
+            longitude=np.tile(self.longitude, len(self.row)),
+            shape=(len(self.row), len(self.column)),
+        )
 
 
 def within_area(
@@ -95,24 +128,21 @@ def within_area(
 
 
 def cells_of(latitude: NDArray[np.float64], longitude: NDArray[np.float64], options: GridOptions, file: str) -> Cells:
-    """The cells of a regular grid within the area; a cell keeps its name `y003x014` whatever the area.
+    """The cells of a regular grid within the area.
 
     Raises:
-        ContractError: The places are no places on Earth, none is within the area, or they are too many to have names.
+        ContractError: The places are no places on Earth, or none is within the area.
     """
     rows, columns, around = within_area(latitude, longitude, options, file)
-    if len(rows) * len(columns) > MAX_NODES:
-        found = f"{len(rows)} x {len(columns)} cells, more than {MAX_NODES}"
-        raise ContractError(asked=f"cells of {file}", found=found, mend="take a part: options.area = [south, west, north, east]")
-    digits = max(3, len(str(max(len(latitude), len(longitude)) - 1)))
-    y, x = (a.ravel() for a in np.meshgrid(rows, columns, indexing="ij"))
-    nodes = NodeSet(
-        ids=tuple(f"y{j:0{digits}d}x{i:0{digits}d}" for j, i in zip(y.tolist(), x.tolist(), strict=True)),
-        latitude=latitude[y],
-        longitude=around[x],
-        shape=(len(rows), len(columns)),
+    return Cells(
+        row=rows,
+        column=columns,
+        latitude=latitude[rows],
+        longitude=around[columns],
+        width=len(longitude),
+        whole=len(latitude) * len(longitude),
+        file=file,
     )
-    return Cells(places=y * len(longitude) + x, nodes=nodes, width=len(longitude), whole=len(latitude) * len(longitude))
 
 
 def grid_of(nodes: NodeSet) -> tuple[float, ...] | None:

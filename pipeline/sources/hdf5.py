@@ -20,9 +20,9 @@ from pipeline.contracts.times import to_seconds
 from pipeline.contracts.worlds import Duration, Instant, Source
 from pipeline.errors import ContractError
 from pipeline.settings import Settings
-from pipeline.sources.adapter import Readings
-from pipeline.sources.files import FileAdapter, check_locations, file_deliveries, grid_deliveries
-from pipeline.sources.grids import Cells, GridOptions, cells_of, check_unit, gridded_readings, node_names, physical
+from pipeline.sources.fields import FieldAdapter, Fields
+from pipeline.sources.files import check_locations, file_deliveries, grid_deliveries
+from pipeline.sources.grids import Cells, GridOptions, cells_of, check_unit, node_names, physical
 from pipeline.sources.hdf5_files import array_at, attributes, opened_hdf5
 from pipeline.sources.node_tables import parse_places
 from pipeline.sources.options import read_options
@@ -76,7 +76,7 @@ class Hdf5Options(GridOptions):
         return StampOptions(time=self.time or "", time_format=self.time_format, ambiguous=self.ambiguous)
 
 
-class Hdf5Adapter(FileAdapter):
+class Hdf5Adapter(FieldAdapter):
     """HDF5 files."""
 
     example = "*.h5"
@@ -95,8 +95,8 @@ class Hdf5Adapter(FileAdapter):
         grid = read_options(Hdf5Options, source).layout == "grid"
         return grid_deliveries(source, settings) if grid else file_deliveries(source, settings)
 
-    def parse(self, source: Source, parts: Mapping[str, bytes]) -> Readings:
-        """The readings in a delivery's bytes.
+    def fields(self, source: Source, parts: Mapping[str, bytes]) -> Fields:
+        """What a delivery holds.
 
         Raises:
             ContractError: The file as a whole cannot be read (truncated, an array missing or of another shape, sizes beyond the limit).
@@ -105,7 +105,7 @@ class Hdf5Adapter(FileAdapter):
         [(file, data)] = parts.items()
         with opened_hdf5(unpacked(data, file), file) as opened:
             cells = _cells(opened, options, file)
-            ids = cells.nodes.ids if cells is not None else _ids(opened, options, file)
+            where = _ids(opened, options, file) if cells is None else cells
             tables = {}
             for name, variable in source.variables.items():
                 column = column_of(name, variable)
@@ -116,14 +116,13 @@ class Hdf5Adapter(FileAdapter):
         values = {}
         for name, table in tables.items():
             flat = table.reshape(len(table), -1)
-            expected = (len(stamps), len(ids) if cells is None else cells.whole)
+            expected = (len(stamps), where.whole if isinstance(where, Cells) else len(where))
             if flat.shape != expected:
                 found = f"shape {table.shape}, not {expected[0]} stamps of {expected[1]} values"
                 raise ContractError(asked=f"variable '{name}' of {file}", found=found, mend="correct column, order or layout")
             values[name] = flat if cells is None else flat[:, cells.places]
-        return gridded_readings(
-            ids if cells is None else cells.nodes, stamps, values, options, file, faults=time_faults(fault, options.stamps, source.timezone)
-        )
+        faults = time_faults(fault, options.stamps, source.timezone)
+        return Fields(where=where, stamps=stamps, values=values, options=options, file=file, faults=faults)
 
     def parse_places(self, source: Source, parts: Mapping[str, bytes]) -> NodeSet:
         """The places in a node table, or the cells of a file's grid row by row.

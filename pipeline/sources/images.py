@@ -21,9 +21,9 @@ from pipeline.contracts.nodes import NodeSet
 from pipeline.contracts.worlds import Source
 from pipeline.errors import ContractError
 from pipeline.settings import Settings
-from pipeline.sources.adapter import Readings
-from pipeline.sources.files import FileAdapter, check_locations, grid_deliveries
-from pipeline.sources.grids import Cells, GridOptions, cells_of, gridded_readings
+from pipeline.sources.fields import FieldAdapter, Fields
+from pipeline.sources.files import check_locations, grid_deliveries
+from pipeline.sources.grids import Cells, GridOptions, cells_of
 from pipeline.sources.image_files import Image, opened_image, rasterio_module
 from pipeline.sources.node_tables import parse_places
 from pipeline.sources.options import read_options
@@ -84,7 +84,7 @@ class ImageOptions(GridOptions):
         return StampOptions(time=self.time_tag or "the file's name", time_format=self.time_format, ambiguous=self.ambiguous)
 
 
-class ImagesAdapter(FileAdapter):
+class ImagesAdapter(FieldAdapter):
     """Series of GeoTIFF or PNG files."""
 
     example = "*.tif"
@@ -103,8 +103,8 @@ class ImagesAdapter(FileAdapter):
         """One delivery per file, then the nodes: a table, or the grid of the first file; raises as `file_deliveries` does."""
         return grid_deliveries(source, settings)
 
-    def parse(self, source: Source, parts: Mapping[str, bytes]) -> Readings:
-        """The readings in a delivery's bytes.
+    def fields(self, source: Source, parts: Mapping[str, bytes]) -> Fields:
+        """What a delivery holds.
 
         Raises:
             ContractError: The file as a whole cannot be read (truncated, no place, a band or a stamp missing, an unlisted colour).
@@ -119,7 +119,7 @@ class ImagesAdapter(FileAdapter):
                 for name, variable in source.variables.items()
             }
         faults = time_faults(fault, options.stamps, source.timezone)
-        return gridded_readings(cells.nodes, stamp, values, options, file, faults=faults)
+        return Fields(where=cells, stamps=stamp, values=values, options=options, file=file, faults=faults)
 
     def parse_places(self, source: Source, parts: Mapping[str, bytes]) -> NodeSet:
         """The places in a node table, or the pixels of an image row by row.

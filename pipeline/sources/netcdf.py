@@ -21,10 +21,11 @@ from pipeline.contracts.nodes import NodeSet
 from pipeline.contracts.worlds import Source
 from pipeline.errors import ContractError
 from pipeline.settings import Settings
-from pipeline.sources.adapter import NO_TIME, Readings
+from pipeline.sources.adapter import NO_TIME
 from pipeline.sources.columns import require_columns
-from pipeline.sources.files import FileAdapter, check_locations, file_deliveries, grid_deliveries
-from pipeline.sources.grids import Cells, GridOptions, cells_of, check_size, check_unit, gridded_readings, node_names
+from pipeline.sources.fields import FieldAdapter, Fields
+from pipeline.sources.files import check_locations, file_deliveries, grid_deliveries
+from pipeline.sources.grids import Cells, GridOptions, cells_of, check_size, check_unit, node_names
 from pipeline.sources.hdf5_files import MAGIC, check_coordinates
 from pipeline.sources.node_tables import parse_places
 from pipeline.sources.options import read_options
@@ -61,7 +62,7 @@ class NetcdfOptions(GridOptions):
         return self
 
 
-class NetcdfAdapter(FileAdapter):
+class NetcdfAdapter(FieldAdapter):
     """NetCDF and HDF5 files."""
 
     example = "*.nc"
@@ -80,8 +81,8 @@ class NetcdfAdapter(FileAdapter):
         grid = read_options(NetcdfOptions, source).layout == "grid"
         return grid_deliveries(source, settings) if grid else file_deliveries(source, settings)
 
-    def parse(self, source: Source, parts: Mapping[str, bytes]) -> Readings:
-        """The readings in a delivery's bytes.
+    def fields(self, source: Source, parts: Mapping[str, bytes]) -> Fields:
+        """What a delivery holds.
 
         Raises:
             ContractError: The file as a whole cannot be read (truncated, a variable missing, sizes beyond the limit).
@@ -94,10 +95,11 @@ class NetcdfAdapter(FileAdapter):
         for name, variable in source.variables.items():
             check_unit(names[name], variable, dataset[names[name]].attrs.get("units"), file)
         stamps = _seconds(dataset, options.time, file)
-        ids, cells = _nodes(dataset, options, file)
+        where = _where(dataset, options, file)
+        cells = where if isinstance(where, Cells) else None
         values = {name: _table(dataset, column, options, len(stamps), cells, file) for name, column in names.items()}
         published = _seconds(dataset, options.published, file) if options.published else None
-        return gridded_readings(ids if cells is None else cells.nodes, stamps, values, options, file, published)
+        return Fields(where=where, stamps=stamps, values=values, options=options, file=file, published=published)
 
     def parse_places(self, source: Source, parts: Mapping[str, bytes]) -> NodeSet:
         """The places in a node table, or the cells of a file's grid row by row.
@@ -161,15 +163,14 @@ def _grid(dataset: xr.Dataset, options: NetcdfOptions, file: str) -> Cells:
     return cells_of(axes[0].astype(np.float64), axes[1].astype(np.float64), options, file)
 
 
-def _nodes(dataset: xr.Dataset, options: NetcdfOptions, file: str) -> tuple[tuple[str, ...], Cells | None]:
+def _where(dataset: xr.Dataset, options: NetcdfOptions, file: str) -> Cells | tuple[str, ...]:
     if options.layout == "grid":
-        cells = _grid(dataset, options, file)
-        return cells.nodes.ids, cells
+        return _grid(dataset, options, file)
     if options.layout == "one" or options.node is None:
-        return (str(options.node),), None
+        return (str(options.node),)
     require_columns([str(n) for n in dataset.variables], [options.node], file)
     check_size(options.node, dataset[options.node].shape, file)
-    return node_names(_read(dataset, options.node, file), options.node, file), None
+    return node_names(_read(dataset, options.node, file), options.node, file)
 
 
 def _table(dataset: xr.Dataset, column: str, options: NetcdfOptions, stamps: int, cells: Cells | None, file: str) -> NDArray[np.float64]:

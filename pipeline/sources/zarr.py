@@ -26,9 +26,10 @@ from pipeline.contracts.times import compact_instant, from_seconds, to_seconds
 from pipeline.contracts.worlds import Duration, Instant, Source
 from pipeline.errors import ConfigError, ContractError
 from pipeline.settings import Settings
-from pipeline.sources.adapter import NO_TIME, Readings
-from pipeline.sources.files import FileAdapter, check_locations, grid_deliveries, node_deliveries
-from pipeline.sources.grids import check_size, check_unit, gridded_readings
+from pipeline.sources.adapter import NO_TIME
+from pipeline.sources.fields import FieldAdapter, Fields
+from pipeline.sources.files import check_locations, grid_deliveries, node_deliveries
+from pipeline.sources.grids import check_size, check_unit
 from pipeline.sources.locations import folder_at, if_there
 from pipeline.sources.netcdf import NetcdfOptions
 from pipeline.sources.node_tables import parse_places
@@ -64,7 +65,7 @@ class ZarrOptions(NetcdfOptions):
         return (self.time, *places, *([self.published] if self.published else []))
 
 
-class ZarrAdapter(FileAdapter):
+class ZarrAdapter(FieldAdapter):
     """Zarr stores."""
 
     example = "*.zarr"
@@ -95,9 +96,7 @@ class ZarrAdapter(FileAdapter):
         """
         options = read_options(ZarrOptions, source)
         if _packed(source):
-            yield from (
-                grid_deliveries(source, settings) if options.layout == "grid" else FileAdapter.deliveries(self, source, settings, as_of)
-            )
+            yield from (grid_deliveries(source, settings) if options.layout == "grid" else super().deliveries(source, settings, as_of))
             return
         offered = _Offered(source, options, folder_at(source.locations[0], source, settings))
         yield from offered.groups(as_of)
@@ -105,8 +104,8 @@ class ZarrAdapter(FileAdapter):
         if source.nodes is None and options.layout == "grid":
             yield Delivery(name="grid", parts=tuple(offered.described(options.axes)), role="nodes")
 
-    def parse(self, source: Source, parts: Mapping[str, bytes]) -> Readings:
-        """The readings in a delivery's objects.
+    def fields(self, source: Source, parts: Mapping[str, bytes]) -> Fields:
+        """What a delivery holds.
 
         Raises:
             ContractError: The store cannot be read (an object damaged or cut, an array missing, sizes beyond the limit).
@@ -122,12 +121,16 @@ class ZarrAdapter(FileAdapter):
         stamps = instants(layouts[options.time], files, store)[start:stop]
         published = instants(layouts[options.published], files, store)[start:stop] if options.published else None
         cells = grid_cells(layouts, options, files, store) if options.layout == "grid" else None
-        ids = cells.nodes.ids if cells is not None else node_ids(layouts, options, files, store)
         values = {n: table(layouts[c], options, (start, stop), cells, files, store) for n, c in columns.items()}
         known = ~np.all([np.isnan(v).all(axis=1) for v in values.values()], axis=0) if len(stamps) else np.zeros(0, np.bool_)
         values = {n: v[known] for n, v in values.items()}
-        return gridded_readings(
-            ids if cells is None else cells.nodes, stamps[known], values, options, store, None if published is None else published[known]
+        return Fields(
+            where=node_ids(layouts, options, files, store) if cells is None else cells,
+            stamps=stamps[known],
+            values=values,
+            options=options,
+            file=store,
+            published=None if published is None else published[known],
         )
 
     def parse_places(self, source: Source, parts: Mapping[str, bytes]) -> NodeSet:

@@ -3,12 +3,16 @@
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import jsonschema
 import pytest
 import yaml
+
+from pipeline.settings import Launch
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCKER = ROOT / "docker"
@@ -124,42 +128,104 @@ def test_the_gpu_goes_to_the_service_that_trains():
 
 
 def test_alerts_name_runbooks_that_are_there():
-    rules = yaml.safe_load((DOCKER / "prometheus/alerts.yml").read_text())["groups"][0]["rules"]
+    rules = yaml.safe_load((DOCKER / "grafana/alerts.yml").read_text())["groups"][0]["rules"]
     assert all((ROOT / rule["annotations"]["runbook"]).is_file() for rule in rules)
 
 
-def install_lines(*names):
-    """What the stages run with a package installer, as words, the virtual environment's folder left open."""
-    lines = [rest for name in names for word, rest in stages()[name][1] if word == "RUN" and "install" in rest and ".venv" in rest]
-    return [shlex.split(line.replace("${EXTRAS}", "")) for line in lines]
+def test_every_service_has_a_health_check_that_asks_the_service_itself():
+    services = compose()["services"]
+    asked = {name: service.get("healthcheck", {}) for name, service in services.items()}
+    assert asked.pop("prepare") == {"disable": True}, "it ends"
+    ports = {"api-server": "8080", "dask-scheduler": "8787", "dask-worker": "8790", "forecasts": "8000", "metrics": "9464"}
+    for name, place in (ports | {"prometheus": "9090/-/healthy", "grafana": "3000/api/health"}).items():
+        assert f"http://127.0.0.1:{place}" in asked[name]["test"][-1], name
+    for name, job in (("scheduler", "SchedulerJob"), ("triggerer", "TriggererJob"), ("dag-processor", "DagProcessorJob")):
+        assert job in asked[name]["test"]
+    assert all(check["test"][0] == "CMD" and check["interval"] and check["timeout"] and check["retries"] for check in asked.values())
+    words = services["watch"]["command"]
+    assert words[words.index("--seen") + 1] in asked["watch"]["test"][-1]
 
 
-@pytest.mark.timeout(300)
-def test_the_thin_image_installs_parses_the_dags_and_knows_neither_torch_nor_dask(tmp_path):
-    folder = tmp_path / "image"
-    folder.mkdir()
-    for name in ("requirements.lock", "pyproject.toml"):
-        (folder / name).write_bytes((ROOT / name).read_bytes())
-    (folder / "pipeline").mkdir()
-    (folder / "pipeline" / "__init__.py").touch()
-    subprocess.run([sys.executable, "-m", "venv", ".venv"], cwd=folder, check=True, timeout=60)
-    for words in install_lines("build"):
-        done = subprocess.run([w for w in words if w != "--no-cache"], cwd=folder, capture_output=True, text=True, timeout=240)
-        assert done.returncode == 0, done.stderr[-2000:]
-    python = folder / ".venv/bin/python"
-    parse = (
-        "import importlib, json, pathlib, sys\n"
-        "names = [p.stem for p in pathlib.Path('dags').glob('[a-z]*.py')]\n"
-        "[importlib.import_module(f'dags.{n}') for n in names]\n"
-        "import importlib.util as u\n"
-        "print(json.dumps([sorted(names), [n for n in ('torch', 'dask', 'zarr', 'icechunk') if u.find_spec(n)]]))"
-    )
-    environment = {"PATH": "/usr/bin:/bin", "AIRFLOW_HOME": str(tmp_path / "home"), "CUBECAST_WORLDS": "synthetic", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([python, "-c", parse], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr[-2000:]
-    names, heavy = json.loads(done.stdout.splitlines()[-1])
-    assert "training" in names
-    assert heavy == []
+def test_a_dask_worker_answers_at_the_address_that_its_health_check_asks():
+    import dask.config
+    from distributed.http import health
+
+    assert health.__name__ in dask.config.get("distributed.worker.http.routes")
+    assert [path for path, *_ in health.routes] == ["/health"]
+    command = compose()["services"]["dask-worker"]["command"]
+    assert command[command.index("--dashboard-address") + 1] == ":8790"
+
+
+@pytest.mark.parametrize("name", ["compose.yaml", "compose.gpu.yaml"])
+def test_compose_keeps_to_the_schema_of_the_compose_specification(name):
+    schema = json.loads((Path(__file__).parent / "compose_spec.json").read_text())
+    check = jsonschema.Draft7Validator(schema)
+    assert [(list(error.absolute_path), error.message) for error in check.iter_errors(yaml.safe_load((DOCKER / name).read_text()))] == []
+    assert list(check.iter_errors({"services": {"odd": {"comand": ["x"]}}})), "what is no key is found"
+
+
+def test_the_dockerfile_does_what_hadolint_asks():
+    """Named by hadolint's rules; where hadolint itself is at hand, all of them but those that its configuration leaves out, with reasons."""
+    for name, (parent, lines) in stages().items():
+        runs = [rest for word, rest in lines if word == "RUN"]
+        for run in runs:
+            assert not re.search(r"\bsudo\b|(^|&& *)cd ", run), f"DL3003, DL3004: {name}"
+            if "apt-get install" in run:
+                for wanted in ("--no-install-recommends", "--yes", "apt-get update &&", "rm -rf /var/lib/apt/lists/*"):
+                    assert wanted in run, f"DL3009, DL3014, DL3015: {name}"
+            if re.search(r"-m pip install|uv pip install", run):
+                assert "--no-cache" in run, f"DL3042: {name}"
+                assert "--constraint requirements.lock" in run, f"DL3013: {name}"
+        assert not parent.endswith(":latest"), "DL3006, DL3007"
+        for word, rest in lines:
+            assert word not in ("ADD", "MAINTAINER"), "DL3020, DL4000"
+            if word == "CMD":
+                assert json.loads(rest), "DL3025"
+            if word == "COPY" and not shlex.split(rest)[-1].startswith("/"):
+                assert any(earlier == "WORKDIR" for stage in [name, parent] if stage in stages() for earlier, _ in stages()[stage][1]), (
+                    "DL3045"
+                )
+    if hadolint := shutil.which("hadolint"):
+        words = [hadolint, "--config", str(DOCKER / "hadolint.yaml"), str(DOCKER / "Dockerfile")]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stdout
+
+
+def test_the_units_of_systemd_are_right_and_read_the_example_of_their_environment(tmp_path):
+    from pipeline.settings import read_launch, read_settings
+
+    text = (DOCKER / "systemd/environment.example").read_text()
+    said = dict(re.findall(r"^#?([A-Z_]+)=(.*)$", text, re.MULTILINE))
+    assert read_settings(said).store.startswith("/var/lib/cubecast/"), "where the units may write"
+    assert read_launch(said).memory == 8 * 2**30
+    units = sorted((DOCKER / "systemd").glob("cubecast-*.*"))
+    assert all("EnvironmentFile=/etc/cubecast/environment" in unit.read_text() for unit in units if unit.suffix == ".service")
+    analyse = shutil.which("systemd-analyze")
+    if analyse is None:
+        pytest.skip("no systemd-analyze")
+    for unit in units:  # the program of a unit has to be there
+        (tmp_path / unit.name).write_text(re.sub(r"(?m)^ExecStart=\S+", f"ExecStart={sys.executable}", unit.read_text()))
+    words = [analyse, "verify", "--man=no", "--recursive-errors=no", *(str(tmp_path / unit.name) for unit in units)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    ours = [line for line in (done.stdout + done.stderr).splitlines() if "cubecast" in line]
+    assert (done.returncode, ours) == (0, [])
+
+
+def test_pods_with_a_gpu_are_chosen_by_one_label_everywhere_and_all_others_keep_away():
+    values = yaml.safe_load((DOCKER / "kubernetes/airflow-values.yaml").read_text())
+    told = {entry["name"]: entry["value"] for entry in values["env"]}
+    assert told["CUBECAST_LAUNCH_GPU_SELECTOR"] == Launch().gpu_selector == "cubecast/accelerator=gpu"
+    apart = {"key": "cubecast/accelerator", "operator": "NotIn", "values": ["gpu"]}
+    kinds = {d["kind"]: d for d in yaml.safe_load_all((DOCKER / "kubernetes/dask-cluster.yaml").read_text())}
+    cluster, gpu = kinds["DaskCluster"], kinds["DaskWorkerGroup"]
+    others = [values, cluster["spec"]["worker"]["spec"], cluster["spec"]["scheduler"]["spec"]]
+    for spec in others:
+        [term] = spec["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+        assert term["matchExpressions"] == [apart]
+    spec = gpu["spec"]["worker"]["spec"]
+    assert (gpu["spec"]["cluster"], spec["nodeSelector"]) == (cluster["metadata"]["name"], {"cubecast/accelerator": "gpu"})
+    assert spec["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == "1"
+    assert "trainer" in spec["containers"][0]["image"]
 
 
 def test_airflows_own_pods_reach_the_store_and_all_that_the_runbook_makes_lies_in_one_namespace():

@@ -16,11 +16,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipeline.api import STEPS
+from pipeline.api import STEPS, load_world
 from pipeline.errors import ConfigError
 from pipeline.local_airflow.postgres import find_programs
 from pipeline.process_tree import descendants
 from pipeline.settings import project_folder
+from tests.torture.once import once_each
+from tests.torture.strikes import struck_once
 from tests.world import tiny_world
 
 pytestmark = [pytest.mark.airflow, pytest.mark.timeout(600)]
@@ -81,6 +83,10 @@ def listening(pids):
     return {row.split()[3] for row in rows if any(f"pid={pid}," in row for pid in pids)}
 
 
+STRUCK = ("observe", "build-cube")
+"""Steps that are killed once, as soon as they are seen."""
+
+
 @pytest.fixture(scope="module")
 def rehearsal(tmp_path_factory, listener):
     """What a rehearsal of the tiny world said and left behind."""
@@ -103,26 +109,48 @@ def rehearsal(tmp_path_factory, listener):
     process = subprocess.Popen(words, cwd=project, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
         said, everyone, heard = [], [], set()
-        for line in process.stdout:
-            said.append(line)
-            if "Airflow is up" in line:
-                everyone = descendants(process.pid)
-                heard = listening(everyone) if shutil.which("ss") else set()
-        process.wait(timeout=60)
+        with struck_once(process, STRUCK) as struck:
+            for line in process.stdout:
+                said.append(line)
+                if "Airflow is up" in line:
+                    everyone = descendants(process.pid)
+                    heard = listening(everyone) if shutil.which("ss") else set()
+            process.wait(timeout=60)
     finally:
         process.kill()
         process.communicate()
-    return SimpleNamespace(folder=folder, said="".join(said), code=process.returncode, everyone=everyone, heard=heard)
+    return SimpleNamespace(
+        folder=folder, said="".join(said), code=process.returncode, everyone=everyone, heard=heard, struck=struck, world=world
+    )
 
 
 def test_a_forecast_goes_through_every_service_and_every_process_ends(rehearsal):
     assert rehearsal.code == 0, rehearsal.said
     assert "forecasts answers 401" in rehearsal.said
     assert "forecasts answers 200 with a token" in rehearsal.said
+    assert "healthy, as compose.yaml asks: api-server, dask-scheduler, forecasts, metrics, watch" in rehearsal.said
     assert "Receive client connection" in (rehearsal.folder / "dask-scheduler.log").read_text(), "the cube was built on the cluster"
     assert len(list((rehearsal.folder / "store" / "forecasts" / "tiny" / "published" / "parquet").rglob("*.parquet"))) == 3
     assert len(rehearsal.everyone) > 8
     assert living(rehearsal.everyone) == []
+
+
+def test_steps_that_were_killed_are_done_without_a_hand_and_each_dataset_has_one_commit_of_each_interval(rehearsal):
+    world = load_world(str(rehearsal.world))
+    assert set(rehearsal.struck) == set(STRUCK)
+    source = rehearsal.struck["observe"][rehearsal.struck["observe"].index("--source") + 1]
+    for task in (f"{source}.observe", "build_cube"):
+        [again] = (rehearsal.folder / "airflow" / "logs").rglob(f"task_id={task}/attempt=2.log")
+        assert "ended with" not in again.read_text(), "it ended well"
+    assert list(once_each(str(rehearsal.folder / "store"), world, world.recorded.as_of, world.recorded.end)) == []
+
+
+def test_retention_runs_as_a_dag_of_its_own_and_takes_nothing_of_what_was_just_made(rehearsal):
+    assert "retention  retain" in rehearsal.said
+    [receipt] = (rehearsal.folder / "store" / "receipts" / "tiny").rglob("retain.json")
+    said = json.loads(receipt.read_text())["receipt"]
+    assert (said["outcome"], said["counts"]["snapshots"]) == ("unchanged", 0)
+    assert said["counts"]["pinned"] > 0
 
 
 def test_everything_listens_on_loopback_only(rehearsal):

@@ -19,10 +19,10 @@ bag = DagBag("dags")
 seconds = time.process_time() - began
 heavy = [m for m in ("torch", "dask", "zarr", "icechunk", "pandas", "numpy", "xarray", "pyarrow", "scipy") if m in sys.modules]
 def describe(dag):
-    tasks = {t.task_id: {"pool": t.pool, "rule": str(getattr(t.trigger_rule, "value", t.trigger_rule)), "upstream": sorted(t.upstream_task_ids), "outlets": [a.name for a in t.outlets]} for t in dag.tasks}
+    tasks = {t.task_id: {"pool": t.pool, "rule": str(getattr(t.trigger_rule, "value", t.trigger_rule)), "upstream": sorted(t.upstream_task_ids), "outlets": [a.name for a in t.outlets], "owner": t.owner, "doc": t.doc_md, "limit": t.execution_timeout.total_seconds() if t.execution_timeout else None} for t in dag.tasks}
     condition = getattr(dag.timetable, "asset_condition", None)
     woken = sorted(asset.name for asset in getattr(condition, "objects", [condition])) if condition else []
-    return {"tasks": tasks, "max_active_runs": dag.max_active_runs, "woken_by": woken, "params": sorted(dag.params), "doc": dag.doc_md, "tags": sorted(dag.tags)}
+    return {"tasks": tasks, "max_active_runs": dag.max_active_runs, "woken_by": woken, "params": {name: {**(p := dag.params.get_param(name)).schema, "description": p.description} for name in dag.params}, "doc": dag.doc_md, "tags": sorted(dag.tags)}
 print("RESULT" + json.dumps({"seconds": seconds, "heavy": heavy, "errors": bag.import_errors, "dags": {k: describe(v) for k, v in bag.dags.items()}}))
 """
 
@@ -111,6 +111,22 @@ def test_every_dag_has_its_docs_its_tags_and_its_times_as_parameters_and_runs_on
         assert dag["doc"]
         assert set(dag["tags"]) == {"cubecast", *name.split("__")}
         assert {"issue_time", "now"} <= set(dag["params"])
+
+
+def test_every_task_has_its_docs_and_its_owner_and_ends_in_any_case(parsed):
+    tasks = {f"{name}.{task}": found for name, dag in parsed["dags"].items() for task, found in dag["tasks"].items()}
+    assert {task for task, found in tasks.items() if not found["doc"]} == set()
+    assert {found["owner"] for found in tasks.values()} == {"cubecast"}
+    assert {found["limit"] for found in tasks.values()} == {6.5 * 3600}, "the step's own limit comes first"
+
+
+def test_every_parameter_has_a_form_with_a_title_a_description_and_a_type_or_choices(parsed):
+    params = {f"{name}.{key}": schema for name, dag in parsed["dags"].items() for key, schema in dag["params"].items()}
+    assert {key for key, schema in params.items() if not (schema.get("title") and schema.get("description"))} == set()
+    assert {key for key, schema in params.items() if not ("type" in schema or "enum" in schema)} == set()
+    times = [schema for key, schema in params.items() if key.endswith((".issue_time", ".now", ".since"))]
+    assert {schema["format"] for schema in times} == {"date-time"}, "Airflow shows a calendar"
+    assert params["synthetic__replay.retrain"]["enum"] == ["none", "daily", "weekly"]
 
 
 def test_a_world_whose_champion_a_person_approves_has_a_task_that_asks_and_one_for_each_answer(parsed, tmp_path):

@@ -21,6 +21,8 @@ from pipeline.process_tree import descendants
 from pipeline.settings import project_folder
 from pipeline.stores.monitoring import MonitoringStore
 from pipeline.stores.objects import ObjectStore
+from tests.torture.once import once_each
+from tests.torture.strikes import struck_once
 
 pytestmark = [pytest.mark.airflow, pytest.mark.timeout(600)]
 
@@ -192,8 +194,12 @@ def test_the_synthetic_world_goes_from_raw_feeds_to_a_verified_forecast_under_ai
     kept = [line for line in world.read_text().splitlines(keepends=True) if not line.startswith("recipe_options")]
     world.write_text(quick + "".join(kept))
     process = launch(folder, store, "forecast", "--world", "synthetic")
-    said = finish(process, 500)
+    with struck_once(process, ("observe", "build-cube")) as struck:
+        said = finish(process, 500)
     assert process.returncode == 0, said
+    assert set(struck) == {"observe", "build-cube"}, "each was killed once, and the chain went on without a hand"
+    loaded = load_world(str(world))
+    assert list(once_each(str(store), loaded, loaded.recorded.as_of, loaded.recorded.end)) == []
     words = [sys.executable, "-m", "pipeline", "status", "--world", "synthetic", "--json"]
     env = os.environ | {"CUBECAST_STORE": str(store)}
     state = json.loads(subprocess.run(words, cwd=folder, env=env, capture_output=True, text=True, check=True).stdout)
@@ -212,7 +218,12 @@ def test_the_synthetic_world_goes_from_raw_feeds_to_a_verified_forecast_under_ai
     observed, cube = carried(store, "ingest"), carried(store, "cube")
     assert observed["counts"]["prices.observations"] == state["sources"]["prices"]["observations"]
     assert observed["ids"]["prices.observations"]
-    assert cube["ids"]["snapshot"]
+    assert {"snapshot", "digest.traffic", "digest.weather"} <= set(cube["ids"])
+    assert cube["counts"]["cells"] > 0
+    published = carried(store, "forecast")
+    assert published["ids"]["snapshot"] == cube["ids"]["snapshot"]
+    assert published["ids"]["forecast"]
+    assert published["counts"]["rows"] > 0
     assert 0 <= cube["missing_share"]["traffic"]["speed"] < 1
 
 

@@ -2,10 +2,21 @@
 
 import sys
 import warnings
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from pipeline.api import BuildCubeRequest, EvaluateRequest, LandRequest, MonitorRequest, PredictRequest, TrainRequest
+from pipeline.api import (
+    BuildCubeRequest,
+    EvaluateRequest,
+    LandRequest,
+    MonitorRequest,
+    PredictRequest,
+    PublishRequest,
+    Receipt,
+    RetainRequest,
+    TrainRequest,
+)
 from pipeline.contracts.times import format_instant
 from tests.dags.stage import ENDED, RECEIPT, T, context, silently
 
@@ -50,6 +61,23 @@ def test_the_event_of_an_asset_carries_the_times_on(monkeypatch):
     assert where["outlet_events"][asset].extra == {**T, "ids": {"snapshot": "s1"}, "counts": {"rows": 71}}
 
 
+def test_the_event_of_a_forecast_carries_its_digest_its_snapshot_and_its_rows_and_no_prose(monkeypatch):
+    asset = _house.asset(ENDED, "cube")
+    said = Receipt(
+        step="publish",
+        world="tiny",
+        as_of=T["issue_time"],
+        outcome="done",
+        ids={"forecast": "f1", "snapshot": "s1"},
+        counts={"rows": 71},
+        notes=("prose",),
+        details={"verdicts": ["more prose"]},
+    )
+    found, _, where = perform(monkeypatch, PublishRequest, 0, clock="issue_time", announces=asset, stdout=said.model_dump_json())
+    assert where["outlet_events"][asset].extra == {**T, "ids": {"forecast": "f1", "snapshot": "s1"}, "counts": {"rows": 71}}
+    assert set(found) == _steps.IN_RECEIPT
+
+
 def test_the_event_of_a_cube_says_which_share_is_missing(monkeypatch):
     asset = _house.asset(ENDED, "cube")
     built = RECEIPT.replace('"big":[1,2]', '"big":[1,2],"missing_share":{"traffic":{"count":0.25}}')
@@ -81,6 +109,12 @@ def test_parameters_reach_the_request_where_they_are_set(monkeypatch):
         from_params=("recipe", "seed", "options"),
     )
     assert (request.recipe, request.seed, request.options) == (None, 7, {"epochs": 3})
+
+
+def test_what_expires_is_counted_from_the_time_on_the_wall_also_where_the_worlds_clock_stands_still(monkeypatch):
+    _, request, _ = perform(monkeypatch, RetainRequest, 0, on_the_wall=("now",))
+    assert format_instant(request.as_of) == T["now"]
+    assert abs(datetime.now(UTC) - request.now) < timedelta(minutes=5)
 
 
 def test_the_model_that_was_trained_in_this_run_is_the_one_that_is_judged(monkeypatch):

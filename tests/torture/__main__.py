@@ -294,7 +294,7 @@ def main() -> int:
                 found = {"seed": given.seed, "scale": given.scale, "seconds": seconds, "rows": rows}
                 (given.found / f"{name}.json").write_text(json.dumps(found, indent=1))
                 print(f"{name}: {len(rows)} rows, {seconds} s, {sum(len(row['wrong']) for row in rows)} wrong", file=sys.stderr, flush=True)
-    text, wrong = _table(given.found)
+    text, wrong = table(given.found, given.table.read_text() if given.table and given.table.exists() else "")
     print(text)
     if given.table:
         given.table.write_text(text)
@@ -308,17 +308,29 @@ def _rows_beside(file: Path, victims: tuple[str, ...]) -> list[Row]:
     return [row for row in json.loads(file.read_text())["rows"] if row.get("killed", row.get("fault", victims[0])) not in victims]
 
 
-def _table(found: Path) -> tuple[str, list[str]]:
-    lines, wrong = [_HEAD], []
+def table(found: Path, before: str = "") -> tuple[str, list[str]]:
+    """The table of all that was found, and what was wrong; parts of which nothing was found now stay as they are in the table before.
+
+    What people have to say of a part stands in `notes.md` under its name, and is put below its rows.
+    """
+    lines, wrong, notes, known = [_HEAD], [], sections(_NOTES), sections(before)
     for name, (title, _) in PARTS.items():
-        if not (found / f"{name}.json").exists():
-            lines.append(f"\n## {title}\n\nNot run (`--parts {name}`).")
-            continue
-        part = json.loads((found / f"{name}.json").read_text())
-        lines += [f"\n## {title}", f"\n`--parts {name}`, seed {part['seed']}, {part['seconds']} s.\n", *_rows(part["rows"])]
-        wrong += [line for row in part["rows"] for line in row["wrong"]]
-    lines += ["\n## Wrong", "", *(f"- {line}" for line in wrong or ["nothing"])]
+        lines.append(f"\n## {title}\n")
+        if (found / f"{name}.json").exists():
+            part = json.loads((found / f"{name}.json").read_text())
+            lines += [f"`--parts {name}`, seed {part['seed']}, {part['seconds']} s.\n", *_rows(part["rows"])]
+            wrong += [line for row in part["rows"] for line in row["wrong"]]
+            lines += ["", notes[name]] if name in notes else []
+        else:
+            lines.append(known.get(title, f"Not run (`--parts {name}`)."))
+    lines += ["\n## Wrong", "", *(f"- {line}" for line in wrong or ["nothing"]), *(["", notes["wrong"]] if "wrong" in notes else [])]
     return "\n".join(lines) + "\n", wrong
+
+
+def sections(text: str) -> dict[str, str]:
+    """What stands below each heading of the second level."""
+    parts = [part.partition("\n") for part in ("\n" + text).split("\n## ")[1:]]
+    return {title.strip(): body.strip() for title, _, body in parts}
 
 
 def _rows(rows: list[Row]) -> list[str]:
@@ -327,7 +339,7 @@ def _rows(rows: list[Row]) -> list[str]:
     return [f"| {' | '.join(line)} |" for line in (names, ["---"] * len(names), *cells)]
 
 
-_HEAD = (ROOT / "tests/torture/head.md").read_text().rstrip()
+_HEAD, _NOTES = ((ROOT / "tests" / "torture" / name).read_text().rstrip() for name in ("head.md", "notes.md"))
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -28,12 +28,11 @@ from pipeline.local_airflow import rehearse
 from pipeline.local_airflow.follow import DAGS, Screen
 from pipeline.settings import read_settings
 from pipeline.stores.checkpoints import Checkpoints
-from pipeline.stores.cubes import CubeStore
 from pipeline.stores.forecasts import ForecastStore
 from pipeline.stores.lanes import LaneStore
 from pipeline.stores.objects import ObjectStore
-from pipeline.stores.registry import Registry
 from tests.torture.managed import Box, Ground, Manager, parent_of, patient, words_of
+from tests.torture.once import once_each
 
 STRUCK = ("observe", "build-cube", "train", "predict")
 """The steps of a chain in which the victim is killed, one per DAG."""
@@ -184,19 +183,8 @@ def chain(ground: Ground, world: World, victim: str, issue_time: datetime, chanc
     trial.went_on = patient(lambda: first_epoch(ground, world, since))
     if trial.went_on is not None and trial.went_on <= trial.kept:
         trial.wrong.append(f"{victim}: {trial.kept} epochs were kept, and the training went on with epoch {trial.went_on}")
-    trial.wrong += [f"{victim}: {said}" for said in once_each(ground, world, issue_time)]
+    trial.wrong += [f"{victim}: {said}" for said in once_each(store_of(ground).root, world, issue_time, issue_time)]
     return trial
-
-
-def once_each(ground: Ground, world: World, issue_time: datetime) -> Iterator[str]:
-    """What is not there exactly once of an issue time: its state of the cube, its candidate, its forecast."""
-    objects, asked = store_of(ground), format_instant(issue_time)
-    commits = [c for c in CubeStore(ground.environment["CUBECAST_STORE"], world.name).history() if c["provenance"].get("as_of") == asked]
-    candidates = [c for c in Registry(objects, world.name).candidates() if c.as_of == issue_time]
-    revisions = ForecastStore(objects, world.name).revisions(to_seconds(issue_time))
-    for what, found in (("commits of the cube", commits), ("candidates", candidates), ("forecasts", revisions)):
-        if len(found) != 1:
-            yield f"{len(found)} {what} as of {asked}"
 
 
 def replay(ground: Ground, world: World, victim: str, day: datetime, chance: random.Random) -> Trial:

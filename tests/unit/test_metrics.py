@@ -11,7 +11,8 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from pipeline.api import Receipt, load_world
+from pipeline import step_commands
+from pipeline.api import BuildCubeRequest, Receipt, load_world
 from pipeline.contracts.alerts import Alert, Finding
 from pipeline.contracts.schedules import Schedule
 from pipeline.metrics import GAUGES, exposition, push, samples
@@ -71,7 +72,7 @@ def test_a_world_that_runs_when_it_is_asked_is_given_no_time_within_which_it_mus
 
 
 def test_alerts_on_silence_ask_only_worlds_with_a_schedule():
-    rules = {rule["alert"]: rule["expr"] for rule in yaml.safe_load((DOCKER / "prometheus/alerts.yml").read_text())["groups"][0]["rules"]}
+    rules = {rule["alert"]: rule["expr"] for rule in yaml.safe_load((DOCKER / "grafana/alerts.yml").read_text())["groups"][0]["rules"]}
     assert "> on (world) max by (world) (cubecast_due_within_seconds" in rules["NothingRuns"]
     assert "> on (world) max by (world) (cubecast_due_within_seconds" in rules["ForecastLate"]
 
@@ -84,7 +85,7 @@ def named_in(path):
     return set(re.findall(r"\bcubecast_[a-z_]+\b", path.read_text())) - {"cubecast_s3"}
 
 
-@pytest.mark.parametrize("file", ["grafana/dashboards/cubecast.json", "prometheus/alerts.yml"])
+@pytest.mark.parametrize("file", ["grafana/dashboards/cubecast.json", "grafana/alerts.yml"])
 def test_dashboard_and_alerts_name_gauges_that_are_emitted(file, state):
     assert named_in(DOCKER / file)
     assert named_in(DOCKER / file) <= {s.name for s in samples(state)}
@@ -125,3 +126,28 @@ def test_an_opentelemetry_collector_receives_the_same_values(state):
     assert path == "/v1/metrics"
     assert set(found) == set(GAUGES)
     assert [p.as_double for p in found["cubecast_input_present_ratio"]] == [0.5]
+
+
+@pytest.mark.parametrize("answer", [200, 400])
+def test_a_step_tells_the_collector_how_its_world_stands_and_is_done_whatever_that_answers(tmp_path, monkeypatch, answer):
+    HEARD.clear()
+    refusing = type("Refusing", (Listener,), {"send_response": lambda self, code: BaseHTTPRequestHandler.send_response(self, answer)})
+    monkeypatch.setattr(
+        step_commands,
+        "find_step",
+        lambda name: lambda request, settings, progress: Receipt(step=name, world="synthetic", as_of=request.as_of, outcome="done"),
+    )
+    monkeypatch.setenv("CUBECAST_STORE", str(tmp_path))
+    with HTTPServer(("127.0.0.1", 0), refusing) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+        receipt = step_commands.perform(BuildCubeRequest(world="synthetic", as_of="2025-11-01T12:00:00Z"), as_json=True)
+        server.shutdown()
+        thread.join()
+    assert receipt.outcome == "done"
+    assert b"cubecast_step" in HEARD[0][1]
+    monkeypatch.delenv("OTEL_EXPORTER_OTLP_ENDPOINT")
+    HEARD.clear()
+    step_commands.perform(BuildCubeRequest(world="synthetic", as_of="2025-11-01T12:00:00Z"), as_json=True)
+    assert HEARD == [], "without an address nobody is told"

@@ -39,6 +39,14 @@ def test_every_address_is_of_this_machine_and_every_variable_has_its_value(tmp_p
     assert environment["CUBECAST_WORLDS"] == "tiny"
 
 
+def test_health_checks_ask_at_the_address_of_this_machine_and_replicas_are_not_asked(tmp_path):
+    checks = {service.name: service.health for service in made(tmp_path) if service.health}
+    assert f"http://127.0.0.1:{FREE['8000']}/health" in checks["forecasts"][-1]
+    assert f"http://127.0.0.1:{FREE['8787']}/health" in checks["dask-scheduler"][-1]
+    assert str(tmp_path / "airflow" / "looked") in checks["watch"][-1]
+    assert not {"dask-worker-0", "dask-worker-1", "prepare"} & set(checks)
+
+
 def made_environment(folder):
     folder.mkdir()
     return next(service.environment for service in made(folder) if service.name == "scheduler")

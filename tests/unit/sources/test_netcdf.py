@@ -12,7 +12,9 @@ import xarray as xr
 
 from pipeline.errors import ConfigError, ContractError
 from pipeline.settings import Settings
+from pipeline.sources import grids
 from pipeline.sources.netcdf import NetcdfAdapter
+from pipeline.sources.slabs import times_of
 from tests.unit.sources.made import HOURS, at, netcdf, source
 
 GRID = source("netcdf", {}, {"a": {"column": "t2m", "unit": "K"}})
@@ -31,6 +33,27 @@ def test_a_grid_is_read_cell_by_cell_with_its_places(form: str) -> None:
     assert (places.shape, places.ids) == ((2, 3), found.node_ids)
     assert places.longitude.tolist() == [-1, 0, 1] * 2
     assert places.latitude.tolist() == [52] * 3 + [51] * 3
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_whole_grids_need_no_names_and_are_the_rows_of_their_cells(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = NetcdfAdapter().parse(GRID, {"x.nc": netcdf(form)})
+    monkeypatch.setattr(grids, "MAX_NODES", 5)
+    with pytest.raises(ContractError, match=r"2 x 3 cells, more than 5.*slabs = true"):
+        NetcdfAdapter().parse(GRID, {"x.nc": netcdf(form)})
+    times, wanted = NetcdfAdapter().slab_times(GRID, {"x.nc": netcdf(form)}), times_of(rows, 6)
+    assert times.valid_time.tolist() == wanted.valid_time.tolist()
+    assert (times.row.tolist(), times.cells, times.raw_rows) == (wanted.row.tolist(), 6, 3)
+    assert times.content is not None
+    assert wanted.content is not None
+    assert times.content.tolist() == wanted.content.tolist()
+    found = NetcdfAdapter().slabs(GRID, {"x.nc": netcdf(form)}, np.array([3, 1]))
+    assert (found.latitude.tolist(), found.longitude.tolist()) == ([52, 51], [-1, 0, 1])
+    np.testing.assert_array_equal(found.values["a"], rows.values["a"].reshape(3, 6)[[2, 0]])
+    series = source("netcdf", {"layout": "one", "node": "here"}, {"a": {"column": "t2m", "unit": "K"}})
+    one = bytes(xr.Dataset({"t2m": ("time", [1.0, 2.0, 3.0])}, coords={"time": HOURS}).to_netcdf(None, engine="scipy"))
+    with pytest.raises(ContractError, match="drop slabs = true"):
+        NetcdfAdapter().slab_times(series, {"x.nc": one})
 
 
 def test_an_area_takes_its_cells_under_their_own_names() -> None:
