@@ -25,6 +25,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.gpu_windows import read, spread
 from models.api import resolve_config
+from models.batch import Around, Batch
 from models.config import ModelConfig
 from models.gather import usual_values
 from models.progress import Pace
@@ -102,11 +103,13 @@ def bare(trainer: Trainer) -> float:
     chance, total = torch.Generator().manual_seed(0), 0.0
     for domain in trainer.task.leading:
         plan = trainer.plan[domain]
-        given = trainer.feeds.batch(trainer.learner.model, domain, trainer.folds[domain].train[: plan.size])
+        batch, around = trainer.feeds.batch(trainer.learner.model, domain, trainer.folds[domain].train[: plan.size])
 
-        def steps(domain: str = domain, count: int = plan.steps, size: int = plan.size, given: Any = given) -> None:
+        def steps(
+            domain: str = domain, count: int = plan.steps, size: int = plan.size, batch: Batch = batch, around: Around = around
+        ) -> None:
             for _ in range(count):
-                trainer._step(domain, size, *given, chance)
+                trainer._step(domain, size, batch, around, chance)
 
         total += timed(steps, trainer.device)
     return total

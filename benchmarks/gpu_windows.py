@@ -27,7 +27,8 @@ def write(windows: WindowSet, path: Path) -> int:
     plain = {name: _flat(domain, name, arrays) for name, domain in windows.domains.items()}
     head = {f.name: getattr(windows, f.name) for f in fields(windows) if f.name not in ("domains", "texts")}
     text = np.frombuffer(json.dumps(head | {"domains": plain}).encode(), np.uint8)
-    np.savez_compressed(path, _head=text, **arrays)
+    every: dict[str, Any] = {"_head": text, **arrays}
+    np.savez_compressed(path, **every)
     return path.stat().st_size
 
 
