@@ -21,8 +21,8 @@ def table(done: Done, names: Sequence[str]) -> str:
     lines = []
     for target in TARGETS:
         columns = [f"{5 * lead} min" for lead in LEADS]
-        lines += [f"\n| {target} | seeds | " + " | ".join([*columns, "mean", "scored", "processor s", "wall s", "load"]) + " |"]
-        lines += ["|---|---:|" + "---:|" * (len(columns) + 5)]
+        lines += [f"\n| {target} | seeds | " + " | ".join([*columns, "mean", "rounded", "scored", "processor s", "wall s", "load"]) + " |"]
+        lines += ["|---|---:|" + "---:|" * (len(columns) + 6)]
         lines += [_row(name, many) for name in names if (many := _seeds(done, name, target))]
         lines += [_verdict(done, names, target)]
     return "\n".join(lines)
@@ -45,7 +45,8 @@ def _seeds(done: Done, name: str, target: str) -> list[Mapping[str, Any]]:
 
 
 def _row(name: str, many: list[Mapping[str, Any]]) -> str:
-    leads = [[record["test"]["mae"][lead - 1] for record in many] for lead in LEADS] + [[record["test"]["mean"] for record in many]]
+    leads = [[record["test"]["mae"][lead - 1] for record in many] for lead in LEADS]
+    leads += [[record["test"][part] for record in many] for part in ("mean", "whole")]
     scored = sorted({record["test"]["scored"] for record in many})
     load = max(max(record["load"]) for record in many)
     cost = [_spread([record[part] for record in many], "{:,.0f}") for part in ("processor", "wall")]

@@ -28,6 +28,7 @@ from models.training.excerpt import array_bytes
 from models.training.folds import folds_of
 from models.training.loop import Task, Trainer
 from models.training.memory import free_memory, is_mapped, plan_memory
+from models.training.order import step_plan
 from models.training.ranks import joined_ranks, process_count
 from models.training.runtime import computing_on, training_device, training_precision
 from pipeline.contracts.forecasts import FUTURE, TEXT_PREFIX
@@ -46,6 +47,7 @@ __all__ = [
     "Program",
     "computed_on",
     "continued",
+    "epoch_rows",
     "fit",
     "fit_baselines",
     "load",
@@ -76,6 +78,12 @@ def computed_on(config: ModelConfig) -> dict[str, Any]:
     device = training_device(config, 0)
     precision = str(training_precision(config, device)).removeprefix("torch.")
     return {"device": device.type, "precision": precision, "processes": process_count()}
+
+
+def epoch_rows(config: ModelConfig, windows: int, nodes: int) -> int:
+    """How many node-windows one epoch takes of a domain with so many training windows and nodes."""
+    plan = step_plan(max(windows, 1), nodes, config)
+    return plan.steps * plan.size * nodes
 
 
 def fit(

@@ -101,13 +101,13 @@ class ModelConfig:
     least_gain: float = 0.005
     rows: int = 3600
     batch: int = 64
-    steps: int = 560
+    steps: int = 1600
     least_steps: int = 30
     learning_rate: float = 5e-3
     weight_decay: float = 1e-2
     warmup: float = 0.05
     clip: float = 1.0
-    ema: float = 0.995
+    ema: float = 0.99825
     quantile_weight: float = 0.5
     quantile_share: float = 0.125
     validation_windows: int = 256

@@ -34,6 +34,7 @@ def base() -> ModelConfig:
         steps=600,
         least_steps=60,
         learning_rate=3e-3,
+        ema=0.995,
         quantile_share=0.25,
         validation_windows=1024,
     )
