@@ -6,7 +6,6 @@ divide, so that loss and gradients are those of one process.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -76,16 +75,6 @@ class Ranks:
         """Until all processes are here."""
         if self.count > 1:
             torch.distributed.barrier()
-
-
-def process_count() -> int:
-    """How many processes train together: those that `torchrun` started, else one."""
-    distributed = torch.distributed
-    if not distributed.is_available():
-        return 1
-    if distributed.is_initialized():
-        return distributed.get_world_size()
-    return int(os.environ["WORLD_SIZE"]) if distributed.is_torchelastic_launched() else 1
 
 
 @contextmanager

@@ -60,7 +60,9 @@ def _train(world: World, request: TrainRequest, settings: Settings, progress: Pr
     with progress.stage("windows", None):
         windows, config = windows_for(world, settings, request.as_of, config, folder)
     origin = [] if initial is None else [initial.model_id]
-    model_id = digest_json([windows.digest, config.digest, computed_on(config), request.seed, code_version(), *origin])[:16]
+    model_id = digest_json([windows.digest, config.digest, computed_on(config, settings.processes), request.seed, code_version(), *origin])[
+        :16
+    ]
     known = _known(registry, model_id)
     checkpoints = Checkpoints(ObjectStore(settings.store), world.name)
     if known is not None:
