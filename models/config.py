@@ -94,7 +94,7 @@ class ModelConfig:
     text_width: int = 16
     text_documents: int = 512
     dropout: float = 0.0
-    modality_dropout: float = 0.3
+    modality_dropout: float = 0.2
     outage_share: float = 0.5
     epochs: int = 8
     patience: int = 8
