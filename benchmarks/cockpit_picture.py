@@ -14,8 +14,8 @@ import typer
 from benchmarks.airflow import WORLD, running
 
 LOOKS: dict[str, dict[str, Any]] = {
-    "cockpit": {"color_scheme": "light", "viewport": {"width": 1300, "height": 1550}},
-    "cockpit-dark": {"color_scheme": "dark", "viewport": {"width": 1300, "height": 1550}},
+    "cockpit": {"color_scheme": "light", "viewport": {"width": 1300, "height": 2440}},
+    "cockpit-dark": {"color_scheme": "dark", "viewport": {"width": 1300, "height": 2440}},
     "cockpit-phone": {"color_scheme": "light", "viewport": {"width": 390, "height": 1600}},
     "cockpit-phone-dark": {"color_scheme": "dark", "viewport": {"width": 390, "height": 1600}},
 }
@@ -44,7 +44,9 @@ def main(
             tab.wait_for_selector("#storage table")
             tab.screenshot(path=to / f"{name}.png")
             with Image.open(to / f"{name}.png") as taken:
-                taken.convert("RGB").quantize(96, dither=Image.Dither.NONE).save(to / f"{name}.png", optimize=True)
+                taken.convert("RGB").quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
+                    to / f"{name}.png", optimize=True
+                )
             print(f"{to / name}.png: {(to / name).with_suffix('.png').stat().st_size:,} bytes")
         browser.close()
 
