@@ -43,6 +43,7 @@ class ModelConfig:
         text_rows, text_width: Size of the table of hashed tokens; larger hash spaces fold onto it.
         text_documents: Documents that a window sees at most, the newest.
         dropout, modality_dropout: Chance to drop a trunk unit, and a whole other domain, while training.
+        outage_share: Share of the validation error that chooses the epoch which is measured with one modality switched off.
         epochs: Most epochs; the best one on the validation fold is kept per domain.
         patience: Epochs without gain after which a domain stops training.
         least_gain: Share by which an epoch must beat the anchor on the validation fold to be taken instead of it; less is
@@ -94,6 +95,7 @@ class ModelConfig:
     text_documents: int = 512
     dropout: float = 0.0
     modality_dropout: float = 0.2
+    outage_share: float = 0.5
     epochs: int = 8
     patience: int = 8
     least_gain: float = 0.005
@@ -134,7 +136,17 @@ class ModelConfig:
         return asdict(self)
 
 
-_SHARES = ("dropout", "modality_dropout", "ema", "warmup", "quantile_share", "least_gain", "weight_decay", "quantile_weight")
+_SHARES = (
+    "dropout",
+    "modality_dropout",
+    "outage_share",
+    "ema",
+    "warmup",
+    "quantile_share",
+    "least_gain",
+    "weight_decay",
+    "quantile_weight",
+)
 
 
 def with_options(config: ModelConfig, options: Mapping[str, object]) -> ModelConfig:

@@ -70,7 +70,7 @@ def tiny() -> ModelConfig:
         summary_tokens=2,
         summary_context=8,
         dropout=0.0,
-        modality_dropout=0.1,
+        modality_dropout=0.3,
         epochs=6,
         patience=6,
         rows=2048,
