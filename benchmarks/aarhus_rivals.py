@@ -92,7 +92,7 @@ def main(
         RESULTS.write_text("\n".join(lines) + "\n", encoding="utf-8")
     if not (show or copy):
         keep.mkdir(parents=True, exist_ok=True)
-        place = Place(given=traffic_alone(windows(keep)), threads=threads, python=peers)
+        place = Place(keep=keep, given=traffic_alone(windows(keep)), threads=threads, python=peers)
         for seed in range(seeds):
             for name, keys, make in units(place, seed):
                 unwanted = (only and name not in only.split(";")) or (name in NEURAL and not peers)

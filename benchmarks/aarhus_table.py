@@ -21,8 +21,8 @@ def table(done: Done, names: Sequence[str]) -> str:
     lines = []
     for target in TARGETS:
         columns = [f"{5 * lead} min" for lead in LEADS]
-        lines += [f"\n| {target} | seeds | " + " | ".join([*columns, "mean", "scored", "processor s", "wall s", "load"]) + " |"]
-        lines += ["|---|---:|" + "---:|" * (len(columns) + 5)]
+        lines += [f"\n| {target} | seeds | " + " | ".join([*columns, "mean", "rounded", "scored", "processor s", "wall s", "load"]) + " |"]
+        lines += ["|---|---:|" + "---:|" * (len(columns) + 6)]
         lines += [_row(name, many) for name in names if (many := _seeds(done, name, target))]
         lines += [_verdict(done, names, target)]
     return "\n".join(lines)
@@ -30,14 +30,13 @@ def table(done: Done, names: Sequence[str]) -> str:
 
 def missing(done: Done, names: Sequence[str], once: Collection[str]) -> str:
     """What is not done yet."""
-    lacking = [
-        f"{name} {target} {seed}"
-        for name in names
-        for target in TARGETS
-        for seed in range(1 if name in once else SEEDS)
-        if (name, target, seed) not in done
-    ]
-    return f"\nNot done yet: {', '.join(lacking) or 'nothing'}."
+    lacking = []
+    for name in names:
+        seeds = range(1 if name in once else SEEDS)
+        by_target = {target: [str(seed) for seed in seeds if (name, target, seed) not in done] for target in TARGETS}
+        said = [f"{target} {' '.join(left)}" for target, left in by_target.items() if left]
+        lacking += [f"- {name}: seeds of {', of '.join(said)}"] if said else []
+    return "\n".join(["\nNot done yet:" if lacking else "\nAll is done.", *lacking])
 
 
 def _seeds(done: Done, name: str, target: str) -> list[Mapping[str, Any]]:
@@ -45,7 +44,8 @@ def _seeds(done: Done, name: str, target: str) -> list[Mapping[str, Any]]:
 
 
 def _row(name: str, many: list[Mapping[str, Any]]) -> str:
-    leads = [[record["test"]["mae"][lead - 1] for record in many] for lead in LEADS] + [[record["test"]["mean"] for record in many]]
+    leads = [[record["test"]["mae"][lead - 1] for record in many] for lead in LEADS]
+    leads += [[record["test"][part] for record in many] for part in ("mean", "whole")]
     scored = sorted({record["test"]["scored"] for record in many})
     load = max(max(record["load"]) for record in many)
     cost = [_spread([record[part] for record in many], "{:,.0f}") for part in ("processor", "wall")]

@@ -54,6 +54,8 @@ def traffic_alone(whole: WindowSet) -> WindowSet:
 def scores(said_BLN: NDArray[np.float32], view: DomainWindows, target: str, fold: Fold) -> dict[str, object]:
     """Mean absolute error of physical values lead by lead, their mean, and how many numbers were scored.
 
+    `whole` is the mean error of forecasts rounded to whole numbers, which tells of counts: whoever forecasts 0.4 of what is 0 or 1 errs for it.
+
     Args:
         said_BLN: What was said in every window of the fold, in order.
         view: The windows.
@@ -62,15 +64,22 @@ def scores(said_BLN: NDArray[np.float32], view: DomainWindows, target: str, fold
     """
     v, index = view.variables.index(target), view.windows_of(fold)
     scale_N, center_N = view.scaler.scale_NV[:, v], view.scaler.center_NV[:, v]
-    total_L, count_L = np.zeros(view.horizon), np.zeros(view.horizon, np.int64)
+    total_L, whole_L, count_L = np.zeros(view.horizon), np.zeros(view.horizon), np.zeros(view.horizon, np.int64)
     for part in np.array_split(np.arange(len(index)), 16):
         place = view.end_W[index[part]][:, None] + np.arange(1, view.horizon + 1)
         good = view.good_TNV[place, :, v]
-        error = np.abs(said_BLN[part] - (view.values_TNV[place, :, v] * scale_N + center_N), dtype=np.float64)
-        total_L += np.where(good, error, 0).sum((0, 2))
+        came = view.values_TNV[place, :, v] * scale_N + center_N
+        total_L += np.where(good, np.abs(said_BLN[part] - came), 0).sum((0, 2), dtype=np.float64)
+        whole_L += np.where(good, np.abs(np.rint(said_BLN[part]) - came), 0).sum((0, 2), dtype=np.float64)
         count_L += good.sum((0, 2))
     by_lead = total_L / count_L
-    return {"mae": by_lead.tolist(), "mean": float(by_lead.mean()), "scored": int(count_L.sum()), "windows": len(index)}
+    return {
+        "mae": by_lead.tolist(),
+        "mean": float(by_lead.mean()),
+        "whole": float((whole_L / count_L).mean()),
+        "scored": int(count_L.sum()),
+        "windows": len(index),
+    }
 
 
 def one_variable(view: DomainWindows, target: str, context: int) -> DomainWindows:

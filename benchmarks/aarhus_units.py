@@ -39,11 +39,13 @@ class Place:
     """What a unit is made with.
 
     Attributes:
+        keep: A folder for what is begun.
         given: The windows of the road traffic alone.
         threads: Of torch and LightGBM, as the peers are given them.
         python: An interpreter that has neuralforecast.
     """
 
+    keep: Path
     given: WindowSet
     threads: int
     python: str
@@ -132,7 +134,10 @@ def stid(place: Place, target: str, seed: int, options: Mapping[str, Any]) -> Re
             seed=seed,
             epochs=asked["epochs"],
             patience=asked["patience"],
+            kept=(file := place.keep / f"stid {target} {seed}.safetensors"),
         )
+    training["wall"], training["processor"] = found.seconds
+    file.unlink()
     training |= {
         "threads": place.threads,
         "epochs": len(found.curve),

@@ -10,7 +10,9 @@ Shape suffixes: B window, C context step, L lead, N node, D hidden.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from models.gather import Gatherer
+from models.training.checkpoint import read_checkpoint, write_checkpoint
 
 WIDTH, LAYERS, RATE, DECAY, BATCH = 32, 3, 2e-3, 1e-4, 64
 
@@ -57,15 +60,112 @@ class Stid(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """The weights that were best on validation windows, of which epoch, and the error there after each epoch."""
+    """The weights that were best on validation windows.
+
+    Attributes:
+        model: With these weights.
+        epoch: After which they were found.
+        curve: The error on validation after each epoch.
+        seconds: Wall and processor seconds of all epochs, those before an interruption included.
+    """
 
     model: Stid
     epoch: int
     curve: tuple[float, ...]
+    seconds: tuple[float, float]
+
+
+class Training:
+    """STID of the first variable, epoch by epoch; the epoch with the least error on the held-out windows is the result.
+
+    Args:
+        gatherer: Of the windows.
+        train: Those that train.
+        held: Those that choose.
+        seed: Of weights, order and dropout.
+    """
+
+    def __init__(self, gatherer: Gatherer, train: NDArray[np.int64], held: NDArray[np.int64], seed: int) -> None:
+        d = gatherer.domain
+        torch.manual_seed(seed)
+        self._gatherer, self._train, self._held, self._seed = gatherer, train, held, seed
+        self._chance = np.random.default_rng(seed)
+        self.model = Stid(len(d.node_ids), d.context, d.horizon, d.slots_per_day)
+        self._adam = torch.optim.Adam(self.model.parameters(), lr=RATE, weight_decay=DECAY)
+        self._halved = torch.optim.lr_scheduler.MultiStepLR(self._adam, [1, 50, 80], 0.5)
+        self._best = self._weights()
+        self.curve: list[float] = []
+        self.seconds = 0.0, 0.0
+
+    @property
+    def at(self) -> int:
+        """The best epoch so far, the first being 1."""
+        return int(np.argmin(self.curve)) + 1 if self.curve else 0
+
+    def epoch(self) -> None:
+        """One more."""
+        wall, processor = time.perf_counter(), time.process_time()
+        self.model.train()
+        order = self._chance.permutation(self._train)
+        for start in range(0, len(order), BATCH):
+            loss = _error(self.model, self._gatherer, order[start : start + BATCH])
+            self._adam.zero_grad(set_to_none=True)
+            torch.autograd.backward(loss)
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), 5.0)
+            self._adam.step()
+        self._halved.step()
+        self.model.eval()
+        held = [self._held[k : k + BATCH] for k in range(0, len(self._held), BATCH)]
+        with torch.inference_mode():
+            self.curve.append(float(np.mean([float(_error(self.model, self._gatherer, part)) for part in held])))
+        if self.at == len(self.curve):
+            self._best = self._weights()
+        self.seconds = self.seconds[0] + time.perf_counter() - wall, self.seconds[1] + time.process_time() - processor
+
+    def write(self, path: Path) -> None:
+        """Everything that going on takes."""
+        tensors = {f"model/{name}": t for name, t in self._weights().items()} | {f"best/{name}": t for name, t in self._best.items()}
+        for k, own in self._adam.state_dict()["state"].items():
+            tensors |= {f"adam/{k}/{name}": t for name, t in own.items()}
+        record = {"identity": {"seed": self._seed}, "curve": self.curve, "seconds": self.seconds}
+        write_checkpoint(path, tensors | {"random": torch.get_rng_state()}, record)
+
+    def read(self, path: Path) -> None:
+        """Go on from what `write` left, bit for bit; from the beginning where there is nothing."""
+        found = read_checkpoint(path, {"seed": self._seed})
+        if found is None:
+            return
+        tensors, record = found
+        self.model.load_state_dict(_below(tensors, "model/"))
+        self._best, self.curve, self.seconds = _below(tensors, "best/"), record["curve"], tuple(record["seconds"])
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, value in _below(tensors, "adam/").items():
+            state.setdefault(int(name.split("/")[0]), {})[name.split("/")[1]] = value
+        for _ in self.curve:
+            self._chance.permutation(self._train)
+            self._adam.step()  # without gradients it does nothing; the schedule wants to see it
+            self._halved.step()
+        self._adam.load_state_dict({"state": state, "param_groups": self._adam.state_dict()["param_groups"]})
+        torch.set_rng_state(tensors["random"])
+
+    def trained(self) -> Trained:
+        """The best of it."""
+        self.model.load_state_dict(self._best)
+        return Trained(model=self.model.eval(), epoch=self.at, curve=tuple(self.curve), seconds=self.seconds)
+
+    def _weights(self) -> dict[str, Tensor]:
+        return {name: t.detach().clone() for name, t in self.model.state_dict().items()}
 
 
 def train_stid(
-    gatherer: Gatherer, train: NDArray[np.int64], held: NDArray[np.int64], *, seed: int, epochs: int, patience: int | None = None
+    gatherer: Gatherer,
+    train: NDArray[np.int64],
+    held: NDArray[np.int64],
+    *,
+    seed: int,
+    epochs: int,
+    patience: int | None = None,
+    kept: Path | None = None,
 ) -> Trained:
     """STID of the first variable, the epoch with the least error on the held-out windows.
 
@@ -73,38 +173,20 @@ def train_stid(
         gatherer: Of the windows.
         train: Those that train.
         held: Those that choose.
-        seed: Of weights and order.
+        seed: Of weights, order and dropout.
         epochs: At most.
         patience: Epochs without gain after which it ends; None: never.
+        kept: A file that is replaced after every epoch and from which an interrupted training goes on, bit for bit.
     """
-    d = gatherer.domain
-    torch.manual_seed(seed)
-    model = Stid(len(d.node_ids), d.context, d.horizon, d.slots_per_day)
-    adam = torch.optim.Adam(model.parameters(), lr=RATE, weight_decay=DECAY)
-    halved = torch.optim.lr_scheduler.MultiStepLR(adam, [1, 50, 80], 0.5)
-    chance, best, state, at, curve = np.random.default_rng(seed), np.inf, model.state_dict(), 0, list[float]()
-    for epoch in range(epochs):
-        model.train()
-        order = chance.permutation(train)
-        for start in range(0, len(order), BATCH):
-            loss = _error(model, gatherer, order[start : start + BATCH])
-            adam.zero_grad(set_to_none=True)
-            torch.autograd.backward(loss)
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
-            adam.step()
-        halved.step()
-        model.eval()
-        with torch.inference_mode():
-            now = float(np.mean([float(_error(model, gatherer, held[k : k + BATCH])) for k in range(0, len(held), BATCH)]))
-        if now < best:
-            best, at, state = now, epoch + 1, {name: t.clone() for name, t in model.state_dict().items()}
-        curve.append(now)
-        if patience is not None:
-            print(f"epoch {epoch + 1}: {now:.5f} on validation, {time.process_time():.0f} processor seconds", flush=True)
-            if epoch + 1 - at >= patience:
-                break
-    model.load_state_dict(state)
-    return Trained(model=model.eval(), epoch=at, curve=tuple(curve))
+    training = Training(gatherer, train, held, seed)
+    if kept is not None:
+        training.read(kept)
+    while (done := len(training.curve)) < epochs and (patience is None or done - training.at < patience):
+        training.epoch()
+        if kept is not None:
+            training.write(kept)
+            print(f"epoch {done + 1}: {training.curve[-1]:.5f} on validation, {training.seconds[1]:.0f} processor seconds", flush=True)
+    return training.trained()
 
 
 @torch.inference_mode()
@@ -124,3 +206,7 @@ def _error(model: Stid, gatherer: Gatherer, index: NDArray[np.int64]) -> Tensor:
     good = batch.good_BLNV[..., 0]
     error: Tensor = ((said - batch.y_BLNV[..., 0]).abs() * good).sum() / good.sum().clamp(min=1)
     return error
+
+
+def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}

@@ -28,8 +28,9 @@ from models.training.excerpt import array_bytes
 from models.training.folds import folds_of
 from models.training.loop import Task, Trainer
 from models.training.memory import free_memory, is_mapped, plan_memory
+from models.training.order import step_plan
 from models.training.ranks import joined_ranks
-from models.training.runtime import computing_on, training_device
+from models.training.runtime import computing_on, training_device, training_precision
 from pipeline.contracts.forecasts import FUTURE, TEXT_PREFIX
 from pipeline.contracts.provenance import digest_bytes
 from pipeline.contracts.times import format_instant, from_seconds
@@ -44,7 +45,9 @@ __all__ = [
     "Prediction",
     "Predictor",
     "Program",
+    "computed_on",
     "continued",
+    "epoch_rows",
     "fit",
     "fit_baselines",
     "load",
@@ -64,6 +67,27 @@ def resolve_config(recipe: str, options: Mapping[str, object]) -> ModelConfig:
         hint = f"did you mean '{close[0]}'? " if close else ""
         raise ConfigError(asked=f"recipe '{recipe}'", found="no such recipe", mend=f"{hint}there are {', '.join(sorted(RECIPES))}")
     return with_options(RECIPES[recipe](), options)
+
+
+def computed_on(config: ModelConfig, processes: int) -> dict[str, Any]:
+    """What of this machine the bytes of a training depend on: device, precision, and how many processes share each batch.
+
+    Args:
+        config: All choices.
+        processes: That `torchrun` started, or one.
+
+    Raises:
+        ConfigError: A GPU is asked for and there is none.
+    """
+    device = training_device(config, 0)
+    precision = str(training_precision(config, device)).removeprefix("torch.")
+    return {"device": device.type, "precision": precision, "processes": processes}
+
+
+def epoch_rows(config: ModelConfig, windows: int, nodes: int) -> int:
+    """How many node-windows one epoch takes of a domain with so many training windows and nodes."""
+    plan = step_plan(max(windows, 1), nodes, config)
+    return plan.steps * plan.size * nodes
 
 
 def fit(
@@ -140,9 +164,7 @@ def fit(
         "config_digest": config.digest,
         "seed": seed,
         "libraries": {"torch": str(torch.__version__), "numpy": np.__version__},
-        "precision": str(trainer.dtype).removeprefix("torch."),
-        "device": device.type,
-        "processes": ranks.count,
+        **computed_on(config, ranks.count),
         "memory": plan.as_json(),
         "leading": list(leading),
         "parameters": {d: sum(p.numel() for p in b.weights.values()) for d, b in trainer.best.items()},

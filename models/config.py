@@ -43,6 +43,7 @@ class ModelConfig:
         text_rows, text_width: Size of the table of hashed tokens; larger hash spaces fold onto it.
         text_documents: Documents that a window sees at most, the newest.
         dropout, modality_dropout: Chance to drop a trunk unit, and a whole other domain, while training.
+        outage_share: Share of the validation error that chooses the epoch which is measured with one modality switched off.
         epochs: Most epochs; the best one on the validation fold is kept per domain.
         patience: Epochs without gain after which a domain stops training.
         least_gain: Share by which an epoch must beat the anchor on the validation fold to be taken instead of it; less is
@@ -94,18 +95,19 @@ class ModelConfig:
     text_documents: int = 512
     dropout: float = 0.0
     modality_dropout: float = 0.2
+    outage_share: float = 0.5
     epochs: int = 8
     patience: int = 8
     least_gain: float = 0.005
     rows: int = 3600
     batch: int = 64
-    steps: int = 560
+    steps: int = 1600
     least_steps: int = 30
     learning_rate: float = 5e-3
     weight_decay: float = 1e-2
     warmup: float = 0.05
     clip: float = 1.0
-    ema: float = 0.995
+    ema: float = 0.99825
     quantile_weight: float = 0.5
     quantile_share: float = 0.125
     validation_windows: int = 256
@@ -134,7 +136,17 @@ class ModelConfig:
         return asdict(self)
 
 
-_SHARES = ("dropout", "modality_dropout", "ema", "warmup", "quantile_share", "least_gain", "weight_decay", "quantile_weight")
+_SHARES = (
+    "dropout",
+    "modality_dropout",
+    "outage_share",
+    "ema",
+    "warmup",
+    "quantile_share",
+    "least_gain",
+    "weight_decay",
+    "quantile_weight",
+)
 
 
 def with_options(config: ModelConfig, options: Mapping[str, object]) -> ModelConfig:

@@ -34,6 +34,7 @@ def base() -> ModelConfig:
         steps=600,
         least_steps=60,
         learning_rate=3e-3,
+        ema=0.995,
         quantile_share=0.25,
         validation_windows=1024,
     )
@@ -69,7 +70,7 @@ def tiny() -> ModelConfig:
         summary_tokens=2,
         summary_context=8,
         dropout=0.0,
-        modality_dropout=0.1,
+        modality_dropout=0.3,
         epochs=6,
         patience=6,
         rows=2048,

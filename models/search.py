@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from models.config import ModelConfig
 from models.progress import Progress, Stage
+from models.state import Fitted
 from pipeline.contracts.provenance import digest_json
 from pipeline.contracts.windows import WindowSet
 from pipeline.errors import ConfigError, ContractError
@@ -53,7 +55,8 @@ def search(
     """The options with the least error relative to the anchor on the validation folds, and every trial.
 
     The test fold is not touched. Each trial is drawn from what is known of those before it alone, so that a search that was
-    killed goes on as if it had not been; a trial in the making goes on from its last epoch.
+    killed goes on as if it had not been; a trial in the making goes on from its last epoch. A trial that cannot be trained, because
+    it needs too much memory or its loss is no number, counts as tried and keeps its reason.
 
     Args:
         windows: As for `fit`.
@@ -65,7 +68,7 @@ def search(
         memory: As for `fit`.
 
     Raises:
-        ConfigError: Optuna is not installed.
+        ConfigError: Optuna is not installed, or not one trial could be trained.
         ContractError: The folder holds a search of other windows, options or seed.
     """
     from models.api import fit
@@ -73,26 +76,56 @@ def search(
     identity = {"window_digest": windows.digest, "config_digest": config.digest, "seed": seed, "space": digest_json(SPACE)}
     study, began = _study(folder, identity), time.monotonic()
     with progress.stage("search", budget.trials, "trials") as stage:
-        stage.advance(len(_done(study)))
-        while len(done := _done(study)) < budget.trials and (budget.seconds is None or time.monotonic() - began < budget.seconds):
-            trial = _next(study, seed * 100_003 + len(done))
-            options = _suggested(trial)
-            tried = replace(config, **options)
-            trial_began = time.monotonic()
-            fitted = fit(
-                windows, tried, seed=seed, progress=_Quiet(), checkpoint=folder / f"{tried.digest[:16]}.safetensors", memory=memory
-            )
-            error = float(np.mean([best["relative_to_anchor"] for best in fitted.meta["best"].values()]))
-            trial.set_user_attr("parameters", sum(fitted.meta["parameters"].values()))
-            trial.set_user_attr("best", fitted.meta["best"])
-            study.tell(trial, error)
-            (folder / f"{tried.digest[:16]}.safetensors").unlink(missing_ok=True)
-            stage.advance(1, f"best {study.best_value:.4f}, {time.monotonic() - trial_began:.0f} s the last")
-    done = _done(study)
+        stage.advance(len(_ended(study)))
+        while len(ended := _ended(study)) < budget.trials and (budget.seconds is None or time.monotonic() - began < budget.seconds):
+            trial = _next(study, seed * 100_003 + len(ended))
+            tried, trial_began = replace(config, **_suggested(trial)), time.monotonic()
+            checkpoint = folder / f"{tried.digest[:16]}.safetensors"
+            try:
+                fitted = fit(windows, tried, seed=seed, progress=_Quiet(), checkpoint=checkpoint, memory=memory)
+            except (ConfigError, ContractError, MemoryError, torch.OutOfMemoryError) as error:
+                _failed(study, trial, f"{type(error).__name__}: {error}")
+            else:
+                _succeeded(study, trial, fitted)
+            checkpoint.unlink(missing_ok=True)
+            stage.advance(1, f"{_best_of(study)}, {time.monotonic() - trial_began:.0f} s the last")
+    return _said(study)
+
+
+def _succeeded(study: Any, trial: Any, fitted: Fitted) -> None:
+    trial.set_user_attr("parameters", sum(fitted.meta["parameters"].values()))
+    trial.set_user_attr("best", fitted.meta["best"])
+    study.tell(trial, float(np.mean([best["relative_to_anchor"] for best in fitted.meta["best"].values()])))
+
+
+def _failed(study: Any, trial: Any, reason: str) -> None:
+    trial.set_user_attr("reason", reason)
+    study.tell(trial, state=_library().trial.TrialState.FAIL)
+
+
+def _best_of(study: Any) -> str:
+    return f"best {study.best_value:.4f}" if _done(study) else "none trained yet"
+
+
+def _said(study: Any) -> dict[str, Any]:
+    """The best options, every trial that was trained, and every other one with its reason.
+
+    Raises:
+        ConfigError: None was trained, and not for want of time.
+    """
+    done, failed = _done(study), [t for t in study.trials if "reason" in t.user_attrs]
+    if failed and not done:
+        options = ", ".join(f"{k}={v}" for k, v in failed[-1].params.items())
+        raise ConfigError(
+            asked=f"a search, its last trial with {options}",
+            found=f"none of {len(failed)} trials could be trained; {failed[-1].user_attrs['reason']}",
+            mend="mend that, then ask for more trials",
+        )
     return {
         "options": dict(study.best_params) if done else {},
         "error": study.best_value if done else None,
         "trials": [{"options": t.params, "error": t.value, **t.user_attrs} for t in done],
+        "failed": [{"options": t.params, "reason": t.user_attrs["reason"]} for t in failed],
     }
 
 
@@ -117,6 +150,10 @@ def _study(folder: Path, identity: Mapping[str, Any]) -> Any:
 
 def _done(study: Any) -> list[Any]:
     return [t for t in study.trials if t.value is not None]
+
+
+def _ended(study: Any) -> list[Any]:
+    return [t for t in study.trials if t.state.is_finished()]
 
 
 def _next(study: Any, seed: int) -> Any:

@@ -41,6 +41,7 @@ def show_lines(content: Content, by: str = "all") -> str:
         return "\n\n".join([*parts, f"never evaluated; try: {again}", *_history(content)])
     periods = ", ".join(f"{name} {first} to {last}" for name, (first, last) in score["periods"].items())
     parts += [f"scored on the {score['fold']} fold: {periods}; told apart with --by, all of it with --json", *score_tables(score, by)]
+    parts += [outage_table(found, f"{name}, ") for name, found in content["outages"].items()]
     parts += _verdict_lines(content["verdicts"])
     if content["decisions"]:
         rows = [(d["as_of"], d["outcome"], d["champion"] or "-", d["decided"] or "-", d["reason"]) for d in content["decisions"]]
@@ -51,7 +52,7 @@ def show_lines(content: Content, by: str = "all") -> str:
 def explain_lines(content: Content) -> str:
     """Per domain the mixing weights: alpha's range over nodes, beta and w lead by lead."""
     parts = [
-        f"model {content['model_id']} of {content['world']}",
+        f"model {content['model_id']} of {content['world']}, recipe {content['recipe']}, its digest {content['config_digest']}",
         "x_fuse = alpha x_seq + (1 - alpha) x_space + sum of w x_mod; y = beta y_seq + (1 - beta) y_space + sum of w y_mod",
     ]
     for name, found in content["domains"].items():
@@ -64,7 +65,15 @@ def explain_lines(content: Content) -> str:
         rows = [("beta, mean of nodes", "", *(_figure(beta_by_lead[lead]) for lead in shown))]
         rows += [(f"w of {k}", _figure(found["w_x"][k]), *(_figure(w[lead]) for lead in shown)) for k, w in found["w_y"].items()]
         parts.append(f"{name}: alpha {low:.3g} ({lowest}) to {high:.3g} ({highest}), median {middle:.3g}\n" + table(titles, rows))
+        parts += [outage_table(found["outages"])] if found["outages"] else []
     return "\n\n".join(parts)
+
+
+def outage_table(outages: Content, whose: str = "") -> str:
+    """Per target the error with everything, and with each modality switched off."""
+    targets = {target: row["mae"] for found in outages.values() for target, row in found.items()}
+    rows = [(t, _figure(mae), *(_figure(found.get(t, {}).get("mae_without")) for found in outages.values())) for t, mae in targets.items()]
+    return f"{whose}MAE on the held-out windows, and with each switched off\n" + table(("", "all", *(f"no {k}" for k in outages)), rows)
 
 
 def _some_leads(count: int, most: int = 8) -> list[int]:
@@ -79,7 +88,7 @@ def export_lines(content: Content) -> str:
 
 
 def search_lines(content: Content) -> str:
-    """The best options, ready for a world file, and the best trials."""
+    """The best options, ready for a world file, the best trials, and those that failed with their reasons."""
     if not content["trials"]:
         return f"no trial of {content['world']} was finished; give more --minutes"
     best = sorted(content["trials"], key=lambda t: t["error"])[:_BEST]
@@ -87,9 +96,10 @@ def search_lines(content: Content) -> str:
     rows = [(_figure(t["error"]), *(_figure(v) if isinstance(v, float) else str(v) for v in t["options"].values())) for t in best]
     inline = ", ".join(f"{k} = {json.dumps(v)}" for k, v in {**content["given"], **content["options"]}.items())
     told = f"{len(content['trials'])} trials of recipe {content['recipe']} on {content['world']}; error relative to the anchor, validation fold"
-    return "\n\n".join(
-        [told, table(("error", *names), rows), f"for the world file:\nrecipe_options = {{ {inline} }}", f"kept in {content['folder']}"]
-    )
+    failed = [", ".join(f"{k}={v}" for k, v in t["options"].items()) + f"\n  {t['reason']}" for t in content["failed"]]
+    parts = [told, table(("error", *names), rows), f"for the world file:\nrecipe_options = {{ {inline} }}"]
+    parts += [f"{len(failed)} trials could not be trained:\n" + "\n".join(failed)] if failed else []
+    return "\n\n".join([*parts, f"kept in {content['folder']}"])
 
 
 def compare_lines(content: Content) -> str:

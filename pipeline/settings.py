@@ -28,6 +28,7 @@ class Settings:
         data: Folder that `data://` locations of world files name, or None where there is none.
         dask: Address of a Dask scheduler (`tcp://host:8786`), `processes:N` for a local cluster, or None for threads.
         memory: Bytes that one process may use for its work, or None for a share of what there is.
+        processes: How many train together, as `torchrun` says (WORLD_SIZE).
         cubes: Root of the cubes where they are not in `store`: those that a lane of replay reads; None: in `store`.
         airflow_home: Folder of the Airflow that `cubecast airflow` starts or prepares: `<store>/airflow`, or `./.airflow` beside a store
             on S3, unless CUBECAST_AIRFLOW_HOME names another.
@@ -47,6 +48,7 @@ class Settings:
     data: Path | None
     dask: str | None
     memory: int | None = None
+    processes: int = 1
     cubes: str | None = None
     airflow_home: Path = Path(".airflow")
     worlds: tuple[str, ...] = ()
@@ -64,7 +66,7 @@ class Settings:
 def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """The settings that the environment gives: CUBECAST_STORE, CUBECAST_DATA, CUBECAST_DASK, CUBECAST_MEMORY, CUBECAST_WORLDS,
     CUBECAST_AIRFLOW_HOME, OTEL_EXPORTER_OTLP_ENDPOINT, CUBECAST_TENSORBOARD, CUBECAST_TOKENS, CUBECAST_ATTEMPT,
-    CUBECAST_ALERT_(LOG, URL, HOSTS, HEADER), AIRFLOW__OPENLINEAGE__TRANSPORT.
+    CUBECAST_ALERT_(LOG, URL, HOSTS, HEADER), AIRFLOW__OPENLINEAGE__TRANSPORT, and torchrun's WORLD_SIZE.
 
     Raises:
         ConfigError: CUBECAST_MEMORY is no size.
@@ -79,6 +81,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         data=data,
         dask=env.get("CUBECAST_DASK") or None,
         memory=_bytes("CUBECAST_MEMORY", env["CUBECAST_MEMORY"]) if env.get("CUBECAST_MEMORY") else None,
+        processes=int(env.get("WORLD_SIZE") or 1) if env.get("TORCHELASTIC_RUN_ID") else 1,
         airflow_home=Path(env.get("CUBECAST_AIRFLOW_HOME") or (f"{store}/airflow" if local else ".airflow")).resolve(),
         worlds=_names(env.get("CUBECAST_WORLDS", "")),
         otlp=env.get("OTEL_EXPORTER_OTLP_ENDPOINT") or None,

@@ -159,11 +159,9 @@ def _over_time(name: str, _slot: int) -> dict[str, Any]:
 
 def _span(world: World) -> tuple[int, int]:
     """The oldest and the newest instant as of which a step was asked; now where none was."""
-    months = _receipts().months(world.name)
-    if not months:
-        return int(time.time()), int(time.time())
-    ends = [[row.as_of for row in _receipts().summaries(world.name, month)] for month in (months[0], months[-1])]
-    return min(ends[0]), max(ends[1])
+    months, now = _receipts().months(world.name), int(time.time())
+    ends = [[row.as_of for month in some for row in _receipts().summaries(world.name, month)] for some in (months[:1], months[-1:])]
+    return min(ends[0], default=now), max(ends[1], default=now)
 
 
 def _summaries(world: World, first: int, last: int) -> Iterator[Summary]:

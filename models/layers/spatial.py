@@ -86,7 +86,10 @@ class AffineSampling(nn.Module):
     def forward(self, grid_BDYX: Tensor) -> Tensor:
         """Same shape; beyond the edge the edge goes on."""
         map_B23 = self.where(grid_BDYX.mean((2, 3))).float().view(-1, 2, 3)
-        place = nn.functional.affine_grid(map_B23, list(grid_BDYX.shape), align_corners=False)
+        y, x = ((2 * torch.arange(n, device=map_B23.device) + 1) / n - 1 for n in grid_BDYX.shape[2:])
+        size = grid_BDYX.shape[2:]
+        at_YX3 = torch.stack([x.expand(size), y[:, None].expand(size), x.new_ones(()).expand(size)], -1)
+        place = torch.einsum("yxk,bjk->byxj", at_YX3, map_B23)
         found = nn.functional.grid_sample(grid_BDYX.float(), place, padding_mode="border", align_corners=False)
         return found.to(grid_BDYX.dtype)
 

@@ -59,11 +59,16 @@ def read_checkpoint(path: Path, identity: dict[str, Any]) -> tuple[dict[str, Ten
         raise ContractError(
             asked=f"checkpoint {path}", found=f"unreadable: {error}", mend="delete it; training then starts anew"
         ) from error
+    known = record.get("identity") if isinstance(record, dict) else None
+    if not isinstance(known, dict):
+        raise ContractError(
+            asked=f"checkpoint {path}", found="a record that does not say of which training", mend="delete it; training then starts anew"
+        )
     for key, value in identity.items():
-        if record["identity"].get(key) != value:
+        if known.get(key) != value:
             raise ContractError(
                 asked=f"checkpoint {path} of {key} {value}",
-                found=f"{key} {record['identity'].get(key)}",
+                found=f"{key} {known.get(key)}",
                 mend="give another checkpoint file, or delete this one",
             )
     return tensors, record

@@ -107,11 +107,12 @@ class Learner:
         return found
 
     @torch.no_grad()
-    def medians(self, parameters: Named, domain: str, batch: Batch, around: Around) -> Tensor:
-        """(B, L, N, V): the change that all members together forecast."""
+    def medians(self, parameters: Named, domain: str, batch: Batch, around: Around, without: str | None = None) -> Tensor:
+        """(B, L, N, V): the change that all members together forecast, with a modality switched off where one is named."""
+        off = {} if without is None else {without: torch.zeros_like(batch.time_of_day_B, dtype=torch.bool)}
         if self.config.members == 1:
-            return self._called(parameters, domain, batch, around, {}, 0).median_BLNV
-        found: Tensor = torch.func.vmap(lambda own: self._called(own, domain, batch, around, {}, 0).median_BLNV)(parameters)
+            return self._called(parameters, domain, batch, around, off, 0).median_BLNV
+        found: Tensor = torch.func.vmap(lambda own: self._called(own, domain, batch, around, off, 0).median_BLNV)(parameters)
         return found.mean(0)
 
     def came(self, domain: str, batch: Batch) -> tuple[Tensor, Tensor]:

@@ -42,10 +42,11 @@ _LOOK_EVERY = 32
 
 @dataclass(kw_only=True)
 class Best:
-    """The best epoch of one domain so far: its error relative to the anchor's, and the weights."""
+    """The best epoch of one domain so far: its error relative to the anchor's, what it was judged by, and the weights."""
 
     epoch: int
     ratio: float
+    judged: float
     weights: dict[str, Tensor] = field(default_factory=dict)
 
 
@@ -101,7 +102,7 @@ class Trainer:
         self.dtype = training_precision(config, device)
         self.graphs = StepGraphs(self.learner, self.optimiser) if config.graphs and device.type == "cuda" and ranks.count == 1 else None
         self.source = self._streamed() if task.streamed else Resident(self.feeds, {d: f.train for d, f in self.folds.items()}, self.plan)
-        self.best = {d: Best(epoch=0, ratio=1.0, weights=self._weights(d)) for d in leading}
+        self.best = {d: Best(epoch=0, ratio=1.0, judged=1.0, weights=self._weights(d)) for d in leading}
         self.history: list[dict[str, Any]] = []
         self.epoch = 0
 
@@ -225,25 +226,33 @@ class Trainer:
         self.learner.model.eval()
         found = {}
         for domain in active:
-            error_V, anchor_V = self._errors(domain)
-            per_V = [e / a if a > 0 else 1.0 for e, a in zip(error_V.tolist(), anchor_V.tolist(), strict=True)]
-            weight = self.learner.weights[domain].cpu().numpy()
-            ratio = float(np.average(per_V, weights=weight if weight.sum() else None))
-            found[domain] = {"relative_to_anchor": ratio, "per_variable": per_V}
-            if ratio < min(self.best[domain].ratio, 1 - self.config.least_gain):
-                self.best[domain] = Best(epoch=self.epoch, ratio=ratio, weights=self._weights(domain))
+            most, told = self.config.validation_windows, self.learner.model.modalities(domain)
+            per_V, ratio = self._relative(domain, most)
+            out = {k: self._relative(domain, -(-most // len(told)), k)[1] for k in told} if self.config.outage_share else {}
+            share = self.config.outage_share if out else 0.0
+            judged = (1 - share) * ratio + share * float(np.mean(list(out.values()) or [0.0]))
+            found[domain] = {"relative_to_anchor": ratio, "per_variable": per_V, "without": out}
+            if judged < min(self.best[domain].judged, 1 - self.config.least_gain):
+                self.best[domain] = Best(epoch=self.epoch, ratio=ratio, judged=judged, weights=self._weights(domain))
         return found
 
+    def _relative(self, domain: str, most: int, without: str | None = None) -> tuple[list[float], float]:
+        """Error relative to the anchor's, per target and as their weighted mean, on at most so many windows of the validation fold."""
+        error_V, anchor_V = self._errors(domain, most, without)
+        per_V = [e / a if a > 0 else 1.0 for e, a in zip(error_V.tolist(), anchor_V.tolist(), strict=True)]
+        weight = self.learner.weights[domain].cpu().numpy()
+        return per_V, float(np.average(per_V, weights=weight if weight.sum() else None))
+
     @torch.no_grad()
-    def _errors(self, domain: str) -> tuple[Tensor, Tensor]:
+    def _errors(self, domain: str, most: int, without: str | None) -> tuple[Tensor, Tensor]:
         index = self.folds[domain].validation
-        index = index[np.unique(np.linspace(0, len(index) - 1, min(self.config.validation_windows, len(index))).astype(int))]
+        index = index[np.unique(np.linspace(0, len(index) - 1, min(most, len(index))).astype(int))]
         index, size = self.ranks.share(index), self.plan[domain].size
         sums = torch.zeros(3, len(self.task.shapes[domain].targets), dtype=torch.float64, device=self.device)
         for start in range(0, len(index), size):
             batch, around = self._held_out(domain, index[start : start + size])
             with casting(self.device, self.dtype):
-                median = self.learner.medians(self.learner.averaged, domain, batch, around)
+                median = self.learner.medians(self.learner.averaged, domain, batch, around, without)
             came, usable = self.learner.came(domain, batch)
             sums[0] += ((median - came).abs() * usable).sum((0, 1, 2), dtype=torch.float64)
             sums[1] += (came.abs() * usable).sum((0, 1, 2), dtype=torch.float64)
@@ -269,7 +278,7 @@ class Trainer:
         return tensors | {f"optimiser/{n}": t for n, t in self.optimiser.tensors().items()}
 
     def _record(self, identity: dict[str, Any]) -> dict[str, Any]:
-        best = {d: [b.epoch, b.ratio] for d, b in self.best.items()}
+        best = {d: [b.epoch, b.ratio, b.judged] for d, b in self.best.items()}
         return {"identity": identity, "epoch": self.epoch, "history": self.history, "best": best}
 
     @torch.no_grad()
@@ -288,7 +297,7 @@ class Trainer:
             for name, value in below(tensors, prefix).items():
                 own[name].copy_(value)
         self.best = {
-            d: Best(epoch=e, ratio=r, weights={n: w.to(self.device) for n, w in below(tensors, f"best/{d}/").items()})
-            for d, (e, r) in record["best"].items()
+            d: Best(epoch=e, ratio=r, judged=j, weights={n: w.to(self.device) for n, w in below(tensors, f"best/{d}/").items()})
+            for d, (e, r, j) in record["best"].items()
         }
         self.optimiser.restore(below(tensors, "optimiser/"))

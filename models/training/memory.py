@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,9 @@ _GIB = 2**30
 _TWINS = 3
 _STATES = 6
 """Copies of every parameter: itself, its gradient, two moments, its average, and the best epoch's."""
+
+_PAIRS = 4
+"""Numbers per head and pair of nodes that full attention holds at its peak, on the way back."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +80,7 @@ def plan_memory(
     parameters = sum(p.numel() for p in model.parameters())
     train = {d: folds_of(windows.domains[d]).train for d in leading}
     plans = {d: step_plan(len(train[d]), len(shapes[d].node_ids), config) for d in leading}
-    rows = {d: plan.size * len(shapes[d].node_ids) for d, plan in plans.items()}
+    others = {d: [shapes[k] for k in model.others(d)] for d in leading}
     newest = sum(newest_bytes(domain.values_TNV.size) for domain in windows.domains.values())
     if streamed:
         arrays = streaming_layout(windows, train, plans, model.reach(), config).bytes_of(windows)
@@ -86,8 +89,8 @@ def plan_memory(
     needs = {
         "arrays": arrays,
         "parameters": 4 * parameters * config.members * _STATES,
-        "batches": _TWINS * max(rows[d] * _row_bytes(shapes[d]) for d in leading),
-        "activations": config.members * max(rows[d] * _activation_bytes(shapes[d], config) for d in leading),
+        "batches": _TWINS * max(plans[d].size * _window_bytes(shapes[d], others[d], config) for d in leading),
+        "activations": config.members * max(plans[d].size * _activation_bytes(shapes[d], others[d], config) for d in leading),
     }
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else min(filter(None, (most, free_memory())), default=None)
     return MemoryPlan(needs=needs, free=free, place="GPU memory" if device.type == "cuda" else "memory")
@@ -121,18 +124,29 @@ def _size(count: int) -> str:
     return f"{count / _GIB:.2f} GiB" if count >= _GIB else f"{count / 2**20:.1f} MiB"
 
 
-def _row_bytes(shape: DomainShape) -> int:
-    """A gathered window of one node."""
+def _window_bytes(shape: DomainShape, others: Sequence[DomainShape], config: ModelConfig) -> int:
+    """A gathered window with what it sees of other domains."""
     v, k = len(shape.variables), shape.history_count
     steps = shape.context * 10 + shape.coarse_count * 5 + shape.horizon * (10 + 5 * k)
-    return v * steps + shape.horizon * 5 * len(shape.future)
+    own = len(shape.node_ids) * (v * steps + shape.horizon * 5 * len(shape.future))
+    return own + sum(len(o.node_ids) * len(o.variables) * 10 * min(o.context, config.summary_context) for o in others)
 
 
-def _activation_bytes(shape: DomainShape, config: ModelConfig) -> int:
-    """What one window of one node leaves for the way back, measured on recipes `tiny` and `small`, about."""
-    v, targets = len(shape.variables), len(shape.targets)
+def _activation_bytes(shape: DomainShape, others: Sequence[DomainShape], config: ModelConfig) -> int:
+    """What one window leaves for the way back, measured on recipes `tiny`, `small` and `accurate`, about."""
+    nodes, v, targets = len(shape.node_ids), len(shape.variables), len(shape.targets)
     features = feature_count(shape.context, shape.horizon, v, shape.coarse_count, shape.history_count)
     trunk = config.hidden * (config.blocks * (4 + 4 * config.expansion) + 24)
     series = config.patches * config.temporal_hidden * 12
     heads = shape.horizon * targets * (12 + 4 * len(QUANTILES) * config.quantile_share)
-    return int(4 * (2 * features + trunk + series + heads))
+    maps = config.hidden * (12 + 7 * config.levels + 3 * config.spatial_transformer) if shape.grid_shape else 0
+    full = config.attention == "full" and shape.grid_shape is None and nodes <= config.full_nodes
+    pairs = _PAIRS * config.heads * nodes**2 if full else 0
+    return int(4 * (nodes * (2 * features + trunk + series + heads + maps) + pairs + sum(_summary_numbers(o, config) for o in others)))
+
+
+def _summary_numbers(shape: DomainShape, config: ModelConfig) -> int:
+    """Numbers that summing up another domain leaves for the way back."""
+    steps = min(shape.context, config.summary_context)
+    width = config.summary_hidden * (12 if shape.grid_shape and config.grid_tokens else 6) + 3 * config.summary_tokens
+    return len(shape.node_ids) * (5 * len(shape.variables) * (2 * steps + 1) + width)

@@ -121,5 +121,5 @@ def storage(objects: ObjectStore, world: str) -> dict[str, int]:
     monitoring = MonitoringStore(objects, world)
     newest = monitoring.report_times()
     report = monitoring.report(newest[-1]) if newest else None
-    counted = report["cost"]["stored_bytes"] if report else {}
+    counted = report.get("cost", {}).get("stored_bytes") if report else None
     return counted or {area: objects.bytes_below(f"{area}/{world}") for area in AREAS}

@@ -148,6 +148,7 @@ class Scorecard(_Row):
         rows: The whole, per lead; `slices` its parts, per group of leads; `events` what came of warnings.
         differences: The joint model against each rival, per target.
         champion: The model whose published forecasts were scored on the same windows, as `champion`; None: there was none.
+        config_digest: Of the recipe that the candidate was trained by.
         judged_by: Digest of the events, regimes and node groups that the scores are told apart by.
         notes: What was not comparable or not there, each with its reason.
     """
@@ -164,6 +165,7 @@ class Scorecard(_Row):
     events: tuple[EventRow, ...] = ()
     differences: tuple[DifferenceRow, ...] = ()
     champion: str | None = None
+    config_digest: str = ""
     judged_by: str = ""
     notes: tuple[str, ...] = ()
 

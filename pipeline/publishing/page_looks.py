@@ -21,7 +21,7 @@ def part_text(part: str, titles: Mapping[str, str]) -> str:
 
 
 def weights(page: PageInputs, d: DomainForecast) -> dict[str, Any] | None:
-    """Alpha (N), beta (L, N) and w per modality (L) in the forecast's node order; None where nothing was left."""
+    """Alpha (N), beta (L, N), w per modality (L) in the forecast's node order, and errors with each off; None where nothing was left."""
     found = page.explanation.get(d.domain)
     if not found:
         return None
@@ -39,6 +39,7 @@ def weights(page: PageInputs, d: DomainForecast) -> dict[str, Any] | None:
         "alpha": numbers(alpha[order], 4),
         "beta": numbers(beta_LN[:, order], 4),
         "w": {other: numbers(w, 4) for other, w in by_lead.items()},
+        "off": {k: {v: [row["mae"], row["mae_without"]] for v, row in of.items()} for k, of in found.get("outages", {}).items()},
         "names": {other: part_text(other, titles) for other in by_lead},
         "lead_times": [page.step_seconds(d.domain) * (lead + 1) for lead in range(leads)],
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -53,6 +54,7 @@ def show_candidate(registry: Registry, world: World, model_id: str) -> dict[str,
         "card": candidate.card,
         "files": list(candidate.file_names),
         "scorecard": card.model_dump(mode="json") if card else None,
+        "outages": _outages(registry, candidate.model_id),
         "verdicts": [verdict.model_dump(mode="json") for verdict in decided],
         "decisions": [d.model_dump(mode="json", exclude={"verdicts", "world"}) for d in known],
         "promotions": [_entry(p) for p in registry.promotions() if p.model_id == candidate.model_id],
@@ -84,15 +86,18 @@ def compare_candidates(registry: Registry, world_name: str, first: str, second: 
 
 
 def explain_candidate(registry: Registry, world_name: str, model_id: str) -> dict[str, Any]:
-    """How a model mixes, per domain: alpha per node, beta per node and lead, w per modality and lead.
+    """How a model mixes, per domain: alpha per node, beta per node and lead, w per modality and lead; and, where it was
+    evaluated, its error with each modality switched off.
 
     Raises:
         NotYetAvailable: There is no such model.
         ContractError: This version cannot read it.
     """
     candidate = registry.candidate(model_id)
-    joint = reading.load_models(candidate).predictors[JOINT]
-    return {"world": world_name, "model_id": candidate.model_id, "domains": joint.explain()}
+    joint, found = reading.load_models(candidate).predictors[JOINT], _outages(registry, candidate.model_id)
+    domains = {name: own | {"outages": found.get(name, {})} for name, own in joint.explain().items()}
+    head = {"world": world_name, "model_id": candidate.model_id, "recipe": candidate.card.get("recipe")}
+    return head | {"config_digest": candidate.card.get("config_digest"), "domains": domains}
 
 
 def _summary(registry: Registry, candidate: Candidate, champion: Promotion | None) -> dict[str, Any]:
@@ -112,6 +117,16 @@ def _scorecard(registry: Registry, model_id: str) -> Scorecard | None:
         return registry.scorecard(model_id)
     except NotYetAvailable:
         return None
+
+
+def _outages(registry: Registry, model_id: str) -> dict[str, Any]:
+    """Per domain, modality and target the error with and without it; empty where the model was never evaluated."""
+    try:
+        explanation = registry.evidence(model_id).read("explanation.json")
+    except NotYetAvailable:
+        return {}
+    domains = {} if explanation is None else json.loads(explanation)
+    return {name: own["outages"] for name, own in domains.items() if own.get("outages")}
 
 
 def _periods(card: Scorecard) -> dict[str, tuple[int, int]]:

@@ -150,6 +150,7 @@ class _Evaluation:
             snapshot=snapshot,
             windows={name: len(index) for name, index in used.items()},
             rows=(),
+            config_digest=str(self._candidate.card.get("config_digest", "")),
             judged_by=judged_by(self._world),
             notes=_notes(self._candidate, windows, used),
         )
@@ -163,6 +164,8 @@ class _Evaluation:
         """How the joint model mixes, and what the outage of each modality costs."""
         joint = models.predictors[JOINT]
         found = joint.explain()
+        for own in found.values():
+            own["config_digest"] = self._candidate.card.get("config_digest")
         for name in models.domains[JOINT] & used.keys():
             found[name]["outages"] = outages(windows, name, joint, cubes[name].values_TNV, used[name])
         return found

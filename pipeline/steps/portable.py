@@ -9,20 +9,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipeline.contracts.forecasts import TEXT_PREFIX
 from pipeline.contracts.times import format_instant, to_seconds
 from pipeline.contracts.worlds import World
 from pipeline.errors import NotYetAvailable
 from pipeline.settings import Settings
 from pipeline.steps import reading
 from pipeline.stores.objects import ObjectStore
-from pipeline.stores.registry import Registry
+from pipeline.stores.registry import Candidate, Registry
 from pipeline.telemetry import Progress
 
 if TYPE_CHECKING:
     from models.api import Program
 
 _HOW = """\
-Forecast of {domain}, model {model}, trained on what was known at {as_of}.
+Forecast of {domain}, model {model_id}, trained on what was known at {as_of} by recipe {recipe}, its digest {config_digest}.
 It needs PyTorch {torch} or later, and nothing else:
 
     import torch
@@ -34,7 +35,8 @@ It needs PyTorch {torch} or later, and nothing else:
 
 Values are in physical units, NaN where not known; {domain}.json says what each input and output is. The first axis is the number
 of windows, as many as you like. The split's parts add up to the median before it is cut to the variable's bounds.
-Documents are taken as absent. The program file is read by torch: load only those that you trust.
+Quantiles are the model's own, before calibration, which moves what is published but for the median.
+{documents}The program file is read by torch: load only those that you trust.
 """
 
 
@@ -64,24 +66,36 @@ def export_model(world: World, settings: Settings, model_id: str, folder: Path, 
     with progress.stage("export", len(live), "domains") as stage:
         for name, index in live.items():
             if len(index):
-                text = {"domain": name, "model": candidate.model_id, "as_of": format_instant(candidate.as_of)}
-                written[name] = _write(
-                    folder, text | {"torch": candidate.card.get("libraries", {}).get("torch", "2.13")}, joint.portable(windows, name, index)
-                )
+                silent = [k for k in joint.modalities(name) if k.startswith(TEXT_PREFIX)]
+                written[name] = _write(folder, name, _about(candidate, silent), joint.portable(windows, name, index))
             stage.advance(1, name)
     return {"world": world.name, "model_id": candidate.model_id, "folder": str(folder), "domains": written}
 
 
-def _write(folder: Path, text: dict[str, str], made: Program) -> dict[str, Any]:
+def _about(candidate: Candidate, silent: list[str]) -> dict[str, Any]:
+    """Which model a program is of, and how it differs from what is published."""
+    card = candidate.card
+    return {
+        "model_id": candidate.model_id,
+        "as_of": format_instant(candidate.as_of),
+        "recipe": card.get("recipe"),
+        "config_digest": card.get("config_digest"),
+        "torch": card.get("libraries", {}).get("torch", "2.13"),
+        "calibrated": False,
+        "absent": silent,
+    }
+
+
+def _write(folder: Path, name: str, about: dict[str, Any], made: Program) -> dict[str, Any]:
     from safetensors.numpy import save
 
-    name = text["domain"]
+    documents = f"Documents are taken as absent ({', '.join(about['absent'])}), as when nothing was written.\n" if about["absent"] else ""
     arrays = {f"in/{k}": v for k, v in made.inputs.items()} | {f"out/{k}": v for k, v in made.outputs.items()}
     files = {
         f"{name}.pt2": made.program,
         f"{name}.example.safetensors": save({k: np.ascontiguousarray(v) for k, v in arrays.items()}),
-        f"{name}.json": json.dumps(made.interface, indent=1).encode(),
-        f"{name}.txt": _HOW.format(**text).encode(),
+        f"{name}.json": json.dumps(about | made.interface, indent=1).encode(),
+        f"{name}.txt": _HOW.format(domain=name, documents=documents, **about).encode(),
     }
     folder.mkdir(parents=True, exist_ok=True)
     for file, content in files.items():

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.alignment.time_grid import step_seconds, steps_ahead
 from pipeline.api import ReplayRequest
@@ -20,6 +20,9 @@ from pipeline.steps.calibrating import taught_from
 from pipeline.steps.walk import Training
 from pipeline.stores.cubes import CubeStore, DomainState
 from pipeline.windows.maturity import label_maturity
+
+if TYPE_CHECKING:
+    from models.api import ModelConfig
 
 SPAN_BYTES = 2**30
 """Bytes of cubes that one process may hold open."""
@@ -112,7 +115,7 @@ def make_plan(
         issue_times=len(todo),
         trainings=len(missing),
         workers=workers,
-        seconds=round(issued + len(missing) * overhead + _epoch_seconds(world, request, trainings, missing), 1),
+        seconds=round(issued + len(missing) * overhead + _training_seconds(world, request, held, trainings, missing), 1),
         stored_bytes=round(len(todo) * values * (4 * (len(QUANTILES) * (len(BASELINES) + 2) + len(sizes) + 2) + 20)),
         open_bytes=round(max(widths, default=0)),
         snapshot=reading.snapshot_of(world, settings),
@@ -144,7 +147,7 @@ def seconds_of_training(world: World, settings: Settings, recipe: str | None, op
     cells = sum(state.steps * state.nodes * len(world.domains[name].variables) for name, state in held.items())
     own = world.recipe_options if recipe in (None, world.recipe) else {}
     config = resolve_config(recipe or world.recipe, {**own, **options})
-    return cells * (_SECONDS_PER_CELL + _JUDGED_PER_CELL) + config.epochs * config.rows * config.steps * _SECONDS_PER_ROW
+    return cells * (_SECONDS_PER_CELL + _JUDGED_PER_CELL) + config.epochs * _epoch_seconds(world, held, config)
 
 
 def _held(world: World, settings: Settings) -> dict[str, DomainState]:
@@ -177,8 +180,18 @@ def _last_mature(world: World, issue_time: int) -> int:
     )
 
 
-def _epoch_seconds(world: World, request: ReplayRequest, trainings: Sequence[Training], missing: Sequence[Training]) -> float:
-    """A rough measure: every step of every epoch at full size; the first training of a lane is taken to start cold."""
+def _epoch_seconds(world: World, held: Mapping[str, DomainState], config: ModelConfig) -> float:
+    """Of one epoch of training on all that is held."""
+    from models.api import epoch_rows
+
+    shares = {name: (world.domains[name].folds or world.folds).train for name in held}
+    return sum(epoch_rows(config, round(state.steps * shares[name]), state.nodes) for name, state in held.items()) * _SECONDS_PER_ROW
+
+
+def _training_seconds(
+    world: World, request: ReplayRequest, held: Mapping[str, DomainState], trainings: Sequence[Training], missing: Sequence[Training]
+) -> float:
+    """A rough measure: every epoch on all that is held by now; the first training of a lane is taken to start cold."""
     if not missing:
         return 0.0
     from models.api import continued, resolve_config
@@ -186,4 +199,4 @@ def _epoch_seconds(world: World, request: ReplayRequest, trainings: Sequence[Tra
     config = resolve_config(world.recipe, {**world.recipe_options, **request.options})
     later = continued(config).epochs
     epochs = later * len(missing) + (config.epochs - later if missing[0] == trainings[0] else 0)
-    return epochs * config.rows * config.steps * _SECONDS_PER_ROW
+    return epochs * _epoch_seconds(world, held, config)

@@ -15,7 +15,7 @@ from pipeline.contracts.times import format_instant, to_seconds
 from pipeline.contracts.windows import WindowSet
 from pipeline.contracts.world_files import load_world
 from pipeline.contracts.worlds import World
-from pipeline.errors import NotYetAvailable
+from pipeline.errors import ConfigError, NotYetAvailable
 from pipeline.settings import Settings, code_version
 from pipeline.steps import reading
 from pipeline.steps.promote import trained_by
@@ -51,7 +51,7 @@ def train_in(world: World, request: TrainRequest, settings: Settings, progress: 
 
 def _train(world: World, request: TrainRequest, settings: Settings, progress: Progress, registry: Registry, folder: Path) -> Receipt:
     """The same with a folder for arrays that do not fit in memory."""
-    from models.api import continued, fit, fit_baselines, resolve_config
+    from models.api import computed_on, continued, fit, fit_baselines, resolve_config
     from pipeline.windows.scaling import dump_scalers
 
     initial = None if request.initial is None else trained_by(registry, request.initial, request.as_of)
@@ -60,7 +60,9 @@ def _train(world: World, request: TrainRequest, settings: Settings, progress: Pr
     with progress.stage("windows", None):
         windows, config = windows_for(world, settings, request.as_of, config, folder)
     origin = [] if initial is None else [initial.model_id]
-    model_id = digest_json([windows.digest, config.digest, request.seed, code_version(), *origin])[:16]
+    model_id = digest_json([windows.digest, config.digest, computed_on(config, settings.processes), request.seed, code_version(), *origin])[
+        :16
+    ]
     known = _known(registry, model_id)
     checkpoints = Checkpoints(ObjectStore(settings.store), world.name)
     if known is not None:
@@ -88,7 +90,7 @@ def _train(world: World, request: TrainRequest, settings: Settings, progress: Pr
         "joint.safetensors": joint.state,
         "joint.json": canonical_json(joint.meta),
         "baselines.safetensors": baselines.state,
-        "baselines.json": canonical_json(baselines.meta),
+        "baselines.json": canonical_json(baselines.meta | {"config_digest": config.digest}),
         "scalers.safetensors": dump_scalers(reading.scalers_of(windows)),
     }
     created = registry.add_candidate(model_id, files, card)
@@ -103,12 +105,19 @@ def windows_for(world: World, settings: Settings, as_of: datetime, config: Model
 
     Raises:
         NotYetAvailable: No cube was built yet.
+        ConfigError: They are to be in memory, and are larger than it; nothing was read.
     """
     from pipeline.steps import large
 
-    memory = large.memory_for(settings)
-    cells = {} if config.memory == "resident" else large.cells_of(world, settings, as_of)
-    if config.memory == "auto" and large.window_bytes(world, cells) > memory // 2:
+    memory, cells = large.memory_for(settings), large.cells_of(world, settings, as_of)
+    size = large.window_bytes(world, cells)
+    if config.memory == "resident" and size > memory:
+        raise ConfigError(
+            asked=f"train on world {world.name} with memory=resident",
+            found=f"windows of {size / 2**20:,.1f} MiB ({sum(cells.values()):,} cells), {memory / 2**20:,.1f} MiB may be used",
+            mend="give memory=auto or memory=streamed, raise CUBECAST_MEMORY, or let the world begin later or have fewer nodes",
+        )
+    if config.memory == "auto" and size > memory // 2:
         config = replace(config, memory="streamed")
     if config.memory != "streamed" or not cells:
         return windows_at(world, settings, as_of), config

@@ -46,7 +46,7 @@ function drawPanels(found) {
   const {champion, decisions, promotions} = found.models, last = decisions[0];
   $("champion").replaceChildren(champion
     ? element("div", {}, element("p", {className: "sub", textContent: `${champion.model_id}, from ${champion.as_of} (${champion.how}): ${champion.reason}`}),
-      targets(champion.verdicts.map((v) => ({...v, says: "", short: v.reasons.at(-1) || "–"}))))
+      targets(champion.verdicts.map((v) => ({...v, says: "", short: (v.published === "joint" ? v.reasons[0] : v.reasons.at(-1)) || "–"}))))
     : element("p", {className: "quiet", textContent: "No champion yet."}));
   if (promotions.length) $("champion").append(folded("How the champions followed one another",
     table(["as of", "model", "how", "why"], promotions.map((p) => [short(p.as_of), p.model_id, p.how, p.reason]))));

@@ -128,7 +128,7 @@ def test_the_gpu_goes_to_the_service_that_trains():
 
 
 def test_alerts_name_runbooks_that_are_there():
-    rules = yaml.safe_load((DOCKER / "prometheus/alerts.yml").read_text())["groups"][0]["rules"]
+    rules = yaml.safe_load((DOCKER / "grafana/alerts.yml").read_text())["groups"][0]["rules"]
     assert all((ROOT / rule["annotations"]["runbook"]).is_file() for rule in rules)
 
 

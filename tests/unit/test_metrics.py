@@ -72,7 +72,7 @@ def test_a_world_that_runs_when_it_is_asked_is_given_no_time_within_which_it_mus
 
 
 def test_alerts_on_silence_ask_only_worlds_with_a_schedule():
-    rules = {rule["alert"]: rule["expr"] for rule in yaml.safe_load((DOCKER / "prometheus/alerts.yml").read_text())["groups"][0]["rules"]}
+    rules = {rule["alert"]: rule["expr"] for rule in yaml.safe_load((DOCKER / "grafana/alerts.yml").read_text())["groups"][0]["rules"]}
     assert "> on (world) max by (world) (cubecast_due_within_seconds" in rules["NothingRuns"]
     assert "> on (world) max by (world) (cubecast_due_within_seconds" in rules["ForecastLate"]
 
@@ -85,7 +85,7 @@ def named_in(path):
     return set(re.findall(r"\bcubecast_[a-z_]+\b", path.read_text())) - {"cubecast_s3"}
 
 
-@pytest.mark.parametrize("file", ["grafana/dashboards/cubecast.json", "prometheus/alerts.yml"])
+@pytest.mark.parametrize("file", ["grafana/dashboards/cubecast.json", "grafana/alerts.yml"])
 def test_dashboard_and_alerts_name_gauges_that_are_emitted(file, state):
     assert named_in(DOCKER / file)
     assert named_in(DOCKER / file) <= {s.name for s in samples(state)}

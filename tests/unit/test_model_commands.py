@@ -114,6 +114,7 @@ def test_a_model_explains_how_it_mixes_and_the_champion_is_meant_by_default(desk
     text = " ".join(desk.say("explain", "m2")[1].split())
     assert "alpha 0.5 (a) to 0.5 (e)" in text
     assert "lead 4" in text
+    assert found["domains"]["road"]["outages"] == {}
     assert desk.say("explain")[0] == 75
     desk.promote("m1", CUTOFF)
     assert desk.json("explain")["model_id"] == "m1"
@@ -123,6 +124,9 @@ class Exporting:
     """A model whose program is a stand-in."""
 
     leading = ("road",)
+
+    def modalities(self, domain: str) -> tuple[str, ...]:
+        return ("rain", "text_notes")
 
     def portable(self, windows: WindowSet, domain: str, index: np.ndarray) -> Program:
         one = np.ones((len(index), 2), np.float32)
@@ -139,7 +143,11 @@ def test_a_model_is_exported_with_its_example_and_how_to_use_it(desk: Desk, tmp_
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == found["domains"]["road"]["files"]
     assert (tmp_path / "out" / "road.pt2").read_bytes() == b"program"
     assert set(load((tmp_path / "out" / "road.example.safetensors").read_bytes())) == {"in/context", "out/quantiles"}
-    assert "model m4" in (tmp_path / "out" / "road.txt").read_text()
+    told = (tmp_path / "out" / "road.txt").read_text()
+    assert "model m4" in told
+    assert "before calibration" in told
+    assert "absent (text_notes)" in told
+    assert (json.loads((tmp_path / "out" / "road.json").read_text())["calibrated"], found["model_id"]) == (False, "m4")
     assert "road.pt2" in desk.say("export", "m4", "--out", str(tmp_path / "out"))[1]
 
 
@@ -148,12 +156,19 @@ def scalers_of(desk: Desk) -> dict[str, bytes]:
 
 
 def test_a_model_is_shown_with_its_scorecard_and_every_reason(desk: Desk) -> None:
+    desk.town.told = ("rain",)
     desk.evaluate("m3", joint=1.0, ridge=0.5)
     found = desk.json("show", "m3")
     assert found["card"]["seed"] == 3
     assert {v["published"] for v in found["verdicts"]} == {"ridge"}
     assert {r["lead"] for r in found["scorecard"]["rows"]} == {0, 1, 2, 3, 4}
+    off = found["outages"]["road"]["rain"]
+    assert [off[v][k] for v in ("flow", "speed") for k in ("mae", "mae_without")] == pytest.approx([1, 2, 1, 2], rel=1e-5)
+    assert desk.json("explain", "m3")["domains"]["road"]["outages"]["rain"] == off
     text = " ".join(desk.say("show", "m3")[1].split())
+    assert "road, MAE on the held-out windows, and with each switched off" in text
+    assert "all no rain flow 1 2 speed 1 2" in text
+    assert "all no rain flow 1 2 speed 1 2" in " ".join(desk.say("explain", "m3")[1].split())
     assert "joint does not beat ridge: MAE 1 against 0.5 count" in text
     assert "road flow: ridge is published" in text
 

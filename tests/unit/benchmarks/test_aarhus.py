@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from benchmarks.aarhus_rivals import read
 from benchmarks.aarhus_table import Key, missing, table
 from benchmarks.aarhus_traffic import TARGETS, arrays, one_variable, scores
 from benchmarks.arrays import DOMAIN, cube_of, made_world, windows_from
+from benchmarks.stid import train_stid
 from models.gather import Gatherer, usual_values
 from pipeline.contracts.windows import DomainWindows
 
@@ -36,6 +38,7 @@ def test_every_reading_of_every_window_is_scored_and_what_is_missing_is_not() ->
     np.testing.assert_allclose(found["mae"], np.arange(12), atol=1e-4)
     assert found["scored"] == said.size - int((target == 280).sum())
     assert found["windows"] == len(index)
+    assert scores(said + np.float32(0.4), view, "vehicle_count", "test")["whole"] == found["mean"]
 
 
 def test_a_forecaster_of_one_series_sees_the_same_windows_and_nothing_else() -> None:
@@ -58,7 +61,12 @@ def test_the_arrays_of_peers_end_with_the_last_target_and_name_where_the_folds_b
 
 
 def _record(mean: float, processor: float) -> dict[str, Any]:
-    return {"test": {"mae": [mean] * 12, "mean": mean, "scored": 10}, "processor": processor, "wall": 9.0, "load": [1.0, 2.0]}
+    return {
+        "test": {"mae": [mean] * 12, "mean": mean, "whole": mean, "scored": 10},
+        "processor": processor,
+        "wall": 9.0,
+        "load": [1.0, 2.0],
+    }
 
 
 def test_a_later_line_of_a_unit_stands_for_an_earlier_one(tmp_path: Path) -> None:
@@ -75,6 +83,18 @@ def test_the_table_names_the_best_rival_how_soon_ours_is_as_good_and_what_is_not
     said = table(done, names)
     assert "the best of the others is STID; ours is 0.4000 below, spread of the seeds 0.1000" in said
     assert "As good in 20 processor seconds (ours, 2 epochs, both targets at once), STID in 100: 0.20." in said
-    assert "NHITS vehicle_count 1" in missing(done, names, ())
-    assert "STID vehicle_count 1" not in missing(done, names, ())
-    assert "NHITS vehicle_count 1" not in missing(done, names, ("NHITS",))
+    assert "- NHITS: seeds of vehicle_count 1 2, of average_speed 0 1 2\n- STID: seeds of average_speed" in missing(done, names, ())
+    assert "- NHITS: seeds of average_speed 0\n" in missing(done, names, ("NHITS",))
+
+
+def test_an_interrupted_training_of_stid_goes_on_bit_for_bit(tmp_path: Path) -> None:
+    view = one_variable(_view(), "vehicle_count", context=6)
+    gatherer, train, held = Gatherer(view, usual_values(view)), view.windows_of("train"), view.windows_of("validation")
+    whole = train_stid(gatherer, train, held, seed=1, epochs=4)
+    for epochs in (1, 3, 4):
+        parts = train_stid(gatherer, train, held, seed=1, epochs=epochs, kept=tmp_path / "kept")
+    assert parts.curve == whole.curve
+    assert parts.epoch == whole.epoch
+    assert all(torch.equal(a, b) for a, b in zip(parts.model.parameters(), whole.model.parameters(), strict=True))
+    ended = train_stid(gatherer, train, held, seed=1, epochs=50, patience=1, kept=tmp_path / "other")
+    assert len(ended.curve) == ended.epoch + 1 or len(ended.curve) == 50

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pipeline.api import load_world
 from pipeline.cockpit.due import due_in
-from pipeline.cockpit.grid import OUTCOMES, STATES, Due, Unfinished, grid, width_for
+from pipeline.cockpit.grid import OUTCOMES, STATES, Due, Unfinished, grid, most_urgent, width_for
 from pipeline.contracts.schedules import Schedule
 from pipeline.contracts.times import from_seconds
 from pipeline.settings import project_folder
@@ -104,3 +104,11 @@ def test_a_world_is_held_to_its_schedule_from_when_it_began_until_what_may_still
     assert found.issue_times == (5 * HOUR, 6 * HOUR, 7 * HOUR), "an hour of patience and two of grace"
     assert found.within["publish"] == 3 * HOUR
     assert due_in(recorded, first=0, last=20 * HOUR, now=from_seconds(10 * HOUR)) == Due()
+
+
+def test_of_all_steps_the_most_urgent_stands_for_the_world():
+    found = grid([done(0), done(0, step="land", degraded=True), done(9 * HOUR)], [], first=0, last=10 * HOUR)
+    assert [(cell["step"], cell["outcome"], cell["as_of"]) for cell in most_urgent(found)] == [
+        ("land", "degraded", 0),
+        ("predict", "done", 9 * HOUR),
+    ]

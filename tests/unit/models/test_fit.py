@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from models import api
+from models.training.checkpoint import write_checkpoint
 from models.training.folds import folds_of
 from pipeline.contracts.windows import WindowSet
 from pipeline.errors import ConfigError, ContractError, NotYetAvailable, StoreError
@@ -100,6 +101,35 @@ def test_a_checkpoint_of_another_version_is_refused_and_kept(city: WindowSet, tm
     assert path.read_bytes() == before
 
 
+def test_a_checkpoint_of_another_world_or_of_nobody_knows_which_is_refused_and_kept(city: WindowSet, tmp_path: Path) -> None:
+    path, once = tmp_path / "checkpoint.safetensors", replace(QUICK, epochs=1)
+    elsewhere = together(road(seed=8), city.domains["shop"])
+    api.fit(elsewhere, once, seed=5, progress=QUIET, checkpoint=path)
+    before = path.read_bytes()
+    with pytest.raises(ContractError, match=f"window_digest {elsewhere.digest}"):
+        api.fit(city, once, seed=5, progress=QUIET, checkpoint=path)
+    assert path.read_bytes() == before
+    for record in ({"epoch": 1}, {"identity": "road"}, []):
+        write_checkpoint(path, {"model/x": torch.ones(1)}, record)
+        before = path.read_bytes()
+        with pytest.raises(ContractError, match="does not say of which training"):
+            api.fit(city, once, seed=5, progress=QUIET, checkpoint=path)
+        assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("recipe", ["base", "accurate"])
+def test_the_recipes_for_a_gpu_train_and_forecast(city: WindowSet, recipe: str) -> None:
+    brief = {"epochs": 1, "steps": 2, "least_steps": 2, "batch": 8, "validation_windows": 4, "least_gain": 0.0, "precision": "float32"}
+    config = api.resolve_config(recipe, brief)
+    fitted = api.fit(city, config, seed=5, progress=QUIET)
+    assert (fitted.meta["config"]["recipe"], fitted.meta["config"]["members"]) == (recipe, 3 if recipe == "accurate" else 1)
+    predictor = api.load(fitted.state, fitted.meta)
+    for domain in predictor.leading:
+        said = predictor.predict(city, domain, city.domains[domain].windows_of("live"))
+        assert np.isfinite(said.quantiles_BLNVQ).all()
+        assert said.parts[:3] == ("anchor", "series", "space")
+
+
 def test_progress_says_how_fast_it_goes_and_how_long_it_takes(city: WindowSet) -> None:
     notes: list[str] = []
 
@@ -134,6 +164,24 @@ def test_the_test_fold_is_never_touched(city: WindowSet) -> None:
     changed = altered(alone, "road", values_TNV=values, history_TNVK=history)
     assert api.fit(alone, QUICK, seed=5, progress=QUIET).state == api.fit(changed, QUICK, seed=5, progress=QUIET).state
     assert api.fit_baselines(alone).state == api.fit_baselines(changed).state
+
+
+def test_the_epoch_is_chosen_with_modalities_switched_off_too(city: WindowSet) -> None:
+    fitted = api.fit(city, QUICK, seed=5, progress=QUIET)
+    last = fitted.meta["history"][-1]["validation"]
+    assert set(last["road"]["without"]) == {"shop", "sky"}
+    assert last["road"]["without"]["sky"] != last["road"]["relative_to_anchor"]
+    alone = api.fit(city, replace(QUICK, outage_share=0.0), seed=5, progress=QUIET).meta["history"]
+    assert [h["loss"] for h in alone] == [h["loss"] for h in fitted.meta["history"]]
+    assert all(not v["without"] for h in alone for v in h["validation"].values())
+
+    best = fitted.meta["best"]["road"]["epoch"]
+    judged = [
+        (v["relative_to_anchor"] + np.mean(list(v["without"].values()))) / 2
+        for h in fitted.meta["history"]
+        if (v := h["validation"]["road"])
+    ]
+    assert best == 1 + int(np.argmin(judged))
 
 
 def test_meta_is_json_and_tells_the_history(city: WindowSet) -> None:

@@ -50,9 +50,42 @@ def test_a_trial_that_was_killed_is_tried_again(windows: WindowSet, tmp_path: Pa
     assert sorted(p.name for p in (tmp_path / "killed").iterdir()) == ["journal.jsonl"]
 
 
+def test_a_trial_that_cannot_be_trained_keeps_its_reason_and_the_search_goes_on(
+    windows: WindowSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit, calls = api.fit, []
+
+    def sometimes(*args: object, **kwargs: object) -> api.Fitted:
+        calls.append(kwargs["checkpoint"])
+        if len(calls) == 2:
+            Path(str(kwargs["checkpoint"])).write_bytes(b"half a training")
+            raise ContractError(asked="training epoch 1", found="loss nan", mend="lower learning_rate")
+        return fit(*args, **kwargs)
+
+    monkeypatch.setattr("models.api.fit", sometimes)
+    found = run(windows, tmp_path, 3)
+    assert (len(found["trials"]), len(found["failed"]), len(set(calls))) == (2, 1, 3)
+    assert "loss nan" in found["failed"][0]["reason"]
+    assert set(found["failed"][0]["options"]) == set(SPACE)
+    assert run(windows, tmp_path, 3) == found
+    assert len(calls) == 3
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["journal.jsonl"]
+
+
+def test_where_no_trial_can_be_trained_the_options_and_the_reason_are_named(windows: WindowSet, tmp_path: Path) -> None:
+    def asked(trials: int) -> None:
+        search.search(windows, BRIEF, seed=3, budget=Budget(trials=trials), folder=tmp_path, progress=QUIET, memory=1000)
+
+    with pytest.raises(ConfigError, match=r"hidden=\d+.*none of 2 trials could be trained; ConfigError: train on world.*may be used"):
+        asked(2)
+    with pytest.raises(ConfigError, match="none of 3 trials"):
+        asked(3)
+    assert search.search(windows, BRIEF, seed=3, budget=Budget(trials=4), folder=tmp_path, progress=QUIET)["error"] is not None
+
+
 def test_a_search_ends_with_its_time_and_keeps_to_its_own_windows(windows: WindowSet, tmp_path: Path) -> None:
     found = search.search(windows, BRIEF, seed=3, budget=Budget(trials=9, seconds=0.0), folder=tmp_path, progress=QUIET)
-    assert found == {"options": {}, "error": None, "trials": []}
+    assert found == {"options": {}, "error": None, "trials": [], "failed": []}
     with pytest.raises(ContractError, match="another config_digest"):
         run(windows, tmp_path, 1, epochs=2)
 

@@ -136,6 +136,7 @@ class Town:
     settings: Settings
     cube: DomainCube
     erring: dict[str, dict[str, float | tuple[float, float]]] = field(default_factory=dict)
+    told: tuple[str, ...] = ()
 
     def errors(self, patch: pytest.MonkeyPatch, model_id: str = "", **errors: float | tuple[float, float]) -> None:
         """Let the forecasts of one candidate, or of all others, err by these amounts."""
@@ -144,7 +145,7 @@ class Town:
 
     def _load(self, candidate: Candidate) -> reading.Models:
         errors = self.erring.get(candidate.model_id, self.erring[""])
-        predictors = {name: Stub(errors.get(name, 2.0), {"road": None}) for name in (JOINT, *BASELINES)}
+        predictors = {name: Stub(errors.get(name, 2.0), {"road": None}, self.told if name == JOINT else ()) for name in (JOINT, *BASELINES)}
         return reading.Models(predictors=predictors, domains=dict.fromkeys(predictors, frozenset({"road"})))
 
 

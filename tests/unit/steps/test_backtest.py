@@ -167,4 +167,6 @@ def test_the_estimate_counts_cells_and_epochs(monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.setattr(replay_plan, "_held", lambda world, settings: {"road": SimpleNamespace(steps=1000, nodes=5)})
     once, twice = (replay_plan.seconds_of_training(town.world, town.settings, "tiny", {"epochs": epochs, "steps": 10}) for epochs in (1, 2))
     assert 0 < once < twice < 2 * once
+    all_windows, few = (replay_plan.seconds_of_training(town.world, town.settings, "small", {"steps": steps}) for steps in (1600, 560))
+    assert all_windows == few  # a domain of few windows takes no more steps than it has windows for
     assert replay_plan.describe_work("3 origins", 120.0, 2) == "3 origins, about 2min with 2 worker(s)"

@@ -46,6 +46,9 @@ function drawWeights() {
   if (e.beta) out.push(shareOf("β, in the output, at this place and lead", e.beta[state.lead * nodeCount() + state.node]));
   const names = Object.keys(e.w || {});
   if (names.length) out.push(note("w, how much each other input is let in, by lead (0: not at all)"), weightTable(d, e, names, host.clientWidth > 420));
+  const v = vari(), off = Object.entries(e.off || {}).filter(([, of]) => of[v.name]);
+  const said = (k, x) => `${e.names[k] || k} ${fmt(x, v.places + 1)}`;
+  if (off.length) out.push(note(`Mean error on held-out windows: ${fmt(off[0][1][v.name][0], v.places + 1)} ${v.unit}; with one input out: ${off.map(([k, of]) => said(k, of[v.name][1])).join(", ")}`));
   host.replaceChildren(...out);
 }
 function weightTable(d, e, names, wide) {
