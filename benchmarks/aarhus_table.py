@@ -30,14 +30,13 @@ def table(done: Done, names: Sequence[str]) -> str:
 
 def missing(done: Done, names: Sequence[str], once: Collection[str]) -> str:
     """What is not done yet."""
-    lacking = [
-        f"{name} {target} {seed}"
-        for name in names
-        for target in TARGETS
-        for seed in range(1 if name in once else SEEDS)
-        if (name, target, seed) not in done
-    ]
-    return f"\nNot done yet: {', '.join(lacking) or 'nothing'}."
+    lacking = []
+    for name in names:
+        seeds = range(1 if name in once else SEEDS)
+        by_target = {target: [str(seed) for seed in seeds if (name, target, seed) not in done] for target in TARGETS}
+        said = [f"{target} {' '.join(left)}" for target, left in by_target.items() if left]
+        lacking += [f"- {name}: seeds of {', of '.join(said)}"] if said else []
+    return "\n".join(["\nNot done yet:" if lacking else "\nAll is done.", *lacking])
 
 
 def _seeds(done: Done, name: str, target: str) -> list[Mapping[str, Any]]:
