@@ -184,9 +184,8 @@ def pages(airflow: Airflow, store: Path, picture: Path | None) -> Rows:
         context = browser.new_context(viewport={"width": 1300, "height": 1000})
         context.add_cookies([{"name": "_token", "value": token, "url": airflow.address}])
         tab = context.new_page()
-        grid = f"{airflow.address}/cubecast/api/worlds/{WORLD}/grid?first={{}}&last={{}}&columns=120"
         last = int(newest(store).timestamp()) + 1
-        asked = grid.format(last - 366 * 86400, last)
+        asked = f"{airflow.address}/cubecast/api/worlds/{WORLD}/grid?days=366&last={last}&columns=120"
         rows.append(("the grid of a year (8,760 issue times), answered", timed(lambda: context.request.get(asked).body())))
         cockpit = f"{airflow.address}/cubecast/?dag_id={WORLD}__forecast"
         rows.append(
