@@ -12,7 +12,7 @@ from tests.torture.__main__ import sections, table
 from tests.torture.damages import damage_every_object
 from tests.torture.full_disks import run_out_of_room, small_disk
 from tests.torture.kills import kill_steps
-from tests.torture.proxy import Fault
+from tests.torture.proxy import FAULTS, Fault
 from tests.torture.s3_faults import fail_requests
 from tests.torture.scene import Scene, scene
 from tests.torture.writers import four_writers, race_apart, race_same_day
@@ -33,7 +33,7 @@ def test_a_killed_step_loses_nothing_and_its_readers_see_nothing_torn_or_mixed(s
     assert not [line for tally in found.values() for line in tally.wrong]
 
 
-@pytest.mark.parametrize("fault", ["reset", "flipped answer", "lost answer"])
+@pytest.mark.parametrize("fault", FAULTS)
 def test_a_failing_request_to_s3_ends_in_right_data_or_in_a_clear_error(small: Scene, fault: Fault) -> None:
     tally = fail_requests(small, trials=1, seed=2, faults=(fault,), bursts=(1,))[fault]
     assert tally.struck
@@ -45,6 +45,12 @@ def test_damage_to_any_object_is_told(small: Scene) -> None:
     tally = damage_every_object(small.store("disk", "undisturbed"), small.world, seed=3, most=4)
     assert sum(tally.done.values()) >= 24
     assert tally.missed == []
+
+
+def test_damage_to_any_object_on_s3_is_told(small: Scene) -> None:
+    tally = damage_every_object(small.undisturbed_on_s3("damaged"), small.world, seed=3, kinds_inside=1, most=1)
+    assert sum(tally.done.values()) >= 4
+    assert tally.missed == tally.misread == []
 
 
 def test_a_disk_without_room_leaves_the_old_state_and_an_error_with_path_and_bytes(small: Scene, tmp_path: Path) -> None:
@@ -59,6 +65,10 @@ def test_writers_at_once_all_land_and_the_second_is_told_of_the_first(small: Sce
     same, apart = race_same_day(small, "disk", rounds=1), race_apart(small, "disk", rounds=1)
     assert same.wrong == apart.wrong == []
     assert apart.landed == apart.races
+
+
+def test_the_second_of_two_writers_of_a_day_on_s3_is_told_of_the_first(small: Scene) -> None:
+    assert race_same_day(small, "S3", rounds=1, days=1).wrong == []
 
 
 @pytest.mark.parametrize("where", ["disk", "S3"])
