@@ -24,7 +24,7 @@ LOOKS: dict[str, dict[str, Any]] = {
 
 def main(
     store: Annotated[Path, typer.Option(help="A local store of the world `synthetic`.")],
-    to: Annotated[Path, typer.Option(help="The folder for the pictures.")] = Path("docs/images"),
+    to: Annotated[Path, typer.Option(help="The folder for the pictures.")] = Path(),
     only: Annotated[str, typer.Option(help=f"One of {', '.join(LOOKS)}; by default all.")] = "",
 ) -> None:
     """Write a PNG for each look, and say what the page complained about."""
