@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.torture.__main__ import sections, table
 from tests.torture.damages import damage_every_object
 from tests.torture.full_disks import run_out_of_room, small_disk
 from tests.torture.kills import kill_steps
@@ -14,6 +16,7 @@ from tests.torture.proxy import FAULTS, Fault
 from tests.torture.s3_faults import fail_requests
 from tests.torture.scene import Scene, scene
 from tests.torture.writers import four_writers, race_apart, race_same_day
+from tests.torture.zygote import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -71,3 +74,17 @@ def test_the_second_of_two_writers_of_a_day_on_s3_is_told_of_the_first(small: Sc
 @pytest.mark.parametrize("where", ["disk", "S3"])
 def test_all_commits_of_four_writers_are_there(small: Scene, where: str) -> None:
     assert {what: there for what, (there, _) in four_writers(small, where, commits=3).items()} == {"commits": 12, "records": 12}
+
+
+def test_a_new_table_keeps_the_notes_of_people_and_the_rows_of_parts_that_were_not_run(tmp_path: Path) -> None:
+    rows = [{"fault": "stall", "trials": 100, "wrong": ["a canary"]}]
+    (tmp_path / "faults.json").write_text(json.dumps({"seed": 1, "seconds": 71, "rows": rows}))
+    committed = (ROOT / "benchmarks" / "results" / "torture.md").read_text()
+    text, wrong = table(tmp_path, committed)
+    new, old = sections(text), sections(committed)
+    assert wrong == ["a canary"]
+    assert "| stall | 100 |" in new["Requests to S3 that fail"]
+    notes = sections((ROOT / "tests" / "torture" / "notes.md").read_text())
+    assert notes["faults"] in new["Requests to S3 that fail"]
+    assert {title for title in old if new[title] != old[title]} == {"Requests to S3 that fail", "Wrong"}
+    assert sections(table(tmp_path, text)[0]) == new, "again it changes nothing"
