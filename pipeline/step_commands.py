@@ -114,7 +114,7 @@ def _fence(request: api.Request, settings: Settings) -> Fence | None:
     if settings.attempt is None:
         return None
     run, number = read_attempt(settings.attempt)
-    work = (api.load_world(request.world).name, request.step, getattr(request, "source", None) or "", format_instant(request.as_of))
+    work = (api.load_world(request.world).name, request.step, getattr(request, "source", None) or "")
     return Fence(objects=ObjectStore(settings.store), work=work, run=run, number=number)
 
 

@@ -21,8 +21,9 @@ class Fence:
     """One attempt at one piece of work.
 
     Attributes:
-        work: What is attempted: world, step, source and interval.
-        run: Who attempts it: a scheduler's run.
+        work: What is attempted: world, step and source.
+        run: Who attempts it: a scheduler's run, which is of one interval. Not the instant as of which an attempt reads: of a live world
+            that is the time of the attempt itself.
         number: Which attempt of that run, from 1.
     """
 

@@ -1,10 +1,14 @@
-"""An attempt that its scheduler took for dead, in a process of its own: once its successor began, it commits nothing."""
+"""An attempt that its scheduler took for dead, in a process of its own: once its successor began, it commits nothing.
+
+Each attempt has an instant of its own, as in a live world, where that is the time at which it begins.
+"""
 
 import json
 import os
 import subprocess
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 
 from pipeline.api import LandRequest, load_world
@@ -41,11 +45,14 @@ def test_a_zombie_attempt_cannot_commit_after_its_successor(tmp_path):
     file, store = tiny_world(tmp_path), tmp_path / "store"
     world = load_world(str(file))
     run_step(LandRequest(world=str(file), as_of=world.recorded.end, received_time=world.recorded.end, source="roads"), settings_for(store))
-    words = ["observe", "--world", str(file), "--source", "roads", "--as-of", format_instant(world.recorded.end), "--json"]
+    first, second = (
+        ["observe", "--world", str(file), "--source", "roads", "--as-of", format_instant(world.recorded.end - before), "--json"]
+        for before in (timedelta(minutes=1), timedelta(0))
+    )
     environment = os.environ | {"CUBECAST_STORE": str(store), "PYTHONPATH": str(ROOT)}
     began = time.monotonic()
     zombie = subprocess.Popen(
-        [sys.executable, "-c", HELD, str(tmp_path), *words],
+        [sys.executable, "-c", HELD, str(tmp_path), *first],
         env=environment | {"CUBECAST_ATTEMPT": "scheduled__71:1"},
         stderr=subprocess.PIPE,
         text=True,
@@ -55,7 +62,7 @@ def test_a_zombie_attempt_cannot_commit_after_its_successor(tmp_path):
             assert zombie.poll() is None, zombie.stderr.read()
             assert time.monotonic() < began + 120
             time.sleep(0.02)
-        later = [sys.executable, "-m", "pipeline", *words]
+        later = [sys.executable, "-m", "pipeline", *second]
         done = subprocess.run(later, env=environment | {"CUBECAST_ATTEMPT": "scheduled__71:2"}, capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["outcome"] == "done"

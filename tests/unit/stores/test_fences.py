@@ -12,7 +12,7 @@ from pipeline.stores.sealed import SealedLog
 @pytest.fixture
 def attempt(tmp_path):
     objects = ObjectStore(str(tmp_path))
-    return lambda number, run="r1", day="2026-01-01": Fence(objects=objects, work=("w", "observe", "", day), run=run, number=number)
+    return lambda number, run="r1", source="roads": Fence(objects=objects, work=("w", "observe", source), run=run, number=number)
 
 
 def test_an_attempt_that_was_succeeded_can_no_longer_append(attempt, tmp_path):
@@ -33,8 +33,8 @@ def test_an_attempt_that_starts_late_is_refused_before_it_reads_anything(attempt
         pytest.fail("it began")
 
 
-def test_other_runs_and_other_intervals_are_not_in_the_way(attempt):
-    with fenced(attempt(1)), fenced(attempt(2, run="r2")), fenced(attempt(3, day="2026-01-02")):
+def test_other_runs_and_other_sources_are_not_in_the_way(attempt):
+    with fenced(attempt(1)), fenced(attempt(2, run="r2")), fenced(attempt(3, source="weather")):
         pass
     with fenced(attempt(1)):
         check()
