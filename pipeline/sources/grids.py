@@ -80,6 +80,17 @@ class Cells:
         (top, _), (left, right) = self.rows, self.columns
         return ((self.row - top)[:, None] * (right - left) + self.column - left).reshape(-1)
 
+    def check_names(self) -> None:
+        """Refuse cells that are too many to have names; to be asked before values are read for rows.
+
+        Raises:
+            ContractError: They are.
+        """
+        if len(self.row) * len(self.column) > MAX_NODES:
+            found = f"{len(self.row)} x {len(self.column)} cells, more than {MAX_NODES}"
+            mend = "take a part: options.area = [south, west, north, east]; or keep grids whole (slabs = true), on cells that the domain declares"
+            raise ContractError(asked=f"cells of {self.file}", found=found, mend=mend)
+
     @cached_property
     def nodes(self) -> NodeSet:
         """Each cell as a node, which keeps its name `y003x014` whatever the area.
@@ -87,10 +98,7 @@ class Cells:
         Raises:
             ContractError: They are too many to have names.
         """
-        if len(self.row) * len(self.column) > MAX_NODES:
-            found = f"{len(self.row)} x {len(self.column)} cells, more than {MAX_NODES}"
-            mend = "take a part: options.area = [south, west, north, east]; or keep grids whole (slabs = true), on cells that the domain declares"
-            raise ContractError(asked=f"cells of {self.file}", found=found, mend=mend)
+        self.check_names()
         digits = max(3, len(str(max(self.whole // self.width, self.width) - 1)))
         names = tuple(f"y{j:0{digits}d}x{i:0{digits}d}" for j in self.row.tolist() for i in self.column.tolist())
         return NodeSet(

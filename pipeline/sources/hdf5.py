@@ -105,6 +105,8 @@ class Hdf5Adapter(FieldAdapter):
         [(file, data)] = parts.items()
         with opened_hdf5(unpacked(data, file), file) as opened:
             cells = _cells(opened, options, file)
+            if cells is not None and not source.slabs:
+                cells.check_names()
             where = _ids(opened, options, file) if cells is None else cells
             tables = {}
             for name, variable in source.variables.items():

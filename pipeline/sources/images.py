@@ -114,6 +114,8 @@ class ImagesAdapter(FieldAdapter):
         with opened_image(unpacked(data, file), file) as image:
             stamp, fault = text_times(options.stamps, source.timezone, [_stamp_text(image, options, file)])
             cells = _cells(image, options, file)
+            if not source.slabs:
+                cells.check_names()
             values = {
                 name: _values(image, column_of(name, variable) if variable.column else "1", cells, options, file)[None, :]
                 for name, variable in source.variables.items()

@@ -97,6 +97,8 @@ class NetcdfAdapter(FieldAdapter):
         stamps = _seconds(dataset, options.time, file)
         where = _where(dataset, options, file)
         cells = where if isinstance(where, Cells) else None
+        if cells is not None and not source.slabs:
+            cells.check_names()
         values = {name: _table(dataset, column, options, len(stamps), cells, file) for name, column in names.items()}
         published = _seconds(dataset, options.published, file) if options.published else None
         return Fields(where=where, stamps=stamps, values=values, options=options, file=file, published=published)

@@ -121,6 +121,8 @@ class ZarrAdapter(FieldAdapter):
         stamps = instants(layouts[options.time], files, store)[start:stop]
         published = instants(layouts[options.published], files, store)[start:stop] if options.published else None
         cells = grid_cells(layouts, options, files, store) if options.layout == "grid" else None
+        if cells is not None and not source.slabs:
+            cells.check_names()
         values = {n: table(layouts[c], options, (start, stop), cells, files, store) for n, c in columns.items()}
         known = ~np.all([np.isnan(v).all(axis=1) for v in values.values()], axis=0) if len(stamps) else np.zeros(0, np.bool_)
         values = {n: v[known] for n, v in values.items()}

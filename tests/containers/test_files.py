@@ -96,6 +96,15 @@ def test_compose_binds_loopback_only_pins_images_and_keeps_secrets_out():
     assert wanted <= set(re.findall(r"^(\w+)=", (DOCKER / ".env.example").read_text(), re.MULTILINE))
 
 
+def test_the_secrets_of_airflow_go_to_airflow_alone():
+    airflow = {"prepare", "api-server", "dag-processor", "triggerer", "scheduler"}
+    for name, service in compose()["services"].items():
+        words = set(re.findall(r"\$\{(\w+)", str(service.get("environment", {}))))
+        told = {word for word in words if word.startswith(("AIRFLOW_", "POSTGRES_"))}
+        assert bool(told) == (name in airflow or name == "postgres"), (name, told)
+        assert any("airflow:" in volume for volume in service.get("volumes", ())) == (name in airflow), name
+
+
 def test_every_command_of_compose_is_one_that_the_project_has():
     for name, service in compose()["services"].items():
         words = service.get("command", [])
