@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import cache, lru_cache
 from pathlib import Path
@@ -13,6 +14,7 @@ from urllib.parse import quote
 from airflow.api_fastapi.app import get_auth_manager
 from airflow.api_fastapi.auth.managers.models.resource_details import DagDetails
 from airflow.api_fastapi.core_api.security import GetUserDep
+from airflow.models.asset import AssetEvent, association_table
 from airflow.models.dagrun import DagRun
 from airflow.models.taskinstance import TaskInstance
 from airflow.plugins_manager import AirflowPlugin
@@ -20,10 +22,12 @@ from airflow.utils.session import create_session
 from fastapi import Depends, FastAPI, HTTPException, Query
 from fastapi.responses import FileResponse
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 from starlette.responses import Response
 
 from pipeline import clock
 from pipeline.api import World, load_world, scheduled_worlds
+from pipeline.cockpit.asked import asked_at
 from pipeline.cockpit.due import due_in
 from pipeline.cockpit.grid import OUTCOMES, STATES, Unfinished, grid, most_urgent
 from pipeline.cockpit.panels import over_time, panels
@@ -128,7 +132,8 @@ def run_shown(world: Asked, dag_id: str, run_id: str) -> dict[str, Any]:
         run = session.scalar(wanted) if dag_id.startswith(f"{world.name}__") else None
         if run is None:
             raise HTTPException(404, f"no run '{run_id}' of DAG '{dag_id}'")
-        return {"dag_id": dag_id, "run_id": run_id, "at": int(_moment(run).timestamp()), "state": str(run.state)}
+        at = _moment(run, _told(session, [run]))
+        return {"dag_id": dag_id, "run_id": run_id, "at": int(at.timestamp()), "state": str(run.state)}
 
 
 @app.get("/api/worlds/{world}/page")
@@ -183,15 +188,32 @@ def _unfinished(world: World, first: int, last: int) -> list[Unfinished]:
         .limit(5000)
     )
     with create_session() as session:
-        return [_task(*row) for row in session.execute(wanted).tuples()]
+        rows = session.execute(wanted).all()
+        told = _told(session, (row[-1] for row in rows))
+        return [_task(*row, told) for row in rows]
 
 
-def _task(task_id: str, state: str | None, dag_id: str, run_id: str, updated: datetime | None, run: DagRun) -> Unfinished:
+Told = Mapping[int, Iterable[Mapping[str, Any]]]
+"""What the events carry that triggered a run, by the run's number."""
+
+
+def _told(session: Session, runs: Iterable[DagRun]) -> Told:
+    """Of those runs that carry no times themselves."""
+    asked = {run.id for run in runs if run.partition_date is None and asked_at([run.conf or {}]) is None}
+    consumed = association_table.c
+    wanted = select(consumed.dag_run_id, AssetEvent.extra).join(AssetEvent, AssetEvent.id == consumed.event_id)
+    found = defaultdict(list)
+    for number, extra in session.execute(wanted.where(consumed.dag_run_id.in_(asked))) if asked else ():
+        found[number].append(extra)
+    return found
+
+
+def _task(task_id: str, state: str | None, dag_id: str, run_id: str, updated: datetime | None, run: DagRun, told: Told) -> Unfinished:
     source, _, step = task_id.rpartition(".")
     return Unfinished(
         step=step,
         source=source or None,
-        as_of=int(_moment(run).timestamp()),
+        as_of=int(_moment(run, told, step).timestamp()),
         state=str(state),
         since=f"{updated or run.run_after:%Y-%m-%dT%H:%M:%SZ}",
         run=run_id,
@@ -199,10 +221,9 @@ def _task(task_id: str, state: str | None, dag_id: str, run_id: str, updated: da
     )
 
 
-def _moment(run: DagRun) -> datetime:
-    """The issue time that a run is asked for, as far as the run itself says."""
-    asked = (run.conf or {}).get("issue_time") if not run.partition_date else None
-    found: datetime = run.partition_date or (datetime.fromisoformat(asked) if asked else run.run_after)
+def _moment(run: DagRun, told: Told, step: str = "") -> datetime:
+    """The instant that a step of a run, without one the run, is asked for, as far as the run and its events say."""
+    found: datetime = run.partition_date or asked_at([run.conf or {}, *told.get(run.id, ())], step) or run.run_after
     return found
 
 

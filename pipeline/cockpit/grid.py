@@ -25,6 +25,23 @@ OUTCOMES = {
 }
 """In the order of how much they ask for attention, with their meaning; a cell shows the most urgent of what it holds."""
 
+ROWS = (
+    "land",
+    "observe",
+    "build_cube",
+    "train",
+    "evaluate",
+    "promote",
+    "inputs",
+    "predict",
+    "publish",
+    "verify",
+    "monitor",
+    "replay",
+    "retain",
+)
+"""The steps that the page has a row for; tasks around them, such as an approval's branches, are Airflow's own to show."""
+
 FORECAST = ("predict", "publish")
 """The steps of which every due issue time has one."""
 
@@ -119,10 +136,10 @@ def grid(
 
 
 def most_urgent(found: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Of a grid the most urgent cell of each column, whatever its step, in the order of time."""
+    """Of a grid's rows the most urgent cell of each column, whatever its step, in the order of time."""
     best: dict[int, dict[str, Any]] = {}
-    for step, cells in found["steps"].items():
-        for cell in cells:
+    for step in (step for step in found["steps"] if step in ROWS):
+        for cell in found["steps"][step]:
             held = best.get(cell["at"])
             if held is None or _RANK[cell["outcome"]] > _RANK[held["outcome"]]:
                 best[cell["at"]] = {"at": cell["at"], "as_of": cell["as_of"], "outcome": cell["outcome"], "step": step}

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from pipeline.api import load_world, world_names
+from pipeline.cockpit.asked import BY_NOW
 from pipeline.local_airflow.prepare import POOLS
 from pipeline.settings import project_folder
 
@@ -19,7 +20,7 @@ bag = DagBag("dags")
 seconds = time.process_time() - began
 heavy = [m for m in ("torch", "dask", "zarr", "icechunk", "pandas", "numpy", "xarray", "pyarrow", "scipy") if m in sys.modules]
 def describe(dag):
-    tasks = {t.task_id: {"pool": t.pool, "rule": str(getattr(t.trigger_rule, "value", t.trigger_rule)), "upstream": sorted(t.upstream_task_ids), "outlets": [a.name for a in t.outlets], "owner": t.owner, "doc": t.doc_md, "limit": t.execution_timeout.total_seconds() if t.execution_timeout else None} for t in dag.tasks}
+    tasks = {t.task_id: {"pool": t.pool, "rule": str(getattr(t.trigger_rule, "value", t.trigger_rule)), "upstream": sorted(t.upstream_task_ids), "outlets": [a.name for a in t.outlets], "owner": t.owner, "doc": t.doc_md, "clock": [t.request.step, t.clock] if hasattr(t, "clock") else None, "limit": t.execution_timeout.total_seconds() if t.execution_timeout else None} for t in dag.tasks}
     condition = getattr(dag.timetable, "asset_condition", None)
     woken = sorted(asset.name for asset in getattr(condition, "objects", [condition])) if condition else []
     return {"tasks": tasks, "max_active_runs": dag.max_active_runs, "woken_by": woken, "params": {name: {**(p := dag.params.get_param(name)).schema, "description": p.description} for name in dag.params}, "doc": dag.doc_md, "tags": sorted(dag.tags)}
@@ -64,6 +65,11 @@ def test_the_dags_of_a_world_are_joined_by_assets_into_one_chain(parsed):
         assert dags[f"synthetic__{after}"]["woken_by"] == [f"synthetic/{asset}"]
         assert f"synthetic/{asset}" in [name for task in dags[f"synthetic__{before}"]["tasks"].values() for name in task["outlets"]]
     assert dags["synthetic__ingest"]["woken_by"] == []
+
+
+def test_the_cockpit_places_a_step_by_the_time_that_its_task_goes_by(parsed):
+    clocks = {tuple(task["clock"]) for dag in parsed["dags"].values() for task in dag["tasks"].values() if task["clock"]}
+    assert {step for step, clock in clocks if clock == "now"} - {"replay"} == BY_NOW, "a replay is placed by the day that it replays"
 
 
 def test_in_a_world_with_a_schedule_monitoring_looks_after_each_cube_and_each_forecast_so_also_while_nothing_comes_in(parsed):

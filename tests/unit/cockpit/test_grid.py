@@ -1,5 +1,7 @@
 """The status grid: every receipt and every unfinished task in its cell, the most urgent on top."""
 
+import json
+import re
 import subprocess
 import sys
 
@@ -8,7 +10,7 @@ from hypothesis import strategies as st
 
 from pipeline.api import load_world
 from pipeline.cockpit.due import due_in
-from pipeline.cockpit.grid import OUTCOMES, STATES, Due, Unfinished, grid, most_urgent, width_for
+from pipeline.cockpit.grid import OUTCOMES, ROWS, STATES, Due, Unfinished, grid, most_urgent, width_for
 from pipeline.contracts.schedules import Schedule
 from pipeline.contracts.times import from_seconds
 from pipeline.settings import project_folder
@@ -112,3 +114,15 @@ def test_of_all_steps_the_most_urgent_stands_for_the_world():
         ("land", "degraded", 0),
         ("predict", "done", 9 * HOUR),
     ]
+
+
+def test_a_task_without_a_row_of_its_own_does_not_colour_the_world():
+    around = [task(0, "skipped", step=step) for step in ("approval", "approve", "reject")] + [task(0, step="announce")]
+    assert most_urgent(grid([], around, first=0, last=10 * HOUR)) == []
+    found = most_urgent(grid([done(0, step="train")], [*around, task(9 * HOUR, step="promote")], first=0, last=10 * HOUR))
+    assert [(cell["step"], cell["outcome"]) for cell in found] == [("train", "done"), ("promote", "failed")]
+
+
+def test_the_page_has_the_rows_that_stand_for_the_world():
+    [shown] = re.findall(r"^const STEPS = (\[.*\]);$", (project_folder() / "plugins/cockpit/cockpit.js").read_text(), re.MULTILINE)
+    assert tuple(json.loads(shown)) == ROWS
