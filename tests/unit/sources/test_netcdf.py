@@ -41,13 +41,14 @@ def test_whole_grids_need_no_names_and_are_the_rows_of_their_cells(form: str, mo
     monkeypatch.setattr(grids, "MAX_NODES", 5)
     with pytest.raises(ContractError, match=r"2 x 3 cells, more than 5.*slabs = true"):
         NetcdfAdapter().parse(GRID, {"x.nc": netcdf(form)})
-    times, wanted = NetcdfAdapter().slab_times(GRID, {"x.nc": netcdf(form)}), times_of(rows, 6)
+    whole = GRID.model_copy(update={"slabs": True})
+    times, wanted = NetcdfAdapter().slab_times(whole, {"x.nc": netcdf(form)}), times_of(rows, 6)
     assert times.valid_time.tolist() == wanted.valid_time.tolist()
     assert (times.row.tolist(), times.cells, times.raw_rows) == (wanted.row.tolist(), 6, 3)
     assert times.content is not None
     assert wanted.content is not None
     assert times.content.tolist() == wanted.content.tolist()
-    found = NetcdfAdapter().slabs(GRID, {"x.nc": netcdf(form)}, np.array([3, 1]))
+    found = NetcdfAdapter().slabs(whole, {"x.nc": netcdf(form)}, np.array([3, 1]))
     assert (found.latitude.tolist(), found.longitude.tolist()) == ([52, 51], [-1, 0, 1])
     np.testing.assert_array_equal(found.values["a"], rows.values["a"].reshape(3, 6)[[2, 0]])
     series = source("netcdf", {"layout": "one", "node": "here"}, {"a": {"column": "t2m", "unit": "K"}})
