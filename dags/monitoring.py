@@ -1,7 +1,7 @@
 """Monitoring: score published forecasts with what happened, then hold inputs, forecasts and steps against what was promised.
 
-It runs after each cube and, so that it looks also while nothing comes in, after each forecast. The task `monitor` looks even where `verify` failed, and fails itself where an alert blocks; the run counts as a success only where
-both did.
+It runs after each cube and, so that it looks also while nothing comes in, after each forecast. The task `monitor` looks even where
+`verify` failed, and fails itself where an alert blocks; the run counts as a success only where both did.
 """
 
 from __future__ import annotations
