@@ -152,6 +152,11 @@ def command(store: Path, issue_time: datetime) -> float:
 def backfill(airflow: Airflow, store: Path, last: datetime, days: int) -> Rows:
     """Replays of some days, hour by hour, by Airflow's own backfill; days that were not replayed before, up to the last."""
     path = f"/dags/{WORLD}__replay/dagRuns?run_type=backfill&limit=100"
+    # A second one is refused until the scheduler has looked whether the first is over, which it does every half minute.
+    wait(
+        lambda: all(each["completed_at"] for each in airflow.rest.get(f"/backfills?dag_id={WORLD}__replay")["backfills"]),
+        "the backfill's end",
+    )
     runs_before, issued_before = len(airflow.rest.get(path)["dag_runs"]), sum(issue_times(store))
     words = ["backfill", "create", "--dag-id", f"{WORLD}__replay", "--from-date", f"{last - timedelta(days=days - 1):%Y-%m-%d}"]
     words += ["--to-date", f"{last:%Y-%m-%d}", "--max-active-runs", "4", "--dag-run-conf", json.dumps({"mode": "reforecast"})]
