@@ -4,7 +4,7 @@ Runs each step as a child process on a fresh store, as Airflow does; prints wall
 then the held-out scores of the joint model beside every baseline. `python -m benchmarks.whole_chain --world aarhus`
 With `--hours 24` a day is lived after them, as a schedule lives it: hour by hour the feeds are asked for, the cube is built, a forecast is
 issued, published and all are verified; then a model is trained from the champion, judged and put to promotion. Out of this one run comes
-what a GB, a forecast, a day and a node-hour cost.
+what a GB, a forecast, a day and a node-hour cost. With `--brief` the first training is cut short: what a model from nothing costs is left out.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from pipeline.api import load_world
 from pipeline.contracts.times import format_instant, parse_instant
 
 FEEDING, LEARNING, ISSUING = ("land", "observe", "build-cube"), ("train", "evaluate", "promote"), ("predict", "publish", "verify")
+BRIEF = ("--set", "epochs=1", "--set", "steps=300")
+"""Of a first training that only has to give the next one a champion to go on from."""
 STEPS = (*FEEDING, *LEARNING, *ISSUING)
 Ran = dict[str, Any]
 
@@ -61,7 +63,7 @@ def live(world: str, first: datetime, hours: int, store: str) -> tuple[list[Ran]
     return hourly, [trained, *(run_step(step, world, last, store) for step in ("evaluate", "promote"))]
 
 
-def costs(world: str, nine: list[Ran], hourly: list[Ran], learning: list[Ran], store: str) -> str:
+def costs(world: str, nine: list[Ran], hourly: list[Ran], learning: list[Ran], store: str, *, brief: bool = False) -> str:
     """What a GB, a forecast, a day and a node-hour cost in processor seconds, as Markdown."""
 
     def spent(runs: list[Ran], *steps: str) -> float:
@@ -76,7 +78,8 @@ def costs(world: str, nine: list[Ran], hourly: list[Ran], learning: list[Ran], s
     feeding, asking, issuing = (spent(nine, *FEEDING), spent(hourly, *FEEDING) / hours, spent(hourly, *ISSUING) / hours)
     fed = feeding / (span.total_seconds() / 86400)
     cold, warm = spent(nine, *LEARNING), spent(learning, *LEARNING)
-    days = [fed + 24 * (asking + issuing) + training for training in (warm, cold)]
+    models = {"from the champion": warm} | ({} if brief else {"from nothing": cold})
+    days = [fed + 24 * (asking + issuing) + training for training in models.values()]
     stored = {name: folder_bytes(Path(store) / name) for name in ("landing", "observations", "cubes", "forecasts")}
     issued = 1 + hours
     rows = [
@@ -87,9 +90,10 @@ def costs(world: str, nine: list[Ran], hourly: list[Ran], learning: list[Ran], s
         ("a forecast value", f"{issuing / values:.2g}", f"the same / {values:,}"),
         ("a model from nothing, judged", f"{cold:.0f}", f"train {spent(nine, 'train'):.0f}, evaluate {spent(nine, 'evaluate'):.0f}"),
         ("a model from the champion, judged", f"{warm:.0f}", f"train {spent(learning, 'train'):.0f}, evaluate {spent(learning, 'evaluate'):.0f}"),
-        ("a day: a day's readings, 24 forecasts, a model (from the champion, from nothing)", ", ".join(f"{day:.0f}" for day in days), f"{fed:.1f} + 24 · {asking + issuing:.1f} + the model"),
+        (f"a day: a day's readings, 24 forecasts, a model ({', '.join(models)})", ", ".join(f"{day:.0f}" for day in days), f"{fed:.1f} + 24 · {asking + issuing:.1f} + the model"),
         ("**a node-hour, everything included**", ", ".join(f"{day / nodes / 24:.2g}" for day in days), f"the same / {24 * nodes:,}"),
     ]  # fmt: skip
+    rows = [row for row in rows if not brief or "model from nothing" not in row[0]]
     head = ["## What it costs", "", "| of what | processor s | how it comes about |", "|---|---:|---|"]
     return "\n".join([*head, *(f"| {' | '.join(row)} |" for row in rows)]) + "\n"
 
@@ -155,6 +159,7 @@ def main(
     world: Annotated[str, typer.Option(help="World to run.")] = "aarhus",
     as_of: Annotated[str | None, typer.Option(help="Issue time; default: the world's own.")] = None,
     hours: Annotated[int, typer.Option(help="Hours lived until then, one forecast each, after a first chain; 0: only that chain.")] = 0,
+    brief: Annotated[bool, typer.Option("--brief", help="Cut the first training short.")] = False,
     out: Annotated[Path | None, typer.Option(help="File for the tables.")] = None,
 ) -> None:
     """Run all nine steps on a fresh store, and the hours after them, and print what they cost."""
@@ -162,11 +167,12 @@ def main(
     last = parse_instant(as_of) if as_of else recorded.as_of if recorded else datetime.now(UTC)
     first = last - timedelta(hours=hours)
     with tempfile.TemporaryDirectory() as store:
-        nine = [run_step(step, world, format_instant(first), store) for step in STEPS]
-        parts = [report(world, nine, where)]
+        nine = [run_step(step, world, format_instant(first), store, *(BRIEF if brief and step == "train" else ())) for step in STEPS]
+        parts = [report(world, nine, where + ("; the first training was cut short" if brief else ""))]
         if hours:
-            parts.append(costs(world, nine, *live(world, first, hours, store), store))
-        parts.append(score_table(next(r["receipt"] for r in nine if r["step"] == "evaluate")))
+            parts.append(costs(world, nine, *live(world, first, hours, store), store, brief=brief))
+        if not brief:
+            parts.append(score_table(next(r["receipt"] for r in nine if r["step"] == "evaluate")))
     text = "\n".join(parts)
     print(text)
     if out:

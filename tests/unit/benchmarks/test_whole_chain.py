@@ -46,3 +46,6 @@ def test_a_day_is_its_readings_24_forecasts_and_a_model_and_a_node_hour_its_shar
     day = 3 + 24 * (3 + 6)
     assert found["a day: a day's readings, 24 forecasts, a model (from the champion, from nothing)"] == f"{day + 60}, {day + 300}"
     assert found["**a node-hour, everything included**"] == f"{(day + 60) / 1200:.2g}, {(day + 300) / 1200:.2g}"
+    short = costs("w", nine, hourly, [_ran(step, 20.0) for step in LEARNING], str(tmp_path), brief=True)
+    assert "from nothing" not in short
+    assert f"| **a node-hour, everything included** | {(day + 60) / 1200:.2g} |" in short
