@@ -119,7 +119,9 @@ def _daily(errors: dict[str, float], days: int = 12) -> Statistics:
         ({"joint": 1.5, "persistence": 1.5, "ridge": 1.0}, 12, "ridge", "ridge is the best baseline"),
     ],
 )
-def test_what_stands_is_published_until_something_is_better_beyond_doubt(errors: dict[str, float], days: int, published: str, why: str) -> None:
+def test_what_stands_is_published_until_something_is_better_beyond_doubt(
+    errors: dict[str, float], days: int, published: str, why: str
+) -> None:
     scored = _daily(errors, days)
     (verdict,) = verdicts(scored, STANDS, candidate="new")
     assert verdict.published == published
