@@ -6,7 +6,6 @@ Each document is encoded by itself on one thread, so that its vector does not de
 from __future__ import annotations
 
 import hashlib
-import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -74,7 +73,6 @@ def _loaded(asked: str, folder: Path) -> Any:
             found=f"{folder} with weights that are no safetensors, or with none",
             mend="keep its weights as *.safetensors alone",
         )
-    os.environ |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
