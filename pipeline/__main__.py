@@ -9,7 +9,8 @@ import sys
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code. Without arguments, those of the process, which ends with it."""
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # an import that is interrupted may raise anything: `execute` lets it in
-    from pipeline.command_line import INTERRUPTED, TERMINATED, execute
+    from pipeline.command_line import execute
+    from pipeline.endings import INTERRUPTED, TERMINATED
 
     code = execute(sys.argv[1:] if arguments is None else arguments)
     if arguments is None:
