@@ -203,7 +203,7 @@ def test_a_place_that_is_first_heard_of_later_changes_no_earlier_forecast(told: 
     )
     index = told.domains["road"].windows_of("test")
     said, again = (predictor.predict(replace(told, texts={"news": t}), "road", index).quantiles_BLNVQ for t in (texts, more))
-    np.testing.assert_array_equal(said, again)
+    np.testing.assert_allclose(said, again, rtol=1e-6)  # a matrix of one more row may be multiplied in another order
 
 
 def test_a_name_that_two_modalities_share_is_refused(told: WindowSet) -> None:
