@@ -23,6 +23,11 @@ def terminate(*_: object) -> None:
     raise Terminated(TERMINATED)
 
 
+def was_interrupted(error: BaseException | None) -> bool:
+    """Whether an error follows from Ctrl-C: the making of a class, for one, turns it into a RuntimeError."""
+    return error is not None and (isinstance(error, KeyboardInterrupt) or was_interrupted(error.__cause__ or error.__context__))
+
+
 def report(error: CubecastError, *, as_json: bool) -> int:
     """Say what was asked, what was found and the mend on stderr; returns the exit code."""
     if as_json:

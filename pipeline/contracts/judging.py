@@ -80,6 +80,8 @@ class PromotionRules(Table):
         replayed_days: Days of issue times from which on a replay has a say.
         every: Of the held-out windows those are judged, and calibrated with, whose newest step is a multiple of it from the
             domain's start; all where the clock's step is as long, or where it is not given.
+        stands: Per target (`domain.variable`) a baseline that is published until something is better than it beyond doubt, as
+            the random walk of prices; elsewhere a first candidate needs no more than a lower error.
     """
 
     approval: Literal["automatic", "human"] = "automatic"
@@ -93,3 +95,4 @@ class PromotionRules(Table):
     evidence: Literal["replay", "held-out"] = "replay"
     replayed_days: Annotated[int, Field(ge=1)] = 7
     every: Duration | None = None
+    stands: dict[str, Literal["persistence", "historical_average", "ridge"]] = Field(default_factory=dict)

@@ -274,6 +274,8 @@ class World(Table):
                 found = "no such source" if source is None else "it delivers no text"
                 faults.append(f"{where}.source = '{stream.source}': {found}{hint(stream.source, self._sources_with('text'))}")
             faults += [f"{where}.links.{d}: no such domain{hint(d, self.domains)}" for d in stream.links if d not in self.domains]
+        targets = [f"{d}.{v}" for d, domain in self.domains.items() for v, variable in domain.variables.items() if variable.target]
+        faults += [f"promotion.stands.'{t}': no such target{hint(t, targets)}" for t in self.promotion.stands if t not in targets]
         if self.recorded is not None and self.recorded.as_of <= self.start:
             faults.append(f"recorded.as_of = {format_instant(self.recorded.as_of)}: not after start, {format_instant(self.start)}")
         if self.recorded is not None and self.schedule is not None:

@@ -37,7 +37,10 @@ class Incumbent:
 
 @dataclass(frozen=True, kw_only=True)
 class _Judged:
-    """The evidence on one target; `ground` is where it is held against the baselines, `rows` where against the champion."""
+    """The evidence on one target; `ground` is where it is held against the baselines, `rows` where against the champion.
+
+    `stands` is the baseline that only something better beyond doubt takes the place of, `above` how the joint model differs.
+    """
 
     domain: str
     variable: str
@@ -47,6 +50,8 @@ class _Judged:
     ground: Ground
     against: Difference | None = None
     held_before: Verdict | None = None
+    stands: str | None = None
+    above: Difference | None = None
 
 
 def verdicts(
@@ -64,7 +69,8 @@ def verdicts(
     calibrated, and was judged on complete inputs; and, where there is a champion, where it is better than what that
     publishes, beyond doubt over all targets together (Diebold-Mariano, Holm), and in no node group and group of leads
     worse by more than the margin. Otherwise the champion's stays, unless the best baseline is better than it beyond
-    doubt; without a champion the best baseline is published. Where nothing was observed, the first baseline is.
+    doubt; without a champion the best baseline is published. Where nothing was observed, the first baseline is. Where the
+    rules name a baseline that stands, anything else takes its place only if it is better beyond doubt.
 
     Args:
         statistics: The candidate's `joint`, its baselines, and `champion` where it was scored on the same windows.
@@ -77,12 +83,15 @@ def verdicts(
     rows = overall(statistics)
     replayed = overall(replay.statistics) if replay else {}
     judged = [
-        _judged(statistics, axis, domain, variable, rows, incumbent, ground_in(replay, replayed, rules, domain, variable))
+        _judged(statistics, axis, domain, variable, rows, rules, incumbent, ground_in(replay, replayed, rules, domain, variable))
         for domain, axis in sorted(statistics.axes.items())
         for variable in axis.variables
     ]
-    sure = adjusted([j.against for j in judged])
-    made = [_verdict(statistics, j, rules, among, candidate, incumbent, domains) for j, among in zip(judged, sure, strict=True)]
+    sure, above = adjusted([j.against for j in judged]), adjusted([j.above for j in judged])
+    made = [
+        _verdict(statistics, j, rules, among, _stands(j, rules, over), candidate, incumbent, domains)
+        for j, among, over in zip(judged, sure, above, strict=True)
+    ]
     scored = {(v.domain, v.variable) for v in made}
     return tuple(sorted([*made, *_unscored(incumbent, scored)], key=lambda v: (v.domain not in statistics.axes, v.domain)))
 
@@ -93,6 +102,7 @@ def _judged(
     domain: str,
     variable: str,
     rows: Rows,
+    rules: PromotionRules,
     incumbent: Incumbent | None,
     replayed: Ground | None,
 ) -> _Judged:
@@ -101,15 +111,20 @@ def _judged(
     if JOINT in models and CHAMPION in models:
         against = mae_difference(statistics, domain, variable, JOINT, CHAMPION)
     own = {model: rows[domain, variable, model] for model in models}
+    ground = replayed if replayed and JOINT in own else Ground(statistics=statistics, rows=own)
+    stands = rules.stands.get(f"{domain}.{variable}")
+    stands = stands if stands in ground.rows else None
     return _Judged(
         domain=domain,
         variable=variable,
         unit=axis.units[axis.variables.index(variable)],
         rows=own,
-        ground=replayed if replayed and JOINT in own else Ground(statistics=statistics, rows=own),
+        ground=ground,
         rivals=tuple(m for m in (*BASELINES, *sorted(set(models) - {JOINT, CHAMPION, *BASELINES})) if m in models),
         against=against,
         held_before=incumbent.verdicts.get((domain, variable)) if incumbent else None,
+        stands=stands,
+        above=mae_difference(ground.statistics, domain, variable, JOINT, stands) if stands and JOINT in ground.rows else None,
     )
 
 
@@ -118,6 +133,7 @@ def _verdict(
     judged: _Judged,
     rules: PromotionRules,
     among: Adjusted,
+    standing: list[Check],
     candidate: str | None,
     incumbent: Incumbent | None,
     domains: frozenset[str],
@@ -133,21 +149,24 @@ def _verdict(
         reason = "no observation on the held-out fold to judge by"
         if before is not None and incumbent is not None:
             return verdict(before.published, [], f"{reason}: the champion stays", model_id=before.model_id or incumbent.model_id)
-        return verdict((judged.rivals or (JOINT,))[0], [], reason)
+        return verdict(judged.stands or (judged.rivals or (JOINT,))[0], [], reason)
     if JOINT not in judged.rows:
         checks = [Check(name="forecasts this domain", passed=False, text="the joint model does not forecast this domain")]
     else:
-        checks = [*_baselines(judged), *_calibrated(judged, rules), *_complete(judged, rules, incumbent, domains)]
+        checks = [*_baselines(judged), *standing, *_calibrated(judged, rules), *_complete(judged, rules, incumbent, domains)]
     checks += _champion(statistics, judged, rules, among, incumbent)
     if all(check.passed for check in checks):
         return verdict(JOINT, checks)
     found = judged.ground.rows
     best = min((m for m in judged.rivals if m in found), key=lambda m: (found[m].mae, found[m].pinball), default=JOINT)
+    if judged.stands is not None and not _beyond_doubt(judged, best, judged.stands, rules):
+        best = judged.stands
     if before is None or incumbent is None or CHAMPION not in judged.rows:
-        return verdict(best, checks, f"{_words(best)} is the best baseline (MAE {found[best].mae:.4g} {judged.unit}) and is published")
+        why = "stands until something is better beyond doubt" if best == judged.stands else "is the best baseline"
+        return verdict(best, checks, f"{_words(best)} {why} (MAE {found[best].mae:.4g} {judged.unit}) and is published")
     lost = None if best == JOINT else mae_difference(statistics, judged.domain, judged.variable, best, CHAMPION)
     if lost is not None and lost.value < 0 and lost.p is not None and lost.p < rules.alpha:
-        reason = f"the champion loses to {_words(best)}: MAE {_pair(lost, judged.unit)}, so this best baseline is published"
+        reason = f"the champion loses to {_words(best)}: MAE {_pair(lost, judged.unit)}, so this baseline is published"
         return verdict(best, checks, reason)
     holder = before.model_id or incumbent.model_id
     return verdict(before.published, checks, f"what champion {holder} publishes stays: {_words(before.published)}", model_id=holder)
@@ -167,6 +186,25 @@ def _baselines(judged: _Judged) -> list[Check]:
         )
         found.append(Check(name=f"above {_words(rival)}", passed=better, value=ours.mae, bound=theirs.mae, text=text))
     return found
+
+
+def _stands(judged: _Judged, rules: PromotionRules, among: Adjusted) -> list[Check]:
+    """Whether the joint model is better beyond doubt than the baseline that stands; nothing where none does."""
+    if judged.stands is None or judged.above is None:
+        return []
+    above, sure = judged.above, among.p_holm
+    better = above.value < 0 and sure is not None and sure < rules.alpha
+    doubt = f"{above.days} days are too few to say" if sure is None else f"p = {sure:.3g} over all targets where one stands"
+    text = (
+        f"{judged.ground.told}joint is {'better' if better else 'not surely better'} than {_words(judged.stands)}, which stands here:"
+        f" MAE {_pair(above, judged.unit)}, {doubt}, below {rules.alpha:g} asked"
+    )
+    return [Check(name=f"better than {_words(judged.stands)}, which stands", passed=better, value=sure, bound=rules.alpha, text=text)]
+
+
+def _beyond_doubt(judged: _Judged, model: str, rival: str, rules: PromotionRules) -> bool:
+    found = mae_difference(judged.ground.statistics, judged.domain, judged.variable, model, rival)
+    return found is not None and found.value < 0 and found.p is not None and found.p < rules.alpha
 
 
 def _calibrated(judged: _Judged, rules: PromotionRules) -> list[Check]:

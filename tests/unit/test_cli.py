@@ -217,6 +217,60 @@ def test_ctrl_c_ends_a_step_with_130_and_says_that_the_same_command_goes_on():
     assert "Traceback" not in err
 
 
+STRUCK = """
+import os, runpy, signal, sys
+class Strike:
+    def find_spec(self, name, path=None, target=None):
+        if name == moment:
+            sys.meta_path.remove(self)
+            os.kill(os.getpid(), signal.SIGINT)
+moment = sys.argv.pop(1)
+sys.meta_path.insert(0, Strike())
+if moment == "exit":
+    import threading
+    threading._register_atexit(os.kill, os.getpid(), signal.SIGINT)
+runpy.run_module("pipeline", run_name="__main__", alter_sys=True)
+"""
+
+
+def struck(moment, *words):
+    """The command line in a process of its own, that Ctrl-C meets where it seeks a module, or when its command is over."""
+    return subprocess.run(
+        [sys.executable, "-c", STRUCK, moment, *words],
+        capture_output=True,
+        text=True,
+        cwd=project_folder(),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+
+
+@pytest.mark.parametrize(
+    "moment", ["pipeline.command_line", "typer.main", "pydantic.types", "pipeline.store_commands", "pipeline.steps.checks"]
+)
+def test_ctrl_c_while_a_command_is_imported_ends_it_with_130_and_one_line(moment):
+    done = struck(moment, "worlds", "check", "synthetic")
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr == "interrupted: the state is whole; run the same command to go on\n"
+
+
+def test_ctrl_c_after_a_command_is_over_changes_nothing():
+    done = struck("exit", "worlds", "list")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "synthetic" in done.stdout
+
+
+def test_ctrl_c_that_an_import_made_another_error_of_is_still_ctrl_c(monkeypatch, capsys):
+    def interrupted(name):
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt as error:
+            raise RuntimeError("while a class was made") from error
+
+    monkeypatch.setattr(step_commands, "find_step", interrupted)
+    code, _, err = run(capsys, "observe", "-w", "synthetic")
+    assert (code, err) == (130, "interrupted: the state is whole; run the same command to go on\n")
+
+
 def test_sigterm_ends_a_step_with_143():
     process = slow_step()
     process.terminate()

@@ -20,7 +20,9 @@ HOUR = 3600
 
 
 def test_neither_the_cockpit_nor_the_command_line_needs_arrays_to_start():
-    said = "import sys, pipeline.cockpit.panels, pipeline.__main__; print(sorted({'numpy', 'pandas', 'zarr', 'torch'} & set(sys.modules)))"
+    said = (
+        "import sys, pipeline.cockpit.panels, pipeline.command_line; print(sorted({'numpy', 'pandas', 'zarr', 'torch'} & set(sys.modules)))"
+    )
     done = subprocess.run([sys.executable, "-c", said], capture_output=True, text=True, check=True, cwd=project_folder(), timeout=60)
     assert done.stdout.strip() == "[]"
 

@@ -135,6 +135,8 @@ EVENT = '[domains.d.events.hot]\nvariable = "v"\nabove = 30.0\n'
         ('[domains.d.regimes.availability]\nvariable = "v"\nabove = 1.0\n', "give it another name"),
         ('[domains.d.regimes.wet]\ndomain = "e"\nvariable = "v"\nabove = 1.0\n', "regimes.wet.domain = 'e': no such domain"),
         ('[promotion]\napproval = "person"\n', "promotion.approval"),
+        ('[promotion.stands]\n"d.w" = "persistence"\n', "promotion.stands.'d.w': no such target; did you mean 'd.v'?"),
+        ('[promotion.stands]\n"d.v" = "joint"\n', "promotion.stands"),
     ],
 )
 def test_an_event_a_regime_or_a_rule_that_cannot_be_judged_by_is_refused_with_its_key(more: str, said: str) -> None:

@@ -85,3 +85,61 @@ def test_an_event_after_a_step_that_nobody_observed_is_no_onset() -> None:
     assert rows[0, :, onsets].tolist() == parts[0, :, 0, onsets].tolist() == [0, 0, 0]
     rows, _ = event_rows(Event(variable="v", above=5.0), np.ones((1, 3, 1)), truth, np.ones_like(good), None, np.ones((1, 1, 1)))
     assert rows[0, :, onsets].tolist() == [0, 1, 0]
+
+
+STANDS = ANY_WIDTH.model_copy(update={"stands": {"traffic.count_0": "persistence"}})
+
+
+def _daily(errors: dict[str, float], days: int = 12) -> Statistics:
+    """Models whose errors differ from day to day, each by draws of its own."""
+    axis, random, statistics = Axis(variables=("count_0",), units=("1",), lead_times=(300,)), np.random.default_rng(7), Statistics.zero()
+    truth = np.zeros((days * 4, 1, 50, 1), np.float32)
+    for model, size in errors.items():
+        noise = random.normal(0, 0.1, days)
+        off = size + np.repeat(noise - noise.mean(), 4)[:, None, None, None] + 0 * truth
+        statistics = statistics + score_windows(
+            domain="traffic",
+            axis=axis,
+            model=model,
+            issue_time_W=np.arange(days * 4, dtype=np.int64) * 21600,
+            truth_WLNV=truth,
+            good_WLNV=np.ones(truth.shape, bool),
+            quantiles_WLNVQ=(off[..., None] + SPREAD).astype(np.float32),
+        )
+    return statistics
+
+
+@pytest.mark.parametrize(
+    ("errors", "days", "published", "why"),
+    [
+        ({"joint": 1.0, "persistence": 1.5}, 12, "joint", "joint is better than persistence, which stands here"),
+        ({"joint": 1.0, "persistence": 1.05}, 12, "persistence", "persistence stands until something is better beyond doubt"),
+        ({"joint": 1.0, "persistence": 1.5}, 2, "persistence", "2 days are too few to say"),
+        ({"joint": 1.5, "persistence": 1.05, "ridge": 1.0}, 12, "persistence", "persistence stands until something is better beyond doubt"),
+        ({"joint": 1.5, "persistence": 1.5, "ridge": 1.0}, 12, "ridge", "ridge is the best baseline"),
+    ],
+)
+def test_what_stands_is_published_until_something_is_better_beyond_doubt(
+    errors: dict[str, float], days: int, published: str, why: str
+) -> None:
+    scored = _daily(errors, days)
+    (verdict,) = verdicts(scored, STANDS, candidate="new")
+    assert verdict.published == published
+    assert any(why in reason for reason in verdict.reasons), verdict.reasons
+    (without,) = verdicts(scored, ANY_WIDTH, candidate="new")
+    assert without.published == min(errors, key=lambda model: errors[model])
+
+
+def test_what_stands_comes_back_where_the_champion_surely_loses_to_it_and_a_baseline_is_better_than_it_by_luck_only() -> None:
+    scored = _daily({"joint": 2.0, "champion": 1.6, "persistence": 1.05, "ridge": 1.0})
+    (verdict,) = verdicts(scored, STANDS, candidate="new", incumbent=_incumbent())
+    assert verdict.published == "persistence"
+    assert verdict.reasons[-1].startswith("the champion loses to persistence")
+    (without,) = verdicts(scored, ANY_WIDTH, candidate="new", incumbent=_incumbent())
+    assert without.published == "ridge"
+
+
+def test_what_stands_is_published_where_nothing_was_observed() -> None:
+    rules = STANDS.model_copy(update={"stands": {"traffic.count_0": "ridge"}})
+    (verdict,) = verdicts(_scored({"joint": 1.0, **BASELINES}, good=False), rules)
+    assert verdict.published == "ridge"
