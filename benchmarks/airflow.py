@@ -87,7 +87,7 @@ def one_command(store: Path) -> Rows:
     """What `make forecast` does once everything is installed, on an empty store."""
     words = [sys.executable, "-m", "pipeline", "airflow", "forecast", "--world", WORLD]
     began, up = time.monotonic(), None
-    with peaks(every=0.5) as found, subprocess.Popen(words, env=environment(store), stdout=subprocess.PIPE, text=True) as process:
+    with peaks(every=2.0) as found, subprocess.Popen(words, env=environment(store), stdout=subprocess.PIPE, text=True) as process:
         for line in process.stdout or ():
             up = time.monotonic() - began if up is None and " up at " in line else up
         code = process.wait()
