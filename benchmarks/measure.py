@@ -55,10 +55,10 @@ def cost_of(work: Callable[[], object]) -> Cost:
     return Cost(wall=time.perf_counter() - began, processor=_processor() - before)
 
 
-def memory_of(root: int) -> int:
-    """Bytes of a process and all below it, what they share counted once."""
+def memory_of(root: int, *, below: bool = True) -> int:
+    """Bytes of a process, and of all below it if asked, what they share counted once."""
     found = 0
-    for process in {root, *descendants(root)}:
+    for process in {root, *(descendants(root) if below else ())}:
         with contextlib.suppress(OSError):
             lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
             found += next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
