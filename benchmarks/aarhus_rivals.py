@@ -70,6 +70,11 @@ def units(place: Place, seed: int) -> Iterator[tuple[str, list[Key], Callable[[]
             yield name, [key], lambda key=key, make=make: iter([(key, make(key[1]))])  # type: ignore[misc]
 
 
+def wanted(name: str, only: str, peers: str) -> bool:
+    """Whether a unit of this name is asked for, and can be made."""
+    return (not only or name in only.split(";")) and (name not in NEURAL or bool(peers))
+
+
 def _neural(place: Place, name: str, seed: int) -> Callable[[str], Record]:
     return lambda target: neural(place, name, target, seed, COMMON | NEURAL[name])
 
@@ -95,8 +100,7 @@ def main(
         place = Place(keep=keep, given=traffic_alone(windows(keep)), threads=threads, python=peers)
         for seed in range(seeds):
             for name, keys, make in units(place, seed):
-                unwanted = (only and name not in only.split(";")) or (name in NEURAL and not peers)
-                if unwanted or all(key in done for key in keys):
+                if all(key in done for key in keys) or not wanted(name, only, peers):
                     continue
                 for (model, target, _), record in make():
                     done[model, target, seed] = {"model": model, "target": target, "seed": seed} | record

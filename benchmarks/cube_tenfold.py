@@ -10,10 +10,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,7 +19,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from benchmarks.measure import memory_of, setting
+from benchmarks.measure import peaks, setting
 from pipeline.api import BuildCubeRequest, LandRequest, ObserveRequest
 from pipeline.settings import Settings
 from pipeline.steps import build_cube, land, observe
@@ -81,27 +78,6 @@ def write_grids(folder: Path, steps: int) -> None:
         (folder / f"{first:06d}.grib2").write_bytes(b"".join(pieces))
 
 
-@contextmanager
-def peaks() -> Iterator[dict[int, int]]:
-    """The most that this process took, and each child of it with all below that, while this lasts."""
-    found, own = dict[int, int](), os.getpid()
-    over = threading.Event()
-
-    def look() -> None:
-        while not over.wait(0.1):
-            found[own] = max(found.get(own, 0), memory_of(own, below=False))
-            for child in [int(word) for one in Path("/proc/self/task").glob("*/children") for word in one.read_text().split()]:
-                found[child] = max(found.get(child, 0), memory_of(child))
-
-    thread = threading.Thread(target=look)
-    thread.start()
-    try:
-        yield found
-    finally:
-        over.set()
-        thread.join()
-
-
 def wide_cube(gib: float) -> str:
     """A cube of so many GiB on two workers that may use one each, as a row of Markdown."""
     steps = int(gib * GIB / (ROWS * COLUMNS * 10)) // EACH * EACH + EACH
@@ -116,7 +92,7 @@ def wide_cube(gib: float) -> str:
         land.run(LandRequest(world=str(world), as_of=end, received_time=end), settings, progress)
         observe.run(ObserveRequest(world=str(world), as_of=end), settings, progress)
         began = time.perf_counter()
-        with peaks() as found:
+        with peaks(own=True) as found:
             limited = replace(settings, dask="processes:2", memory=GIB)
             receipt = build_cube.run(BuildCubeRequest(world=str(world), as_of=end), limited, progress)
         took = time.perf_counter() - began

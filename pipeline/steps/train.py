@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -19,6 +20,7 @@ from pipeline.errors import ConfigError, NotYetAvailable
 from pipeline.settings import Settings, code_version
 from pipeline.steps import reading
 from pipeline.steps.promote import trained_by
+from pipeline.steps.texts import encoder_notes
 from pipeline.stores.checkpoints import Checkpoints
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.registry import Candidate, Registry
@@ -59,10 +61,8 @@ def _train(world: World, request: TrainRequest, settings: Settings, progress: Pr
     config = config if initial is None else continued(config)
     with progress.stage("windows", None):
         windows, config = windows_for(world, settings, request.as_of, config, folder)
-    origin = [] if initial is None else [initial.model_id]
-    model_id = digest_json([windows.digest, config.digest, computed_on(config, settings.processes), request.seed, code_version(), *origin])[
-        :16
-    ]
+    made_on = computed_on(config, settings.processes)
+    model_id = model_id_of(windows.digest, config.digest, made_on, request.seed, None if initial is None else initial.model_id)
     known = _known(registry, model_id)
     checkpoints = Checkpoints(ObjectStore(settings.store), world.name)
     if known is not None:
@@ -147,6 +147,12 @@ def _options(request: TrainRequest, world: World) -> dict[str, Any]:
     return {**own, **request.options}
 
 
+def model_id_of(windows: str, config: str, made_on: Mapping[str, Any], seed: int, initial: str | None) -> str:
+    """What a training's bytes depend on, as a name: digests of windows and configuration, the machine, the seed, this code, the model gone on from."""
+    origin = [] if initial is None else [initial]
+    return digest_json([windows, config, dict(made_on), seed, code_version(), *origin])[:16]
+
+
 def _known(registry: Registry, model_id: str) -> dict[str, Any] | None:
     try:
         return registry.candidate(model_id).card
@@ -192,7 +198,7 @@ def _card(request: TrainRequest, world: World, windows: WindowSet, config: Model
         "best": joint.meta["best"],
         "epochs": joint.meta["epochs"],
         "history": joint.meta["history"],
-        "notes": [*joint.meta["notes"], *baselines.meta["notes"]],
+        "notes": [*joint.meta["notes"], *baselines.meta["notes"], *encoder_notes(world, request.as_of)],
         "licences": {name: source.licence for name, source in world.sources.items()},
     }
 

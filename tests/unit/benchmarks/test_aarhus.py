@@ -3,30 +3,38 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
-from benchmarks.aarhus_rivals import read
+from benchmarks.aarhus_rivals import PLAIN, read, units, wanted
 from benchmarks.aarhus_table import Key, missing, table
-from benchmarks.aarhus_traffic import TARGETS, arrays, one_variable, scores
+from benchmarks.aarhus_traffic import FOLDS, TARGETS, TRAFFIC, arrays, one_variable, scores
+from benchmarks.aarhus_units import Place, baselines, ours, trees
 from benchmarks.arrays import DOMAIN, cube_of, made_world, windows_from
 from benchmarks.stid import train_stid
 from models.gather import Gatherer, usual_values
-from pipeline.contracts.windows import DomainWindows
+from pipeline.contracts.windows import DomainWindows, WindowSet
 
 
-def _view() -> DomainWindows:
+def _windows() -> WindowSet:
     """Two variables at two nodes, count n at step t being t + n, and one reading of the test part missing."""
     steps = np.arange(300, dtype=np.float32)
     values = np.stack([steps[:, None] + np.arange(2), np.ones((300, 2))], -1).astype(np.float32)
     values[280, 0, 0] = np.nan
     domain = {"context": 24, "horizon": 12, "seasons": ["1d"], "coarse": {"steps": 3, "count": 2}}
     world = made_world(rows=300, step=timedelta(hours=1), cuts=(200, 240), domain=domain, variables=TARGETS)
-    return windows_from(world, cube_of(world, values)).domains[DOMAIN]
+    made = windows_from(world, cube_of(world, values))
+    return replace(made, domains={TRAFFIC: replace(made.domains[DOMAIN], domain=TRAFFIC)})
+
+
+def _view() -> DomainWindows:
+    return _windows().domains[TRAFFIC]
 
 
 def test_every_reading_of_every_window_is_scored_and_what_is_missing_is_not() -> None:
@@ -42,13 +50,14 @@ def test_every_reading_of_every_window_is_scored_and_what_is_missing_is_not() ->
 
 
 def test_a_forecaster_of_one_series_sees_the_same_windows_and_nothing_else() -> None:
-    view = _view()
+    view = replace(_view(), units=("count", "km/h"), weight_V=np.array([1, 3], np.float32))
     one = one_variable(view, "average_speed", context=6)
     index = view.windows_of("test")
     whole, alone = (Gatherer(v, usual_values(v)).batch(index) for v in (view, one))
     np.testing.assert_array_equal(alone.y_BLNV[..., 0], whole.y_BLNV[..., 1])
     np.testing.assert_array_equal(alone.context.x_BCNV[..., 0], whole.context.x_BCNV[:, -6:, :, 1])
     assert alone.history_BLNVK.numel() == alone.coarse_BJNV.numel() == 0
+    assert (one.units, one.weight_V.tolist()) == (("km/h",), [3.0])
 
 
 def test_the_arrays_of_peers_end_with_the_last_target_and_name_where_the_folds_begin() -> None:
@@ -60,9 +69,49 @@ def test_the_arrays_of_peers_end_with_the_last_target_and_name_where_the_folds_b
     assert np.isfinite(made["y_TN"]).sum() == made["y_TN"].size - 1
 
 
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(keep=tmp_path, given=_windows(), threads=1, python="")
+
+
+def test_persistence_errs_by_what_a_straight_line_rises_and_an_untrained_model_of_ours_says_the_same(place: Place) -> None:
+    plain = {target: record for _, target, record in baselines(place, {"persistence": "persistence"})}
+    own = ours(place, 0, {"epochs": 0})
+    for fold in FOLDS:
+        assert plain["vehicle_count"][fold]["windows"] == len(place.given.domains[TRAFFIC].windows_of(fold))
+        np.testing.assert_allclose(plain["average_speed"][fold]["mae"], 0, atol=1e-5)
+        for target in TARGETS:
+            np.testing.assert_allclose(own[target][fold]["mae"], plain[target][fold]["mae"], atol=1e-4)
+    np.testing.assert_allclose(plain["vehicle_count"]["validation"]["mae"], np.arange(1, 13), atol=1e-4)
+    assert own["vehicle_count"]["curve"] == []
+
+
+def test_trees_learn_how_a_straight_line_rises_lead_by_lead(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("lightgbm")
+    monkeypatch.setattr("benchmarks.aarhus_trees.ROUNDS", 2)
+    found = trees(place, "vehicle_count", 0, {"min_data_in_leaf": 1, "learning_rate": 1.0})
+    assert len(found["rounds"]) == 12
+    assert max(found["validation"]["mae"]) < 0.01
+
+
+def test_a_forecaster_of_another_environment_is_wanted_where_there_is_one() -> None:
+    assert wanted("STID", "", "")
+    assert wanted("STID", "ours;STID", "")
+    assert not wanted("ours", "ours, 2 epochs;STID", "")
+    assert [wanted("NHITS", "", peers) for peers in ("", "python")] == [False, True]
+
+
+def test_what_is_begun_of_a_seed_covers_every_name_and_target_and_plain_ones_once(place: Place) -> None:
+    keys = [[key for _, made, _ in units(place, seed) for key in made] for seed in (0, 1)]
+    assert len(set(keys[0])) == len(keys[0]) == 26
+    assert {(name, target) for name, target, _ in keys[0]} - {(name, target) for name, target, _ in keys[1]} == {
+        (name, target) for name in PLAIN.values() for target in TARGETS
+    }
+
+
 def _record(mean: float, processor: float) -> dict[str, Any]:
     return {
-        "test": {"mae": [mean] * 12, "mean": mean, "whole": mean, "scored": 10},
+        "test": {"mae": [mean + lead / 100 for lead in range(1, 13)], "mean": mean, "whole": mean - 0.5, "scored": 10},
         "processor": processor,
         "wall": 9.0,
         "load": [1.0, 2.0],
@@ -83,6 +132,12 @@ def test_the_table_names_the_best_rival_how_soon_ours_is_as_good_and_what_is_not
     said = table(done, names)
     assert "the best of the others is STID; ours is 0.4000 below, spread of the seeds 0.1000" in said
     assert "As good in 20 processor seconds (ours, 2 epochs, both targets at once), STID in 100: 0.20." in said
+    row = (
+        "| STID | 3 | 1.6300 ± 0.1000 | 1.6600 ± 0.1000 | 1.7200 ± 0.1000 | 1.6000 ± 0.1000 | 1.1000 ± 0.1000 | 10 | 100 ± 0 | 9 ± 0 | 2 |"
+    )
+    assert row in said
+    worse = table(done | {("ours", "vehicle_count", 0): _record(1.7, 40), ("ours, 2 epochs", "vehicle_count", 0): _record(1.8, 20)}, names)
+    assert "ours is -0.1000 ABOVE, spread of the seeds 0.1000. No training of ours is as good." in worse
     assert "- NHITS: seeds of vehicle_count 1 2, of average_speed 0 1 2\n- STID: seeds of average_speed" in missing(done, names, ())
     assert "- NHITS: seeds of average_speed 0\n" in missing(done, names, ("NHITS",))
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -58,6 +59,18 @@ def test_the_same_request_again_trains_nothing(town: Town, monkeypatch: pytest.M
 def test_another_seed_or_option_is_another_candidate(town: Town) -> None:
     ids = {train.run(r, town.settings, QUIET).ids["model_id"] for r in (request(town), request(town, seed=1), request(town, hidden="8"))}
     assert len(ids) == 3
+
+
+def test_a_models_id_tells_apart_all_that_its_bytes_depend_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine: dict[str, Any] = {"device": "cpu", "precision": "float32", "processes": 1}
+    asked: tuple[Any, ...] = ("windows", "config", machine, 0, None)
+    changed = [("other", *asked[1:]), (asked[0], "other", *asked[2:]), (*asked[:3], 1, None), (*asked[:4], "m1")]
+    changed += [(*asked[:2], machine | part, *asked[3:]) for part in ({"device": "cuda"}, {"precision": "bfloat16"}, {"processes": 2})]
+    first = train.model_id_of(*asked)
+    assert first == train.model_id_of(*asked)
+    ids = {first, *(train.model_id_of(*each) for each in changed)}
+    monkeypatch.setattr(train, "code_version", lambda: "another")
+    assert len(ids | {train.model_id_of(*asked)}) == len(changed) + 2
 
 
 def test_a_killed_training_goes_on_and_leaves_no_checkpoint(town: Town) -> None:
