@@ -119,8 +119,11 @@ class Portable(nn.Module):
         split = torch.stack([level * scale + center, *parts], -1)
         away = torch.stack([c.away() for c in changes]).mean(0) * (unit * scale)[..., None]
         quantiles = split.sum(-1)[..., None] + away
-        lower, upper = self._buffer("bounds")
-        return torch.minimum(torch.maximum(quantiles, lower[:, None]), upper[:, None]), split
+        lower, upper = (bound[:, None] for bound in self._buffer("bounds"))
+        running = split.cumsum(-1)
+        kept = running.clamp(lower, upper)
+        cut = (kept != running).any(-1, keepdim=True)
+        return quantiles.clamp(lower, upper), torch.where(cut, kept.diff(dim=-1, prepend=torch.zeros_like(kept[..., :1])), split)
 
     def _scaled(self, domain: str, physical: Tensor) -> tuple[Tensor, Tensor]:
         good = ~physical.isnan()
