@@ -120,10 +120,8 @@ class Portable(nn.Module):
         away = torch.stack([c.away() for c in changes]).mean(0) * (unit * scale)[..., None]
         quantiles = split.sum(-1)[..., None] + away
         lower, upper = (bound[:, None] for bound in self._buffer("bounds"))
-        running = split.cumsum(-1)
-        kept = running.clamp(lower, upper)
-        cut = (kept != running).any(-1, keepdim=True)
-        return quantiles.clamp(lower, upper), torch.where(cut, kept.diff(dim=-1, prepend=torch.zeros_like(kept[..., :1])), split)
+        kept = split.double().cumsum(-1).clamp(lower, upper)
+        return quantiles.clamp(lower, upper), kept.diff(dim=-1, prepend=torch.zeros_like(kept[..., :1])).float()
 
     def _scaled(self, domain: str, physical: Tensor) -> tuple[Tensor, Tensor]:
         good = ~physical.isnan()

@@ -75,11 +75,10 @@ def bounded(domain: DomainWindows, quantiles_BLNVQ: NDArray[np.float32]) -> NDAr
 
 
 def within(domain: DomainWindows, terms_BLNVP: NDArray[np.float32]) -> NDArray[np.float32]:
-    """What each term changes in a number that is kept within its variable's bounds; the terms themselves where no running sum leaves them."""
-    running = terms_BLNVP.cumsum(-1, dtype=np.float64)
-    kept = np.clip(running, *_bounds(domain))
-    cut = (kept != running).any(-1, keepdims=True)
-    return np.where(cut, np.diff(kept, prepend=0.0), terms_BLNVP).astype(np.float32)
+    """What each term changes in a number that is kept within its variable's bounds: the term itself where no running sum leaves them."""
+    kept = np.clip(terms_BLNVP.cumsum(-1, dtype=np.float64), *_bounds(domain))
+    changed: NDArray[np.float32] = np.diff(kept, prepend=0.0).astype(np.float32)
+    return changed
 
 
 def _bounds(domain: DomainWindows) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
