@@ -24,8 +24,9 @@ lint: .venv/.installed
 	.venv/bin/lint-imports
 
 lock: .venv/.installed  ## renew requirements.lock (torch is no part of it)
+	echo "torch ; sys_platform == 'never'" > .venv/without.txt
 	.venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra dev --no-header --no-annotate \
-	  --no-emit-index-url pyproject.toml --output-file requirements.lock
+	  --override .venv/without.txt --no-emit-package torch --no-emit-index-url pyproject.toml --output-file requirements.lock
 
 install: .venv/.installed
 .venv/.installed: requirements.lock pyproject.toml

@@ -1,6 +1,7 @@
 """Which documents each window of a batch may see, gathered from one stream.
 
-Shape suffixes: B window, D document, P place, K token, E pair of a window and a document, G link of a node and a place.
+Shape suffixes: B window, D document, P place, K token, E pair of a window and a document, G link of a node and a place,
+W width of a document's vector.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ class Documents:
     Attributes:
         token_K, token_document_K: Rows of the embedding, and the place of each token's document among the distinct ones.
         tokens_D: Tokens of each distinct document, at least 1.
+        vector_DW: Its vector by the stream's encoder; W = 0 without one.
         pair_window_E, pair_document_E, pair_place_E: Who sees what, about which place.
         pair_age_E: Time since the document became known, as a share of the reach.
         count_BP, age_BP: Documents seen about each place, and the age of the newest (1 where there is none).
@@ -33,6 +35,7 @@ class Documents:
     token_K: Tensor
     token_document_K: Tensor
     tokens_D: Tensor
+    vector_DW: Tensor
     pair_window_E: Tensor
     pair_document_E: Tensor
     pair_place_E: Tensor
@@ -60,10 +63,11 @@ class DocumentGatherer:
         rows: Rows of the embedding; tokens beyond fold onto them.
         most: Documents that a window sees at most, the newest.
         device: Where the model runs.
+        width: Of the vectors that the model reads; 0 where it was trained without.
     """
 
-    def __init__(self, texts: Texts, rows: int, most: int, device: torch.device) -> None:
-        self._texts, self._rows, self._most, self._device = texts, rows, most, device
+    def __init__(self, texts: Texts, rows: int, most: int, device: torch.device, width: int = 0) -> None:
+        self._texts, self._rows, self._most, self._width, self._device = texts, rows, most, width, device
 
     def at(self, issue_time_B: NDArray[np.int64], domain: str, nodes: int) -> Documents:
         """The documents with issue time - reach < available time <= issue time, for a leading domain of so many nodes."""
@@ -85,6 +89,7 @@ class DocumentGatherer:
             token_K=self._put(t.token[token].astype(np.int64) % self._rows),
             token_document_K=self._put(owner),
             tokens_D=self._put(np.maximum(np.bincount(owner, minlength=len(distinct)), 1).astype(np.float32)),
+            vector_DW=self._put(self._vectors(distinct)),
             pair_window_E=self._put(window),
             pair_document_E=self._put(of),
             pair_place_E=self._put(place),
@@ -96,6 +101,11 @@ class DocumentGatherer:
             place_G=self._put(place_G.astype(np.int64)),
             weight_G=self._put(weight_G),
         )
+
+    def _vectors(self, document_D: NDArray[np.int64]) -> NDArray[np.float32]:
+        if not self._width or not len(document_D):
+            return np.zeros((len(document_D), self._width), np.float32)
+        return self._texts.vector_DW[document_D].astype(np.float32)
 
     def _put(self, array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self._device)

@@ -42,7 +42,7 @@ class Feeds:
         self.windows = windows
         self.domains = {d: Gatherer(windows.domains[d], shapes[d].usual_NV, device, often=often) for d in shapes if d in windows.domains}
         self._texts = {
-            name: DocumentGatherer(windows.texts[name], min(shape.buckets, config.text_rows), config.text_documents, device)
+            name: DocumentGatherer(windows.texts[name], min(shape.buckets, config.text_rows), config.text_documents, device, shape.width)
             for name, shape in texts.items()
             if name in windows.texts
         }

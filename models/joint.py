@@ -199,7 +199,10 @@ class JointModel(nn.Module):
         self.summaries = nn.ModuleDict({k: Summary(shapes[k], config) for k in needed})
         self.mixing = SelfAttention(config.summary_hidden, config.heads) if config.mix_tokens and needed else None
         self.texts = nn.ModuleDict(
-            {k: TextSummary(min(texts[k].buckets, config.text_rows), config.text_width, config.summary_hidden) for k in read}
+            {
+                k: TextSummary(min(texts[k].buckets, config.text_rows), config.text_width, config.summary_hidden, texts[k].width)
+                for k in read
+            }
         )
 
     def modalities(self, domain: str) -> tuple[str, ...]:

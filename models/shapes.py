@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -163,10 +163,11 @@ def check_same(trained: DomainShape, windows: DomainWindows) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class TextShape:
-    """What a model knows of a stream of documents; its places may become more."""
+    """What a model knows of a stream of documents; its places may become more. `width` is of a document's vector, 0 without one."""
 
     reach: int
     buckets: int
+    width: int = 0
 
     def as_json(self) -> dict[str, Any]:
         """The shape by name."""
@@ -175,16 +176,19 @@ class TextShape:
 
 def text_shape_of(texts: Texts) -> TextShape:
     """The shape of a stream."""
-    return TextShape(reach=texts.reach, buckets=texts.buckets)
+    return TextShape(reach=texts.reach, buckets=texts.buckets, width=texts.vector_DW.shape[1])
 
 
 def check_same_texts(name: str, trained: TextShape, given: Texts) -> None:
     """Refuse documents that the model was not trained for.
 
     Raises:
-        ContractError: They differ in reach or hash space.
+        ContractError: They differ in reach, in hash space or in the width of their vectors.
     """
-    if text_shape_of(given) != trained:
+    found = text_shape_of(given)
+    if not (trained.width and len(given.available_time_D)):  # none to be read, or none that the model reads
+        found = replace(found, width=trained.width)
+    if found != trained:
         raise ContractError(
             asked=f"forecast with the documents of '{name}'",
             found=f"{text_shape_of(given)}, trained with {trained}",

@@ -1,4 +1,6 @@
-"""Text: hashed tokens looked up in a learned table, pooled per place by age, told to the nodes that a place speaks of.
+"""Text: hashed tokens looked up in a learned table, beside them sentence vectors where there are any, pooled per place by age.
+
+What a place says is told to the nodes that it speaks of.
 
 Shape suffixes: B window, N node, P place, D hidden, S summary, E pair, J rate of forgetting, W width of the table, G link.
 """
@@ -24,13 +26,15 @@ class TextSummary(nn.Module):
         rows: Rows of the table of tokens.
         width: Its width W.
         summary: Width S of what is said of a place.
+        vector: Width of a document's own vector; 0 where there is none.
     """
 
-    def __init__(self, rows: int, width: int, summary: int) -> None:
+    def __init__(self, rows: int, width: int, summary: int, vector: int = 0) -> None:
         super().__init__()
         self.table_KW = nn.Parameter(torch.randn(rows, width) * 0.1)
         self.rate_J = nn.Parameter(torch.tensor(_RATES))
         self.read = nn.Linear(len(_RATES) * width + 2, summary)
+        self.sense = nn.Linear(vector, width, bias=False) if vector else None
 
     def forward(self, seen: Documents) -> tuple[Tensor, Tensor]:
         """(B, N, 2S + 1): own places, all places, and how much is heard of the own; and (B,) whether anything is heard."""
@@ -53,6 +57,8 @@ class TextSummary(nn.Module):
         token_KW = self.table_KW.float()[seen.token_K]
         document_DW = token_KW.new_zeros(len(seen.tokens_D), width).index_add(0, seen.token_document_K, token_KW)
         document_DW = document_DW / seen.tokens_D[:, None]
+        if self.sense is not None:
+            document_DW = document_DW + self.sense(seen.vector_DW)
         weight_EJ = torch.exp(-nn.functional.softplus(self.rate_J) * seen.pair_age_E[:, None])
         weighed_EJW = weight_EJ[..., None] * document_DW[seen.pair_document_E][:, None]
         told_EX = torch.cat([weighed_EJW.flatten(1), weight_EJ], 1)

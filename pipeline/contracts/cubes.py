@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,6 +95,7 @@ class TextCube:
         place_D: (D,) int32 index in `places`.
         token_start_D: (D+1,) int64; the tokens of document d are token[token_start_D[d]:token_start_D[d + 1]].
         token: int32 hashed words and sequences of words.
+        vector_DW: (D, W) float16 by the stream's sentence encoder; W = 0 without one.
         snapshot: Identity of the immutable state that was read.
     """
 
@@ -107,3 +108,4 @@ class TextCube:
     place_D: NDArray[np.int32]
     token_start_D: NDArray[np.int64]
     token: NDArray[np.int32]
+    vector_DW: NDArray[np.float16] = field(default_factory=lambda: np.zeros((0, 0), np.float16))

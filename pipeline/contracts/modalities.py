@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from pipeline.contracts.world_types import Duration, Name, Table
+from pipeline.contracts.world_types import Duration, Instant, Name, Table
 
 
 class TextColumn(Table):
@@ -76,11 +76,25 @@ class TextLink(Table):
     metres: float = Field(default=2000.0, gt=0)
 
 
+class Encoder(Table):
+    """A sentence encoder in the layout of sentence-transformers, in a folder, whose vectors are given to the model beside the hashed words.
+
+    Attributes:
+        folder: Where it lies: `data://…`, or a path relative to where commands run.
+        digest: sha256 of its files, so that another encoder of the same name is refused.
+        published: Since when it is there. It knows the language of that day: what is scored before it is told so.
+    """
+
+    folder: str
+    digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    published: Instant
+
+
 class TextStream(Table):
     """Documents of one source that every domain may see for `reach` after each became known.
 
     Words and sequences of up to `words` words are hashed into `buckets`; of a document the first `longest` of them are kept.
-    A domain without a link sees all documents alike at every node.
+    A domain without a link sees all documents alike at every node. With an `encoder` each document has a vector besides.
     """
 
     source: Name
@@ -89,6 +103,7 @@ class TextStream(Table):
     words: int = Field(default=2, ge=1, le=4)
     longest: int = Field(default=256, ge=1)
     links: dict[Name, TextLink] = Field(default_factory=dict)
+    encoder: Annotated[Encoder | None, Field(exclude_if=lambda encoder: encoder is None)] = None
 
     @model_validator(mode="after")
     def _lasting(self) -> Self:

@@ -73,6 +73,7 @@ class Texts:
         place_D: int32 index in place_ids.
         token_start_D: (D+1,) int64; the tokens of document d are token[token_start_D[d]:token_start_D[d + 1]].
         token: int32 hashed words and n-grams, 0 .. buckets-1.
+        vector_DW: (D, W) float16 by the stream's sentence encoder; W = 0 without one.
         links: Per domain the nodes that each place speaks of: int32 (node, place) pairs (2, E), sorted, and float32 weights
             (E,) in (0, 1], each by its own pair alone, so that a place heard of later changes no window; a domain that is not
             named sees the mean of all documents at every node.
@@ -87,6 +88,7 @@ class Texts:
     token_start_D: NDArray[np.int64]
     token: NDArray[np.int32]
     links: dict[str, tuple[NDArray[np.int32], NDArray[np.float32]]] = field(default_factory=dict)
+    vector_DW: NDArray[np.float16] = field(default_factory=lambda: np.zeros((0, 0), np.float16))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

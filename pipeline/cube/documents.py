@@ -1,8 +1,9 @@
-"""Observed documents as a cube keeps them: tokens instead of words. D document, P place."""
+"""Observed documents as a cube keeps them: tokens instead of words. D document, P place, W width of a vector."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,9 @@ from pipeline.cube.tokens import hashed_tokens
 
 _BYTES = 16
 
+Encode = Callable[[Sequence[str]], NDArray[np.float16]]
+"""Of documents (D, W) vectors, each of its own words alone."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Documents:
@@ -26,6 +30,7 @@ class Documents:
         key_D: (D,) uint64, blake2b of the text.
         count_D: (D,) int32 tokens of each.
         token: int32, those of one document after the other.
+        vector_DW: (D, W) float16; W = 0 without an encoder.
     """
 
     places: NodeSet
@@ -35,6 +40,7 @@ class Documents:
     key_D: NDArray[np.uint64]
     count_D: NDArray[np.int32]
     token: NDArray[np.int32]
+    vector_DW: NDArray[np.float16]
 
     def __len__(self) -> int:
         return len(self.key_D)
@@ -44,23 +50,25 @@ class Documents:
         """The sum of one hash per document: the same for any order, and for parts added up (modulo 2^128)."""
         starts = np.concatenate([[0], np.cumsum(self.count_D)])
         times = np.stack([self.available_time_D, self.valid_time_D, self.key_D.astype(np.int64)], axis=1).astype("<i8")
-        token = self.token.astype("<i4")
+        token, vector_DW = self.token.astype("<i4"), self.vector_DW.astype("<f2")
         total = 0
         for d, place in enumerate(self.place_D.tolist()):
             state = hashlib.blake2b(times[d].tobytes(), digest_size=_BYTES, person=b"document")
             state.update(self.places.ids[place].encode())
             state.update(token[starts[d] : starts[d + 1]].tobytes())
+            state.update(vector_DW[d].tobytes())
             total += int.from_bytes(state.digest(), "little")
         return int(total % 2 ** (8 * _BYTES))
 
 
-def documents_of(rows: pa.Table, stream: TextStream, places: NodeSet) -> Documents:
+def documents_of(rows: pa.Table, stream: TextStream, places: NodeSet, encode: Encode | None = None) -> Documents:
     """The good documents among observed rows, hashed.
 
     Args:
         rows: `node`, `valid_time`, `available_time`, `text` and `text_flag` of observations.
         stream: How they are hashed.
         places: All nodes of the source.
+        encode: The stream's encoder, where it has one.
     """
     good = rows.filter(pc.equal(rows["text_flag"], 0))
     texts: list[str] = good["text"].cast(pa.string()).to_pylist()
@@ -76,4 +84,5 @@ def documents_of(rows: pa.Table, stream: TextStream, places: NodeSet) -> Documen
         key_D=np.frombuffer(keys, "<u8").astype(np.uint64),
         count_D=count,
         token=token,
+        vector_DW=encode(texts) if encode is not None else np.zeros((len(texts), 0), np.float16),
     )

@@ -142,6 +142,22 @@ def find_files(location: str, settings: Settings) -> list[Path]:
     return files
 
 
+def find_folder(location: str, settings: Settings) -> Path:
+    """The one folder that a location names.
+
+    Raises:
+        ConfigError: A scheme other than `data://`, an absolute path, `..`, or no data folder.
+        NotYetAvailable: No such folder is there.
+    """
+    root, rest = _root(location, settings)
+    _check_path(location, rest)
+    if not (root / rest).is_dir():
+        raise NotYetAvailable(
+            asked=f"location '{location}'", found=f"no folder {root / rest}", mend="put it there, or correct the location in the world file"
+        )
+    return root / rest
+
+
 def _matches(folder: Path, word: str) -> list[Path]:
     if not _WILD & set(word):
         return [folder / word]

@@ -28,6 +28,7 @@ from pipeline.steps import calibrating, large, reading
 from pipeline.steps.incumbents import champion_before, score_champion
 from pipeline.steps.judging import grounds_in, judged_by, judged_windows
 from pipeline.steps.outages import outages
+from pipeline.steps.texts import encoder_notes
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.registry import Candidate, Evidence, Registry
 from pipeline.telemetry import Progress
@@ -152,7 +153,7 @@ class _Evaluation:
             rows=(),
             config_digest=str(self._candidate.card.get("config_digest", "")),
             judged_by=judged_by(self._world),
-            notes=_notes(self._candidate, windows, used),
+            notes=_notes(self._world, self._candidate, windows, used),
         )
         explanation = canonical_json(self._explained(windows, models, used, inputs.cubes))
         calibration = calibrating.left_by(walked, as_of)
@@ -213,11 +214,12 @@ def _with_rows(card: Scorecard, statistics: Statistics, **changes: Any) -> Score
     return card.model_copy(update=tables_of(statistics) | changes)
 
 
-def _notes(candidate: Candidate, windows: WindowSet, used: Mapping[str, NDArray[np.int64]]) -> tuple[str, ...]:
+def _notes(world: World, candidate: Candidate, windows: WindowSet, used: Mapping[str, NDArray[np.int64]]) -> tuple[str, ...]:
     notes = [f"domain {name} has no window in the test fold" for name, index in used.items() if not len(index)]
     if candidate.card.get("window_digest") not in (None, windows.digest):
         notes.append("the windows are not those of training: the cube, as of the cut-off, or the code changed since")
-    return tuple(notes)
+    first = min((int(windows.domains[name].issue_time_W[index[0]]) for name, index in used.items() if len(index)), default=windows.as_of)
+    return (*notes, *encoder_notes(world, from_seconds(first)))
 
 
 def _counts(card: Scorecard) -> dict[str, int]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
+from datetime import datetime
 
 from pipeline.contracts.provenance import digest_json
+from pipeline.contracts.times import format_instant
 from pipeline.contracts.worlds import World
 from pipeline.cube.documents import documents_of
 from pipeline.errors import NotYetAvailable
 from pipeline.settings import Settings
+from pipeline.sources.sentences import encoder_of
 from pipeline.stores.cube_format import FORMAT
 from pipeline.stores.cube_text_writer import add_documents
 from pipeline.stores.cube_writer import CubeWriter
@@ -25,7 +28,17 @@ def text_recipe(world: World, stream: str) -> str:
     """Identity of every setting that a stream's stored documents depend on."""
     declared = world.texts[stream]
     source = contract_digest(world.sources[declared.source])
-    return digest_json([FORMAT, source, declared.buckets, declared.words, declared.longest])
+    plain = [FORMAT, source, declared.buckets, declared.words, declared.longest]
+    return digest_json(plain if declared.encoder is None else [*plain, declared.encoder.digest])
+
+
+def encoder_notes(world: World, first: datetime) -> list[str]:
+    """What is to be said of encoders where forecasts from `first` on are learnt or scored: which of them were not there yet."""
+    return [
+        f"texts.{name}: its encoder was published {format_instant(e.published)}; what is forecast before is told by a model of later texts"
+        for name, stream in world.texts.items()
+        if (e := stream.encoder) is not None and first < e.published
+    ]
 
 
 def streams_with_news(world: World, consumed: Mapping[str, int], store: CubeStore) -> dict[str, int]:
@@ -47,11 +60,12 @@ def build_texts(
 ) -> dict[str, str]:
     """The new documents of every stream, hashed, in the session of a build; returns each stream's digest."""
     digests = {}
+    encoders = {name: encoder_of(name, e, settings, progress) for name in news if (e := world.texts[name].encoder) is not None}
     with progress.stage("texts", len(news), "streams") as stage:
         for name, before in news.items():
             stream = world.texts[name]
             source = ObservationStore(ObjectStore(settings.store), world, stream.source, at=consumed[stream.source])
-            documents = documents_of(source.rows_since(before, _COLUMNS), stream, source.nodes())
+            documents = documents_of(source.rows_since(before, _COLUMNS), stream, source.nodes(), encoders.get(name))
             title = f"documents of {stream.source}"
             digests[name] = add_documents(writer, name, title, documents, recipe=text_recipe(world, name), consumed=consumed[stream.source])
             stage.advance(1, f"{len(documents):,} documents")

@@ -20,6 +20,7 @@ from pipeline.errors import ConfigError, NotYetAvailable
 from pipeline.settings import Settings, code_version
 from pipeline.steps import reading
 from pipeline.steps.promote import trained_by
+from pipeline.steps.texts import encoder_notes
 from pipeline.stores.checkpoints import Checkpoints
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.registry import Candidate, Registry
@@ -197,7 +198,7 @@ def _card(request: TrainRequest, world: World, windows: WindowSet, config: Model
         "best": joint.meta["best"],
         "epochs": joint.meta["epochs"],
         "history": joint.meta["history"],
-        "notes": [*joint.meta["notes"], *baselines.meta["notes"]],
+        "notes": [*joint.meta["notes"], *baselines.meta["notes"], *encoder_notes(world, request.as_of)],
         "licences": {name: source.licence for name, source in world.sources.items()},
     }
 

@@ -1,7 +1,7 @@
 """Streams of documents in a cube: one Zarr group each beside those of the domains; documents are only ever added.
 
-`document/*` has one entry per document, `token` the hashed words of one document after the other, `place/*` one entry per
-place. The group's digest is a sum over documents, so that it does not depend on how often the cube was built.
+`document/*` has one entry per document, `token` the hashed words of one document after the other, `document/vector` a row per
+document where the stream has an encoder, `place/*` one entry per place. The group's digest is a sum over documents, so that it does not depend on how often the cube was built.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from pipeline.telemetry import Stage
 DOCUMENT = {"available_time": "int64", "valid_time": "int64", "place": "int32", "key": "uint64", "count": "int32"}
 PLACE = {"id": "string", "latitude": "float64", "longitude": "float64"}
 """Arrays of a stream, and their Zarr data types."""
+
+VECTOR = "document/vector"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +81,7 @@ def read_documents(group: Any, stream: str, as_of: int, since: int | None, snaps
         place_D=place,
         token_start_D=start,
         token=whole.token[taken],
+        vector_DW=whole.vector_DW[rows],
     )
 
 
@@ -95,15 +98,16 @@ class TextCheck:
         arrays: list[NDArray[Any]] = []
         try:
             found = _whole(self.group, self.name)
-            arrays = [*(getattr(found, field(name)) for name in DOCUMENT), found.token]
+            arrays = [*(getattr(found, field(name)) for name in DOCUMENT), found.token, found.vector_DW]
             if (f"{found.digest:032x}", found.places.digest) != (self.state.digest, self.state.places):
                 self.faults.append(f"{self.name}: the digest over documents or places differs from the one written")
         except Exception as error:  # whatever a damaged object makes a library raise is the finding
             self.faults.append(f"{self.name}: {type(error).__name__}: {' '.join(str(error).split())[:200]}")
         stage.advance(1, self.name)
-        chunks = sum(self.group[path].nchunks for path in (*(f"document/{name}" for name in DOCUMENT), "token"))
+        paths = [*(f"document/{name}" for name in DOCUMENT), "token", *([VECTOR] if VECTOR in self.group else [])]
+        chunks = sum(self.group[path].nchunks for path in paths)
         size = sum(array.nbytes for array in arrays)
-        return DomainCheck(arrays=len(DOCUMENT) + 1 + len(PLACE), chunks=chunks, bytes=size, digest=self.state.digest)
+        return DomainCheck(arrays=len(paths) + len(PLACE), chunks=chunks, bytes=size, digest=self.state.digest)
 
 
 def _whole(group: Any, stream: str) -> Documents:
@@ -111,9 +115,11 @@ def _whole(group: Any, stream: str) -> Documents:
     columns: dict[str, NDArray[Any]] = {field(name): group[f"document/{name}"][:] for name in DOCUMENT}
     place = {name: group[f"place/{name}"][:] for name in PLACE}
     places = NodeSet(ids=tuple(str(i) for i in place["id"]), latitude=place["latitude"], longitude=place["longitude"])
-    found = Documents(places=places, token=group["token"][:], **columns)
+    vector_DW = group[VECTOR][:] if VECTOR in group else np.zeros((len(columns["key_D"]), 0), np.float16)
+    found = Documents(places=places, token=group["token"][:], vector_DW=vector_DW, **columns)
     sizes = (len(found), len(found.token), int(found.count_D.sum()), int(found.place_D.max(initial=-1)))
-    if sizes[:3] != (state.documents, state.tokens, state.tokens) or sizes[3] >= len(places):
+    whole = sizes[:3] == (state.documents, state.tokens, state.tokens) and len(vector_DW) == len(found)
+    if not whole or sizes[3] >= len(places):
         asked = f"{state.documents} documents and {state.tokens} tokens of '{stream}'"
         raise StoreError(asked=asked, found=f"{sizes[0]} and {sizes[1]}, or counts that do not add up", mend=MEND)
     return found

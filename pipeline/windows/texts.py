@@ -49,6 +49,7 @@ def build_texts(
         token_start_D=start - start[0],
         token=known.token[start[0] : start[-1]],
         links=found,
+        vector_DW=known.vector_DW[begin:end],
     )
 
 
