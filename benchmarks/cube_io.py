@@ -177,7 +177,8 @@ def rounds(ways: Mapping[str, Callable[[], object]], runs: int) -> dict[str, Cos
 
 def peer(python: str, kind: str, folder: Path, work: str) -> float:
     """Seconds of one run by another library in an interpreter of its own, without its start."""
-    done = subprocess.run([python, "-c", PEERS, kind, str(folder), work], capture_output=True, check=True)
+    own = {name: value for name, value in os.environ.items() if name != "GLIBC_TUNABLES"}  # their threads would wait for each other
+    done = subprocess.run([python, "-c", PEERS, kind, str(folder), work], capture_output=True, check=True, env=own)
     return float(json.loads(done.stdout))
 
 
