@@ -115,23 +115,23 @@ class BaselinePredictor:
         others = tuple(k for k in sorted(self._domains) if k != domain)
         size = max(1, _ROWS // len(own.node_ids))
         chunks = [self._chunk(own, gatherer, np.asarray(index_W[s : s + size])) for s in range(0, max(len(index_W), 1), size)]
-        q = np.concatenate([c[0] for c in chunks])
+        q = np.concatenate(chunks)
         terms = np.zeros((*q.shape[:-1], 3 + len(others) if split else 0), np.float32)
         if split:
-            terms[..., 0] = np.concatenate([c[1] for c in chunks])
+            terms[..., 0] = q[..., MEDIAN]
         return Prediction(quantiles_BLNVQ=q, split_BLNVP=terms, parts=("anchor", "series", "space", *others) if split else ())
 
     def explain(self) -> dict[str, Any]:
         """A baseline mixes nothing: only its name."""
         return {"baseline": self._kind}
 
-    def _chunk(self, own: DomainWindows, gatherer: Gatherer, index_W: NDArray[np.int64]) -> tuple[Array, Array]:
+    def _chunk(self, own: DomainWindows, gatherer: Gatherer, index_W: NDArray[np.int64]) -> Array:
         batch = gatherer.batch(index_W)
         v = list(own.targets)
         point = np.ascontiguousarray(self._points[own.domain].point(gatherer, batch, index_W)[..., v])
         away = self._residual[own.domain][:, None] * batch.unit_BNV.numpy()[:, None][..., v, None]
         median = physical(own, point[..., None], True)
-        return bounded(own, median + physical(own, away.astype(np.float32), False)), median[..., 0]
+        return bounded(own, median + physical(own, away.astype(np.float32), False))
 
 
 def _restore(kind: str, own: dict[str, Array]) -> Point:

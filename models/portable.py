@@ -119,8 +119,9 @@ class Portable(nn.Module):
         split = torch.stack([level * scale + center, *parts], -1)
         away = torch.stack([c.away() for c in changes]).mean(0) * (unit * scale)[..., None]
         quantiles = split.sum(-1)[..., None] + away
-        lower, upper = self._buffer("bounds")
-        return torch.minimum(torch.maximum(quantiles, lower[:, None]), upper[:, None]), split
+        lower, upper = (bound[:, None] for bound in self._buffer("bounds"))
+        kept = split.double().cumsum(-1).clamp(lower, upper)
+        return quantiles.clamp(lower, upper), kept.diff(dim=-1, prepend=torch.zeros_like(kept[..., :1])).float()
 
     def _scaled(self, domain: str, physical: Tensor) -> tuple[Tensor, Tensor]:
         good = ~physical.isnan()

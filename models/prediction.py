@@ -22,8 +22,7 @@ class Prediction:
 
     Attributes:
         quantiles_BLNVQ: float32, non-decreasing along Q, within the variable's bounds, no NaN.
-        split_BLNVP: float32; along P they add up to the median before clipping to the bounds. P is 0 long where the
-            split was not asked for.
+        split_BLNVP: float32; along P they add up to the median. P is 0 long where the split was not asked for.
         parts: Names of P: anchor, series, space, then one per modality: `future`, other domains, `text_STREAM`.
     """
 
@@ -71,7 +70,18 @@ def physical(domain: DomainWindows, scaled_BLNVX: NDArray[np.float32], origin: b
 
 def bounded(domain: DomainWindows, quantiles_BLNVQ: NDArray[np.float32]) -> NDArray[np.float32]:
     """Quantiles cut to the variables' bounds, in order along Q."""
-    targets = list(domain.targets)
-    lower, upper = (np.nan_to_num(b[targets], nan=fill)[:, None] for b, fill in ((domain.lower_V, -np.inf), (domain.upper_V, np.inf)))
     inside = in_order(quantiles_BLNVQ.astype(np.float32))
-    return np.clip(inside, lower, upper, out=inside)
+    return np.clip(inside, *_bounds(domain), out=inside)
+
+
+def within(domain: DomainWindows, terms_BLNVP: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What each term changes in a number that is kept within its variable's bounds: the term itself where no running sum leaves them."""
+    kept = np.clip(terms_BLNVP.cumsum(-1, dtype=np.float64), *_bounds(domain))
+    changed: NDArray[np.float32] = np.diff(kept, prepend=0.0).astype(np.float32)
+    return changed
+
+
+def _bounds(domain: DomainWindows) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """(target, 1) each: the lower and the upper bound of each target, infinite where it has none."""
+    targets = list(domain.targets)
+    return np.nan_to_num(domain.lower_V[targets], nan=-np.inf)[:, None], np.nan_to_num(domain.upper_V[targets], nan=np.inf)[:, None]

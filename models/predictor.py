@@ -18,7 +18,7 @@ from models.feeds import Feeds
 from models.joint import Change, JointModel
 from models.look import Look, attention, patch_ends, watching
 from models.portable import Program, inputs_of, program_of
-from models.prediction import Prediction, bounded, physical
+from models.prediction import Prediction, bounded, physical, within
 from models.shapes import DomainShape, TextShape, check_same, check_same_texts
 from models.training.runtime import reproducible
 from pipeline.contracts.forecasts import MEDIAN, PARTS, TEXT_PREFIX
@@ -197,6 +197,6 @@ class JointPredictor:
         q = median[..., None] + physical(windows, away.numpy(), False)
         return Prediction(
             quantiles_BLNVQ=bounded(windows, q),
-            split_BLNVP=terms if split else np.zeros((*median.shape, 0), np.float32),
+            split_BLNVP=within(windows, terms) if split else np.zeros((*median.shape, 0), np.float32),
             parts=(*PARTS, *members[0].modalities(domain)) if split else (),
         )

@@ -57,7 +57,7 @@ class DomainForecast:
         valid_time_L: int64 seconds UTC, of the domain's own next steps.
         lead_time_L: int64 seconds, valid_time - issue_time.
         quantiles_LNVQ: float32, non-decreasing along Q, no NaN.
-        split_LNVP: float32; along P they add up to the median before clipping to the variable's bounds.
+        split_LNVP: float32; along P they add up to the median.
         parts: Names of P: anchor, series, space, then one per modality: `future` (what others had forecast), the other
             domains by name, `text_STREAM`; a baseline has only anchor filled.
         model_V: Which model made each variable: `joint` or the name of a baseline.

@@ -34,7 +34,7 @@ It needs PyTorch {torch} or later, and nothing else:
     quantiles, split = program(given)        # as example["out/quantiles"], example["out/split"]
 
 Values are in physical units, NaN where not known; {domain}.json says what each input and output is. The first axis is the number
-of windows, as many as you like. The split's parts add up to the median before it is cut to the variable's bounds.
+of windows, as many as you like. The split's parts add up to the median.
 Quantiles are the model's own, before calibration, which moves what is published but for the median.
 {documents}The program file is read by torch: load only those that you trust.
 """

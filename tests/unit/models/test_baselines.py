@@ -13,7 +13,7 @@ from pipeline.contracts.forecasts import BASELINES, EXTRA_BASELINES, MEDIAN
 from pipeline.contracts.windows import WindowSet
 from pipeline.errors import ConfigError, ContractError
 from tests.unit.models.conftest import road, shop
-from tests.unit.models.planted import together
+from tests.unit.models.planted import altered, together
 
 
 def error(predictor: api.Predictor, windows: WindowSet, domain: str) -> float:
@@ -31,6 +31,16 @@ def test_each_domain_has_the_baselines_that_suit_it(city: WindowSet) -> None:
     assert tuple(rivals) == tuple(k for k in BASELINES if k not in EXTRA_BASELINES)
     assert set(rivals["seasonal_persistence"].scalers) == {"road"}
     assert set(rivals["persistence"].scalers) == {"road", "shop", "sky"}
+
+
+def test_a_baselines_number_is_all_anchor_also_at_a_bound(city: WindowSet) -> None:
+    fitted, d = api.fit_baselines(city), city.domains["road"]
+    narrow = altered(city, "road", lower_V=np.array([10, 5], np.float32))
+    for rival in api.load_baselines(fitted.state, fitted.meta).values():
+        said = rival.predict(narrow, "road", d.windows_of("test"))
+        assert np.array_equal(said.split_BLNVP[..., 0], said.quantiles_BLNVQ[..., MEDIAN])
+        assert not said.split_BLNVP[..., 1:].any()
+        assert (said.split_BLNVP[..., 0] == narrow.domains["road"].lower_V).any()
 
 
 def test_seasonal_persistence_says_what_was_one_season_before(city: WindowSet) -> None:

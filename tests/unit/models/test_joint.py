@@ -12,6 +12,7 @@ from models.batch import Around
 from models.gather import Gatherer, usual_values
 from models.joint import JointModel, quantiles
 from models.layers.spatial import AffineSampling, Diffusion, GridSpace, NodeSpace
+from models.prediction import within
 from models.shapes import shape_of
 from models.state import unpack
 from pipeline.contracts.forecasts import MEDIAN
@@ -57,19 +58,36 @@ def test_an_untrained_model_says_exactly_the_anchor(city: WindowSet, domain: str
     shape = api._usable(city)[0][domain]
     batch = Gatherer(d, shape.usual_NV).batch(index)
     anchor = d.unscale(batch.anchor_BLNV.numpy())[..., list(d.targets)]
-    assert np.array_equal(said.split_BLNVP[..., 0], anchor)
+    assert np.array_equal(said.split_BLNVP[..., 0], np.clip(anchor, d.lower_V[0], None))
     assert np.array_equal(said.quantiles_BLNVQ[..., MEDIAN], np.clip(anchor, d.lower_V[0], None))
     assert not said.split_BLNVP[..., 1:].any()
 
 
+def test_a_term_is_credited_with_what_it_changes_within_the_bounds(city: WindowSet) -> None:
+    bounded = replace(city.domains["shop"], lower_V=np.zeros(2, np.float32), upper_V=np.array([3, np.nan], np.float32))
+    terms = np.array([[1, -1.6, 0.3], [2, 2, -3], [-1, 2, 0.1], [1, 1, 0.7]], np.float32)[None, None, :, None]
+    expected = [[1, -1, 0], [2, 1, -2], [0, 1, 0.1], [1, 1, 0.7]]
+    np.testing.assert_allclose(within(bounded, terms)[0, 0, :, 0], expected, atol=1e-6)
+
+
 @pytest.mark.parametrize("domain", ["road", "sky", "shop"])
 def test_the_split_adds_up_to_the_median(city: WindowSet, predictor: api.Predictor, domain: str) -> None:
-    unbounded = altered(city, domain, lower_V=np.full_like(city.domains[domain].lower_V, -np.inf))
-    said = predictor.predict(unbounded, domain, city.domains[domain].windows_of("test"))
+    d = city.domains[domain]
+    unbounded = altered(city, domain, lower_V=np.full_like(d.lower_V, -np.inf))
+    said = predictor.predict(unbounded, domain, d.windows_of("test"))
     median = said.quantiles_BLNVQ[..., MEDIAN]
     assert said.parts == ("anchor", "series", "space", *sorted(set(city.domains) - {domain}))
     np.testing.assert_allclose(said.split_BLNVP.sum(-1), median, rtol=1e-5, atol=1e-5)
-    without = predictor.predict(unbounded, domain, city.domains[domain].windows_of("test"), split=False)
+    lower, upper = (np.quantile(median, q, axis=(0, 1, 2)).astype(np.float32) for q in (0.3, 0.7))
+    narrow = altered(city, domain, lower_V=np.resize(lower, d.lower_V.shape), upper_V=np.resize(upper, d.upper_V.shape))
+    kept = predictor.predict(narrow, domain, d.windows_of("test"))
+    assert np.array_equal(kept.quantiles_BLNVQ[..., MEDIAN], np.clip(median, lower, upper))
+    np.testing.assert_allclose(kept.split_BLNVP.sum(-1), kept.quantiles_BLNVQ[..., MEDIAN], rtol=1e-5, atol=1e-5)
+    running = said.split_BLNVP.cumsum(-1)
+    inside = ((running > lower[:, None]) & (running < upper[:, None])).all(-1)
+    assert 0.1 < inside.mean() < 0.7
+    assert np.array_equal(kept.split_BLNVP[inside], said.split_BLNVP[inside])
+    without = predictor.predict(unbounded, domain, d.windows_of("test"), split=False)
     np.testing.assert_allclose(without.quantiles_BLNVQ, said.quantiles_BLNVQ, rtol=1e-4, atol=1e-4)
     assert domain != "road" or all(np.abs(said.split_BLNVP[..., k]).max() > 0 for k in range(5))
 
@@ -246,8 +264,7 @@ def test_every_option_of_the_model_trains_and_splits(city: WindowSet, options: d
     model = api.load(fitted.state, fitted.meta)
     for domain in ("road", "sky"):
         said = model.predict(city, domain, city.domains[domain].windows_of("test"))
-        inside = said.split_BLNVP.sum(-1) > city.domains[domain].lower_V[0]
-        np.testing.assert_allclose(said.split_BLNVP.sum(-1)[inside], said.quantiles_BLNVQ[..., MEDIAN][inside], rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(said.split_BLNVP.sum(-1), said.quantiles_BLNVQ[..., MEDIAN], rtol=1e-5, atol=1e-5)
 
 
 def test_heads_that_do_not_divide_their_width_are_refused_with_one_that_does() -> None:

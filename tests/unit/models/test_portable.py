@@ -10,6 +10,7 @@ from safetensors.numpy import save_file
 
 from models import api
 from models.portable import MEANING
+from pipeline.contracts.forecasts import MEDIAN
 from pipeline.contracts.windows import WindowSet
 from pipeline.telemetry import QUIET
 from tests.unit.models.conftest import sky
@@ -33,8 +34,10 @@ print("the same")
 
 
 def windows() -> WindowSet:
+    """Roads whose bounds cut about half of all numbers."""
     told = informed(days=6)
-    return replace(told, domains={**told.domains, "sky": sky(days=6)}, texts={})
+    road = replace(told.domains["road"], lower_V=np.array([12, 6], np.float32))
+    return replace(told, domains={"road": road, "sky": sky(days=6)}, texts={})
 
 
 def test_a_program_forecasts_without_our_code_what_the_model_forecasts(tmp_path: Path) -> None:
@@ -45,6 +48,9 @@ def test_a_program_forecasts_without_our_code_what_the_model_forecasts(tmp_path:
     index = made_of.domains["road"].windows_of("test")[:4]
     made = predictor.portable(made_of, "road", index)
     said = predictor.predict(made_of, "road", index)
+    medians = said.quantiles_BLNVQ[..., MEDIAN]
+    assert 0.1 < (medians == made_of.domains["road"].lower_V).mean() < 0.9
+    np.testing.assert_allclose(made.outputs["split"].sum(-1), medians, rtol=1e-5, atol=1e-4)
     assert set(made.interface["inputs"]) == set(made.inputs)
     assert {name.split(" of ")[0] for name in made.inputs} == set(MEANING)
     assert made.interface["parts"] == ["anchor", "series", "space", "future", "sky"]

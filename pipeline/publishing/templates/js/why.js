@@ -2,7 +2,7 @@
 function drawWhy() {
   const d = dom(), v = vari(), n = state.node, l = state.lead, N = nodeCount();
   const parts = d.parts.map((part, i) => ({ name: d.part_names[i], value: v.split[i][l * N + n], part }));
-  const total = parts.reduce((sum, p) => sum + p.value, 0), median = quant(MEDIAN, l, n);
+  const median = quant(MEDIAN, l, n);
   const moved = parts.filter((p) => p.part !== "anchor"), places = Math.min(6, v.places + 1);
   const widest = Math.max(...moved.map((p) => Math.abs(p.value)), 1e-12);
   $("why-sub").textContent = `${d.nodes[n]}, ${at(d.valid[l])}: the median splits exactly into these parts.`;
@@ -13,10 +13,8 @@ function drawWhy() {
   const anchors = parts.filter((p) => p.part === "anchor");
   const shown = v.model === "joint" ? moved : moved.filter((p) => p.value !== 0);
   $("split").replaceChildren(make("tbody", {}, ...anchors.map(row), ...shown.map(row), sum));
-  const cut = Math.abs(total - median) > 1e-3 * Math.max(1, Math.abs(median));
   $("split-note").textContent = v.model !== "joint"
-    ? `Published here is the baseline “${modelName(v.model)}”: all of the number is its anchor.`
-    : cut ? `The parts add up to ${fmt(total, places)}; the median is kept within the variable's bounds.` : "";
+    ? `Published here is the baseline “${modelName(v.model)}”: all of the number is its anchor.` : "";
   $("weights-title").textContent = v.model === "joint" ? "How the model weighs its parts here" : "How the joint model would weigh its parts here";
   drawWeights();
 }
