@@ -9,10 +9,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,7 +18,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from benchmarks.measure import memory_of, setting
+from benchmarks.measure import peaks, setting
 from pipeline.api import BuildCubeRequest, LandRequest, ObserveRequest
 from pipeline.settings import Settings
 from pipeline.steps import build_cube, land, observe
@@ -78,26 +75,6 @@ def write_grids(folder: Path, steps: int) -> None:
             eccodes.codes_set(handle, "dataTime", stamp.hour * 100)
             pieces.append(eccodes.codes_get_message(handle))
         (folder / f"{first:06d}.grib2").write_bytes(b"".join(pieces))
-
-
-@contextmanager
-def peaks() -> Iterator[dict[int, int]]:
-    """The most that each child of this process took, with all below it, while this lasts."""
-    found: dict[int, int] = {}
-    over = threading.Event()
-
-    def look() -> None:
-        while not over.wait(0.1):
-            for child in [int(word) for one in Path("/proc/self/task").glob("*/children") for word in one.read_text().split()]:
-                found[child] = max(found.get(child, 0), memory_of(child))
-
-    thread = threading.Thread(target=look)
-    thread.start()
-    try:
-        yield found
-    finally:
-        over.set()
-        thread.join()
 
 
 def wide_cube(gib: float) -> str:

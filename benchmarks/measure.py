@@ -7,8 +7,9 @@ import os
 import platform
 import resource
 import statistics
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -63,6 +64,26 @@ def memory_of(root: int) -> int:
             lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
             found += next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
     return found
+
+
+@contextlib.contextmanager
+def peaks(every: float = 0.1) -> Iterator[dict[int, int]]:
+    """The most bytes that each child of this process took, with all below it, while this lasts; looked at every so many seconds."""
+    found: dict[int, int] = {}
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.wait(every):
+            for child in [int(word) for one in Path("/proc/self/task").glob("*/children") for word in one.read_text().split()]:
+                found[child] = max(found.get(child, 0), memory_of(child))
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield found
+    finally:
+        over.set()
+        thread.join()
 
 
 def in_turns(ways: Mapping[str, Callable[[], object]], *, runs: int) -> dict[str, Costs]:

@@ -86,11 +86,13 @@ def status(
     as_json: JsonObject = False,
 ) -> None:
     """What the cockpit shows: every step over time, alerts, inputs, models and verdicts, training, skill, cost, where the forecast lies."""
+    from pipeline.local_airflow.cockpit import unfinished_of
     from pipeline.status import everything_of
     from pipeline.status_view import show
 
-    end = read_instant(until, "--until", clock.now()) if until else None
-    state = everything_of(api.load_world(world), read_settings().store, days=days, until=end)
+    end, loaded, settings = read_instant(until, "--until", clock.now()) if until else None, api.load_world(world), read_settings()
+    unfinished = unfinished_of(settings, loaded.name) if days else None
+    state = everything_of(loaded, settings.store, days=days, until=end, unfinished=unfinished or ())
     if as_json:
         print(json.dumps(state, ensure_ascii=False))
     else:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.api import STEPS, Receipt, World
 from pipeline.contracts.alerts import Alert
 from pipeline.contracts.times import format_instant, to_seconds
 from pipeline.monitoring.running import due_within
+
+if TYPE_CHECKING:
+    from pipeline.cockpit.grid import Unfinished
 
 Records = Mapping[tuple[str, str | None], Mapping[str, Any]]
 Holes = Mapping[str, Any]
@@ -36,7 +39,9 @@ def headline_counts(counts: Mapping[str, int], most: int = 4) -> dict[str, int]:
     return dict(list((accounted | totals).items())[:most])
 
 
-def everything_of(world: World, store: str, *, days: int, until: datetime | None = None) -> dict[str, Any]:
+def everything_of(
+    world: World, store: str, *, days: int, until: datetime | None = None, unfinished: Iterable[Unfinished] = ()
+) -> dict[str, Any]:
     """All that the cockpit shows of a world: its state, what stands beside the grid, and the grid of so many days (0: none)."""
     from pipeline import clock
     from pipeline.cockpit.panels import over_time, panels
@@ -46,7 +51,7 @@ def everything_of(world: World, store: str, *, days: int, until: datetime | None
 
     objects, now = ObjectStore(store), clock.clock_of(world)
     receipts = Receipts(objects)
-    grid = {"grid": grid_of(world, receipts, now=now, days=days, until=until)} if days else {}
+    grid = {"grid": grid_of(world, receipts, now=now, days=days, until=until, unfinished=unfinished)} if days else {}
     return {
         **state_of(world, store),
         "now": format_instant(now),

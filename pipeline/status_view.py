@@ -11,10 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.api import STEPS
+from pipeline.cockpit.grid import OUTCOMES
 from pipeline.cockpit.signs import best_baseline, curves, sparkline
 from pipeline.contracts.times import format_instant, from_seconds, parse_instant
 from pipeline.status import PARTS, headline_counts, recency
-from pipeline.status_grid import grid_lines
+from pipeline.status_grid import SIGNS, grid_lines, pending
 
 State = Mapping[str, Any]
 Row = tuple[str | Text, ...]
@@ -22,6 +23,7 @@ _ORDER = [request.step for request in STEPS]
 _WIDTH = 160
 _FEW = 3
 _MOST_NOTES = 5
+_MOST_PENDING = 5
 _UNITS = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 
 
@@ -55,6 +57,15 @@ def _head(state: State) -> Iterator[RenderableType]:
 
 def _grid(state: State) -> Iterator[RenderableType]:
     yield from grid_lines(state["grid"]) if "grid" in state else ()
+
+
+def _unfinished(state: State) -> Iterator[RenderableType]:
+    found = pending(state["grid"]) if "grid" in state else []
+    rows = [
+        (c["step"], _minute(format_instant(from_seconds(c["as_of"]))), Text(OUTCOMES[c["outcome"]], SIGNS[c["outcome"]][1]), c["link"])
+        for c in found[:_MOST_PENDING]
+    ]
+    yield from _table(("not ended well", "as of", "state", f"in Airflow ({len(found)} in all)"), rows)
 
 
 def _steps(state: State) -> Iterator[RenderableType]:
@@ -215,6 +226,7 @@ def _notes(state: State) -> Iterator[RenderableType]:
 
 SECTIONS: Sequence[Callable[[State], Iterator[RenderableType]]] = (
     _grid,
+    _unfinished,
     _steps,
     _alerts,
     _inputs,

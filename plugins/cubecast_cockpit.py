@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import cache, lru_cache
 from pathlib import Path
@@ -46,6 +47,7 @@ OVER_TIME_SECONDS = 300
 DAYS = 30
 LONGEST = 400 * 86400
 """Of one look; earlier years are paged to."""
+EVER = (0, 2**32)
 
 app = FastAPI(title="Cubecast cockpit", openapi_url=None)
 
@@ -124,6 +126,12 @@ def _grid(world: World, *, last: int, days: int, columns: int, oldest: int, run:
     return grid(_summaries(world, first, last), unfinished, first=first, last=last, columns=columns, due=due, run=run)
 
 
+@app.get("/api/worlds/{world}/unfinished")
+def unfinished(world: Asked) -> list[dict[str, Any]]:
+    """The newest tasks of the world's DAGs that have not ended well, for `cubecast status` to show."""
+    return [asdict(task) for task in _unfinished(world, *EVER)]
+
+
 @app.get("/api/worlds/{world}/run")
 def run_shown(world: Asked, dag_id: str, run_id: str) -> dict[str, Any]:
     """As of when a run of one of the world's DAGs is asked (seconds UTC), and its state."""
@@ -163,10 +171,10 @@ def _over_time(name: str, _slot: int) -> dict[str, Any]:
 
 
 def _span(world: World) -> tuple[int, int]:
-    """The oldest and the newest instant as of which a step was asked; now where none was."""
+    """The oldest and the newest instant as of which a step was asked; now where none was, and where a schedule goes on."""
     months, now = _receipts().months(world.name), int(time.time())
     ends = [[row.as_of for month in some for row in _receipts().summaries(world.name, month)] for some in (months[:1], months[-1:])]
-    return min(ends[0], default=now), max(ends[1], default=now)
+    return min(ends[0], default=now), max([*ends[1], now] if world.schedule else ends[1], default=now)
 
 
 def _summaries(world: World, first: int, last: int) -> Iterator[Summary]:

@@ -28,6 +28,8 @@ COMPONENTS = {
     "triggerer": ("triggerer", "--skip-serve-logs"),
 }
 
+_ADDRESS = "address"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Home:
@@ -79,6 +81,24 @@ def open_home(settings: Settings, worlds: tuple[str, ...], preferred_port: int) 
         home = Home(folder=folder, port=port, password=password(folder), environment=_environment(settings, worlds, port))
         _migrate(home)
         yield home
+
+
+@contextmanager
+def told(home: Home) -> Iterator[None]:
+    """Others who use the store find where its Airflow answers, as long as it does."""
+    file = home.folder / _ADDRESS
+    file.write_text(home.address)
+    try:
+        yield
+    finally:
+        file.unlink(missing_ok=True)
+
+
+def address_of(folder: Path) -> str | None:
+    """Where the Airflow of a folder answers, if it was not killed; None where none runs."""
+    with suppress(OSError):
+        return (folder / _ADDRESS).read_text()
+    return None
 
 
 def free_port(preferred: int) -> int:

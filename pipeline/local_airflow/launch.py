@@ -17,7 +17,7 @@ from pipeline.api import World
 from pipeline.contracts.times import format_instant
 from pipeline.errors import StoreError
 from pipeline.local_airflow.follow import DAGS, Screen, follow
-from pipeline.local_airflow.home import COMPONENTS, USER, Home, free_port, open_home
+from pipeline.local_airflow.home import COMPONENTS, USER, Home, free_port, open_home, told
 from pipeline.local_airflow.keeper import ComponentEnded, Keeper
 from pipeline.local_airflow.prepare import POOLS
 from pipeline.local_airflow.rest import Rest
@@ -40,7 +40,8 @@ def running(
         try:
             home, rest = _start(home, keeper, screen, worlds)
             screen.line(f"Airflow is up at {home.address}")
-            yield home, rest, keeper
+            with told(home):
+                yield home, rest, keeper
         finally:
             for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
                 signal.signal(number, signal.SIG_IGN)

@@ -61,6 +61,15 @@ class Rest:
         """Whether there is something at a path below /api/v2."""
         return self._ask("GET", path, None, missing_is_fine=True) is not None
 
+    def cockpit(self, path: str) -> Any:
+        """What the cockpit answers at a path below its own /api.
+
+        Raises:
+            OSError: Nobody answers, or not that.
+        """
+        self.sign_in()
+        return self._send("GET", "/cubecast/api" + path, None)
+
     def sign_in(self) -> str:
         """The token that stands for the user from now on."""
         if not self._token:

@@ -55,10 +55,10 @@ def run(request: ReplayRequest, settings: Settings, progress: Progress) -> Recei
     with progress.stage("plan", None) as stage:
         stage.advance(0, plan.describe())
     notes = _other_lanes(lanes, record)
-    if request.dry_run:
-        return _receipt(request, lanes, record, plan, ("nothing was done: a dry run", *notes), changed=False)
     if request.retrain == "none":
         _champions(request, live, live, todo)
+    if request.dry_run:
+        return _receipt(request, lanes, record, plan, ("nothing was done: a dry run", *notes), changed=False)
     entered = lanes.enter(record)
     with call_elsewhere(settings, plan.workers) as elsewhere:
         with (

@@ -131,7 +131,7 @@ def place(tmp_path_factory):
         address = text.split("Airflow is up at ")[1].split()[0]
         rest = Rest(address, "admin", json.loads((store / "airflow" / "passwords.json").read_text())["admin"])
         failed_run(rest)
-        yield SimpleNamespace(address=address, token=rest.sign_in())
+        yield SimpleNamespace(address=address, token=rest.sign_in(), env=env)
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(90)
@@ -237,6 +237,15 @@ def test_a_cell_that_failed_leads_to_its_run_and_to_its_log(page):
     assert "failed" in page.locator("#detail").inner_text()
     assert page.get_by_role("link", name=f"Run run-{RUN_HOUR}").get_attribute("href") == f"/dags/synthetic__forecast/runs/run-{RUN_HOUR}"
     assert page.get_by_role("link", name="Log").get_attribute("href") == f"/dags/synthetic__forecast/runs/run-{RUN_HOUR}/tasks/predict"
+
+
+def test_a_terminal_names_the_task_that_failed_and_its_page(place):
+    words = [sys.executable, "-m", "pipeline", "status", "--world", "synthetic", "--days", "3"]
+    said = subprocess.run(words, cwd=project_folder(), env=place.env, capture_output=True, text=True, check=True).stdout
+    [line] = [line for line in said.splitlines() if "/runs/" in line]
+    assert line.split()[:2] == ["predict", format_instant(LAST - timedelta(hours=RUN_HOUR))[:10]]
+    assert f"failed  {place.address}/dags/synthetic__forecast/runs/run-{RUN_HOUR}/tasks/predict" in line
+    assert "✖ failed" in said
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,10 @@ import pytest
 from sqlalchemy import create_engine, event, insert
 from sqlalchemy.orm import Session
 
+from pipeline.api import load_world
 from pipeline.contracts.times import format_instant, from_seconds, to_seconds
+from pipeline.stores.objects import ObjectStore
+from pipeline.stores.receipts import Receipts
 from tests.dags.stage import ENDED, T, silently
 
 with warnings.catch_warnings():
@@ -93,3 +96,14 @@ def test_the_view_on_a_run_that_an_asset_woke_says_its_issue_time(database):
     run(database, "cube", "cube-1", events=[T])
     found = cockpit.run_shown(ENDED, "synthetic__cube", "cube-1")
     assert format_instant(from_seconds(found["at"])) == T["issue_time"]
+
+
+@pytest.mark.parametrize(("name", "until"), [("london", "the clock"), ("synthetic", "the newest")])
+def test_the_grid_ends_now_where_a_schedule_goes_on_although_nothing_came_of_it(monkeypatch, tmp_path, name, until):
+    receipts = Receipts(ObjectStore(str(tmp_path)))
+    as_of = from_seconds(1_700_000_000)
+    receipt = {"step": "land", "world": name, "as_of": format_instant(as_of), "outcome": "done", "details": {}}
+    receipts.save(receipt, as_of=as_of, source=None, recorded_time=as_of, seconds=1.0)
+    monkeypatch.setattr(cockpit, "_receipts", lambda: receipts)
+    monkeypatch.setattr(cockpit.time, "time", lambda: 1_800_000_000.0)
+    assert cockpit._span(load_world(name)) == (1_700_000_000, {"the clock": 1_800_000_000, "the newest": 1_700_000_000}[until])

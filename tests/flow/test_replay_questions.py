@@ -31,6 +31,12 @@ def test_a_dry_run_says_what_there_is_to_do_and_does_nothing(fed):
     assert files(settings.store, without="") == before
 
 
+def test_a_dry_run_does_not_promise_what_would_be_refused_for_want_of_a_model(fed):
+    world_file, settings = fed
+    with pytest.raises(NotYetAvailable, match="no champion yet at 24 of 24 issue times: the world was never trained"):
+        run(asked(world_file, LIVED[0], LIVED[1], dry_run=True), settings)
+
+
 def test_other_code_or_another_world_file_gets_a_lane_of_its_own_and_says_so(walked, monkeypatch):
     _, settings, _, first, request = walked
     monkeypatch.setattr(replay, "code_version", lambda: "0.1.0+other")

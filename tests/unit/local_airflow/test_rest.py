@@ -11,12 +11,12 @@ HEALTHY = {"metadatabase": {"status": "healthy"}, "scheduler": {"status": "healt
 
 
 @contextmanager
-def airflow_of(password):
+def airflow_of(password, content=HEALTHY):
     """A healthy api-server that knows this password."""
 
     class Server(BaseHTTPRequestHandler):
         def do_GET(self):
-            self.answer(200, HEALTHY)
+            self.answer(200, content)
 
         def do_POST(self):
             given = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["password"]
