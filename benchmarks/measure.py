@@ -56,10 +56,10 @@ def cost_of(work: Callable[[], object]) -> Cost:
     return Cost(wall=time.perf_counter() - began, processor=_processor() - before)
 
 
-def memory_of(root: int) -> int:
-    """Bytes of a process and all below it, what they share counted once."""
+def memory_of(root: int, *, below: bool = True) -> int:
+    """Bytes of a process, and of all below it if asked, what they share counted once."""
     found = 0
-    for process in {root, *descendants(root)}:
+    for process in {root, *(descendants(root) if below else ())}:
         with contextlib.suppress(OSError):
             lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
             found += next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
@@ -67,13 +67,18 @@ def memory_of(root: int) -> int:
 
 
 @contextlib.contextmanager
-def peaks(every: float = 0.1) -> Iterator[dict[int, int]]:
-    """The most bytes that each child of this process took, with all below it, while this lasts; looked at every so many seconds."""
+def peaks(every: float = 0.1, *, own: bool = False) -> Iterator[dict[int, int]]:
+    """The most bytes that each child of this process took, with all below it, while this lasts; looked at every so many seconds.
+
+    With `own` also what this process took without them.
+    """
     found: dict[int, int] = {}
     over = threading.Event()
 
     def look() -> None:
         while not over.wait(every):
+            if own:
+                found[os.getpid()] = max(found.get(os.getpid(), 0), memory_of(os.getpid(), below=False))
             for child in [int(word) for one in Path("/proc/self/task").glob("*/children") for word in one.read_text().split()]:
                 found[child] = max(found.get(child, 0), memory_of(child))
 

@@ -6,14 +6,15 @@ import email.utils
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
-
-import httpx
-import tenacity
 
 from pipeline.contracts.deliveries import Fetched, Part, Validators
 from pipeline.errors import AbsentError, ConfigError, ContractError, NotYetAvailable
+
+if TYPE_CHECKING:
+    import httpx
+    import tenacity
 
 _AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
 _MOVED = frozenset({301, 302, 303, 307, 308})
@@ -62,6 +63,8 @@ def check_url(url: str, allowed: tuple[str, ...]) -> httpx.URL:
     Raises:
         ConfigError: It is none, carries a password, or its host is not listed.
     """
+    import httpx
+
     try:
         found = httpx.URL(url)
     except httpx.InvalidURL as error:
@@ -83,6 +86,8 @@ class Web:
     """Requests of one source, one after the other, each to a host in `allowed`."""
 
     def __init__(self, allowed: tuple[str, ...], policy: Policy | None = None) -> None:
+        import httpx
+
         self._allowed, self._policy = allowed, policy or POLICY
         self._last = float("-inf")
         limits = httpx.Timeout(self._policy.read, connect=self._policy.connect)
@@ -124,6 +129,8 @@ class Web:
             ConfigError: The provider refuses the request, or sends it on to a host that is not allowed.
             ContractError: The body is larger than what is ever taken.
         """
+        import tenacity
+
         policy = self._policy
         retrying = tenacity.Retrying(
             stop=tenacity.stop_after_attempt(policy.attempts),
@@ -138,12 +145,16 @@ class Web:
             raise NotYetAvailable(asked=f"GET {url}", found=f"{error}, {policy.attempts} times", mend=mend) from error
 
     def _pause(self, state: tenacity.RetryCallState) -> float:
+        from tenacity import wait_random_exponential
+
         error = state.outcome.exception() if state.outcome is not None else None
         if isinstance(error, _AgainLater) and error.after is not None:
             return error.after
-        return tenacity.wait_random_exponential(multiplier=self._policy.first_wait, max=self._policy.longest_wait)(state)
+        return wait_random_exponential(multiplier=self._policy.first_wait, max=self._policy.longest_wait)(state)
 
     def _once(self, url: str, known: Validators | None, more: Mapping[str, str]) -> Fetched | None:
+        from httpx import TransportError
+
         headers = dict(more)
         if known is not None and known.etag is not None:
             headers["If-None-Match"] = known.etag
@@ -157,7 +168,7 @@ class Web:
                     if response.status_code not in _MOVED:
                         return self._taken(response, url, known)
                     target = self._sent_on(target, response)
-            except httpx.TransportError as error:
+            except TransportError as error:
                 raise _AgainLater(f"{type(error).__name__}: {error}") from error
         raise ConfigError(asked=f"GET {url}", found=f"more than {self._policy.redirects} redirects", mend="correct the location")
 

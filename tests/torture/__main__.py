@@ -89,11 +89,10 @@ def _damages_disk(run: Run) -> Iterator[Row]:
 
 
 def _damages_s3(run: Run) -> Iterator[Row]:
-    with scene(run.folder, days=2) as made:
-        store = made.undisturbed_on_s3("damaged")
-        most = None if run.scale == 1 else run.count(100)
-        tally = damages.damage_every_object(store, made.world, seed=run.seed, kinds_inside=1, most=most)
-    yield _damage_row("S3, land to cube, two days", tally)
+    most = None if run.scale == 1 else run.count(100)
+    with damages.nine_steps_on_s3(run.folder) as (store, world):
+        tally = damages.damage_every_object(store, world, seed=run.seed, kinds_inside=1, most=most)
+    yield _damage_row("S3, all nine steps", tally)
 
 
 def _damage_row(store: str, tally: damages.Tally) -> Row:

@@ -6,8 +6,10 @@ import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
+from pipeline.contracts.world_files import load_world
 from pipeline.contracts.worlds import World
 from pipeline.errors import CubecastError
 from pipeline.settings import Settings
@@ -18,7 +20,10 @@ from pipeline.stores.objects import SEALS, ObjectStore
 from pipeline.stores.repository_check import check_repository
 from pipeline.stores.store_check import check_objects
 from pipeline.telemetry import QUIET
+from tests.flow.chain import run_chain, settings_for
+from tests.s3 import s3_store
 from tests.torture.states import state_of
+from tests.world import tiny_world
 
 Kind = Literal["flipped bit", "cut", "lost"]
 KINDS: tuple[Kind, ...] = ("flipped bit", "cut", "lost")
@@ -51,6 +56,18 @@ class _Damage:
     kind: Kind
     good: bytes
     bad: bytes | None
+
+
+@contextmanager
+def nine_steps_on_s3(folder: Path) -> Iterator[tuple[str, World]]:
+    """A store on S3 with all that the nine steps keep, and its world."""
+    world_file, disk = tiny_world(folder), ObjectStore(str(folder / "store"))
+    run_chain(world_file, settings_for(folder / "store"))
+    with s3_store() as store:
+        for key in disk.list(""):
+            if not key.endswith(".lock"):
+                ObjectStore(store).overwrite(key, disk.get(key))
+        yield store, load_world(str(world_file))
 
 
 def damage_every_object(store: str, world: World, *, seed: int, kinds_inside: int = 3, most: int | None = None) -> Tally:

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from pipeline.contracts.world_files import load_world
 from pipeline.contracts.worlds import World
-from pipeline.stores.objects import ObjectStore
 from tests.s3 import s3_store
 from tests.torture.proxy import Plan, Proxy, proxy_to
 from tests.torture.reader import Reader
@@ -81,15 +80,6 @@ class Scene:
             self.writes[where, step] = self.proxy.plan.writes if where == "S3" else ended.writes
             self.seconds[where, step] = ended.seconds
         return ended
-
-    def undisturbed_on_s3(self, name: str) -> str:
-        """A copy on S3 of the store that nothing disturbed."""
-        store, disk = self.store("S3", name), ObjectStore(self.store("disk", "undisturbed"))
-        remote = ObjectStore(store)
-        for key in disk.list(""):
-            if not key.endswith(".lock"):
-                remote.overwrite(key, disk.get(key))
-        return store
 
     def complete(self, where: str, store: str, step: str, day: int) -> None:
         """Run a step undisturbed.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import email.utils
+import subprocess
+import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +14,7 @@ import pytest
 from pipeline.contracts.deliveries import Validators
 from pipeline.contracts.worlds import Source
 from pipeline.errors import ConfigError, ContractError, CubecastError, NotYetAvailable
-from pipeline.settings import Settings
+from pipeline.settings import Settings, project_folder
 from pipeline.sources.csv import CsvAdapter
 from pipeline.sources.web import Policy, Web
 from pipeline.stores.landing import LandingStore
@@ -21,6 +23,13 @@ from tests.unit.sources.server import Answer, Asked, provider
 
 FAST = Policy(attempts=3, first_wait=0.01, longest_wait=2.0, connect=2.0, read=0.5, whole=2.0, spacing=0.0, most=10_000, redirects=2)
 BUSY = Answer(status=503, headers={"Retry-After": "0"})
+
+
+def test_a_step_that_asks_for_nothing_over_http_loads_no_client() -> None:
+    steps = "pipeline.steps.land, pipeline.steps.observe, pipeline.steps.build_cube"
+    said = f"import sys, {steps}; print(sorted({{'httpx', 'tenacity', 'rich'}} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", said], capture_output=True, text=True, check=True, cwd=project_folder(), timeout=60)
+    assert done.stdout.strip() == "[]"
 
 
 def test_a_body_comes_as_it_was_sent() -> None:
