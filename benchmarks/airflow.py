@@ -29,6 +29,9 @@ from pipeline.api import load_world
 from pipeline.contracts.times import format_instant
 from pipeline.local_airflow.follow import DAGS
 from pipeline.local_airflow.rest import Rest
+from pipeline.settings import read_settings
+from pipeline.stores.forecasts import ForecastStore
+from pipeline.stores.lanes import LaneStore
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.receipts import Receipts
 from pipeline.stores.scores import ScoreStore
@@ -87,7 +90,7 @@ def one_command(store: Path) -> Rows:
     """What `make forecast` does once everything is installed, on an empty store."""
     words = [sys.executable, "-m", "pipeline", "airflow", "forecast", "--world", WORLD]
     began, up = time.monotonic(), None
-    with peaks(every=0.5) as found, subprocess.Popen(words, env=environment(store), stdout=subprocess.PIPE, text=True) as process:
+    with peaks(every=2.0) as found, subprocess.Popen(words, env=environment(store), stdout=subprocess.PIPE, text=True) as process:
         for line in process.stdout or ():
             up = time.monotonic() - began if up is None and " up at " in line else up
         code = process.wait()
@@ -157,7 +160,7 @@ def backfill(airflow: Airflow, store: Path, last: datetime, days: int) -> Rows:
         lambda: all(each["completed_at"] for each in airflow.rest.get(f"/backfills?dag_id={WORLD}__replay")["backfills"]),
         "the backfill's end",
     )
-    runs_before, issued_before = len(airflow.rest.get(path)["dag_runs"]), sum(issue_times(store))
+    runs_before, issued_before = len(airflow.rest.get(path)["dag_runs"]), issue_times(store)
     words = ["backfill", "create", "--dag-id", f"{WORLD}__replay", "--from-date", f"{last - timedelta(days=days - 1):%Y-%m-%d}"]
     words += ["--to-date", f"{last:%Y-%m-%d}", "--max-active-runs", "4", "--dag-run-conf", json.dumps({"mode": "reforecast"})]
     asked = [sys.executable, "-m", "pipeline", "airflow", "cli", "--", *words]
@@ -171,18 +174,15 @@ def backfill(airflow: Airflow, store: Path, last: datetime, days: int) -> Rows:
         return len(runs) >= runs_before + days and all(run["state"] == "success" for run in runs)
 
     wait(over, f"the backfill of {days} days", seconds=400 + 120 * days)
-    seconds, issued = time.monotonic() - began, sum(issue_times(store)) - issued_before
+    seconds, issued = time.monotonic() - began, issue_times(store) - issued_before
     what = f"backfill of {days} day{'s' * (days > 1)}, {issued} issue times, a run a day, two at once"
     return [(what, f"{seconds:.0f} s, {60 * issued / seconds:.0f} issue times a minute")]
 
 
-def issue_times(store: Path) -> Iterator[int]:
-    """How many issue times each replay of the store asked for."""
-    for file in (store / "receipts" / WORLD).rglob("*.json"):
-        record = json.loads(file.read_bytes())
-        receipt = record.get("receipt", {}) if isinstance(record, dict) else {}
-        if receipt.get("step") == "replay":
-            yield receipt["counts"]["issue_times"]
+def issue_times(store: Path) -> int:
+    """How many forecasts of the past the store holds."""
+    lanes = LaneStore(read_settings(environment(store)), WORLD)
+    return sum(len(ForecastStore(ObjectStore(lanes.url(lane)), WORLD).issue_times()) for lane in lanes.lane_ids())
 
 
 def pages(airflow: Airflow, store: Path, picture: Path | None) -> Rows:
