@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -216,6 +217,11 @@ class JointModel(nn.Module):
     def streams(self, domain: str) -> tuple[str, ...]:
         """The streams of documents that a domain sees."""
         return self._streams[domain]
+
+    def text_rows(self, stream: str) -> int:
+        """Rows of a stream's table of tokens."""
+        summary: Any = self.texts[stream]
+        return int(summary.table_KW.shape[0])
 
     def summary_steps(self, other: str) -> int:
         """Steps of context that a domain's summary reads."""

@@ -18,9 +18,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from models.batch import OLDEST_RUN, Around, Batch, Context, anchor_of, base_of, context_of, unit_of
+from models.documents import Documents
 from models.joint import JointModel
-from models.shapes import DomainShape
-from pipeline.contracts.forecasts import PARTS
+from models.portable_documents import MEANING as DOCUMENTS
+from models.portable_documents import document_inputs, documents_from
+from models.shapes import DomainShape, TextShape
+from pipeline.contracts.forecasts import PARTS, TEXT_PREFIX
 from pipeline.contracts.windows import WindowSet
 
 Inputs = dict[str, Tensor]
@@ -34,8 +37,8 @@ MEANING = {
     "day_of_week": "(B,) int64, 0 = Monday",
     "ahead": "(B, L, N, F) what others had forecast for the targets",
     "ahead_age": "(B,) seconds since that run began",
-}
-"""Of every input; those of another domain are named `context of DOMAIN` and `seconds of DOMAIN`."""
+} | DOCUMENTS
+"""Of every input; those of another domain, and of a stream of documents, are named `context of DOMAIN`, `tokens of text_STREAM`."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -55,18 +58,27 @@ class Program:
 
 
 class Portable(nn.Module):
-    """A domain's models over plain tensors; documents are taken as absent, since their number varies.
+    """A domain's models over plain tensors.
 
     Args:
         domain: The leading domain.
         members: Its models.
         shapes: Of every domain.
+        texts: Of every stream of documents.
         bounds_2G: Lower and upper bound of each target.
     """
 
-    def __init__(self, domain: str, members: list[JointModel], shapes: Mapping[str, DomainShape], bounds_2G: Tensor) -> None:
+    def __init__(
+        self,
+        domain: str,
+        members: list[JointModel],
+        shapes: Mapping[str, DomainShape],
+        texts: Mapping[str, TextShape],
+        bounds_2G: Tensor,
+    ) -> None:
         super().__init__()
         self.domain, self.shapes = domain, shapes
+        self.texts = {k: (texts[k].reach, members[0].text_rows(k)) for k in members[0].streams(domain)}
         self.members = nn.ModuleList(_without_empty(copy.deepcopy(m)) for m in members)
         for member in self.members:
             net: Any = member
@@ -106,7 +118,7 @@ class Portable(nn.Module):
             ahead_B=ahead_B,
         )
         contexts = {k: self._context(k, given[f"context of {k}"], given[f"seconds of {k}"]) for k in self.others}
-        return self._physical(batch, Around(contexts=contexts, documents={}))
+        return self._physical(batch, Around(contexts=contexts, documents={k: self._documents(k, given) for k in self.texts}))
 
     def _physical(self, batch: Batch, around: Around) -> tuple[Tensor, Tensor]:
         """The mean of all members, in physical units and within the bounds."""
@@ -140,6 +152,11 @@ class Portable(nn.Module):
         age = age[:, None, None, None].expand(*x.shape[:-1], 1)
         return torch.cat([x, good.float(), age], -1).transpose(1, 2), good.flatten(1).any(1)
 
+    def _documents(self, stream: str, given: Inputs) -> Documents:
+        reach, rows = self.texts[stream]
+        own = {name: given[key] for name in DOCUMENTS if (key := f"{name} of {TEXT_PREFIX}{stream}") in given}
+        return documents_from(own, reach=reach, rows=rows, nodes=len(self.shapes[self.domain].node_ids))
+
     def _of(self, domain: str, part: str) -> Tensor:
         return self._buffer(f"{part}_{domain}")
 
@@ -157,16 +174,24 @@ def _without_empty(model: JointModel) -> JointModel:
     return model
 
 
-def program_of(domain: str, members: list[JointModel], shapes: Mapping[str, DomainShape], windows: WindowSet, given: Inputs) -> Program:
-    """The program of one domain, traced with these inputs of some windows; the number of windows stays free."""
+def program_of(
+    domain: str,
+    members: list[JointModel],
+    shapes: Mapping[str, DomainShape],
+    texts: Mapping[str, TextShape],
+    windows: WindowSet,
+    given: Inputs,
+) -> Program:
+    """The program of one domain, traced with these inputs of some windows; the numbers of windows and of documents stay free."""
     view = windows.domains[domain]
     targets = list(view.targets)
     bounds = torch.from_numpy(np.stack([view.lower_V[targets], view.upper_V[targets]]))
-    portable = Portable(domain, members, shapes, bounds).eval().requires_grad_(False)
-    twice = {name: torch.cat([value, value]) for name, value in given.items()}
-    free = torch.export.Dim("windows", min=1)
+    portable = Portable(domain, members, shapes, texts, bounds).eval().requires_grad_(False)
+    twice = {name: torch.cat([value, value]) if _axes(name)[0] == "windows" else value for name, value in given.items()}
+    free = {axis: torch.export.Dim(axis, min=1 if axis == "windows" else 2) for name in twice for axis in _axes(name) if axis}
+    shaped = {name: {k: free[axis] for k, axis in enumerate(_axes(name)) if axis} for name in twice}
     with torch.no_grad():
-        program = torch.export.export(portable, (twice,), dynamic_shapes=({name: {0: free} for name in twice},))
+        program = torch.export.export(portable, (twice,), dynamic_shapes=(shaped,))
         quantiles, split = portable(given)
     written = io.BytesIO()
     torch.export.save(program, written)
@@ -183,6 +208,7 @@ def program_of(domain: str, members: list[JointModel], shapes: Mapping[str, Doma
             "history": list(view.history_names),
             "ahead": list(shapes[domain].future),
             "parts": [*PARTS, *members[0].modalities(domain)],
+            "streams": {k: {"reach": texts[k].reach, "buckets": texts[k].buckets} for k in members[0].streams(domain)},
             "other_domains": {
                 k: {"variables": list(shapes[k].variables), "node_ids": list(shapes[k].node_ids)} for k in members[0].others(domain)
             },
@@ -190,7 +216,17 @@ def program_of(domain: str, members: list[JointModel], shapes: Mapping[str, Doma
     )
 
 
-def inputs_of(windows: WindowSet, domain: str, batch: Batch, around: Around, others: Mapping[str, int]) -> Inputs:
+def _axes(name: str) -> tuple[str, ...]:
+    """The axes of an input whose sizes are free; no name for one of a fixed size."""
+    what, _, stream = name.partition(f" of {TEXT_PREFIX}")
+    documents, words, links = f"documents_{stream}", f"words_{stream}", f"links_{stream}"
+    of_stream = {"tokens": (documents, words), "vector": (documents,), "place": (documents,), "age": ("windows", documents)}
+    return (of_stream | {"links": ("", links), "weight": (links,)})[what] if stream else ("windows",)
+
+
+def inputs_of(
+    windows: WindowSet, domain: str, batch: Batch, around: Around, others: Mapping[str, int], texts: Mapping[str, TextShape]
+) -> Inputs:
     """What the program of a domain is given for some windows: the same that was gathered, in physical units.
 
     Args:
@@ -199,6 +235,7 @@ def inputs_of(windows: WindowSet, domain: str, batch: Batch, around: Around, oth
         batch: Its windows.
         around: What they see.
         others: Steps that are read of each other domain.
+        texts: The streams of documents that the domain reads.
     """
     view = windows.domains[domain]
     issue = batch.issue_time_B
@@ -224,6 +261,9 @@ def inputs_of(windows: WindowSet, domain: str, batch: Batch, around: Around, oth
         context = around.contexts.get(k)
         given[f"context of {k}"] = none if context is None else _unscaled(windows, k, context.x_BCNV, context.seen_BCNV)
         given[f"seconds of {k}"] = seconds_before(windows, k, issue, steps)
+    for k, shape in texts.items():
+        said = document_inputs(around.documents.get(k), len(issue), shape.reach, shape.width)
+        given |= {f"{name} of {TEXT_PREFIX}{k}": value for name, value in said.items()}
     return given
 
 

@@ -17,11 +17,11 @@ from models.config import ModelConfig
 from models.feeds import Feeds
 from models.joint import Change, JointModel
 from models.look import Look, attention, patch_ends, watching
-from models.portable import Program, inputs_of, program_of
+from models.portable import Inputs, Program, inputs_of, program_of
 from models.prediction import Prediction, bounded, physical, within
 from models.shapes import DomainShape, TextShape, check_same, check_same_texts
 from models.training.runtime import reproducible
-from pipeline.contracts.forecasts import MEDIAN, PARTS, TEXT_PREFIX
+from pipeline.contracts.forecasts import MEDIAN, PARTS
 from pipeline.contracts.windows import Scaler, WindowSet
 from pipeline.errors import ContractError
 
@@ -136,13 +136,10 @@ class JointPredictor:
         Raises:
             ContractError: The program does not forecast what this model does, to 1e-5 of it.
         """
-        members, feeds = self._models[domain], self._feeds_of(windows)
         with torch.inference_mode(False), torch.no_grad():
-            batch, around = feeds.batch(members[0], domain, np.asarray(index_W, np.int64))
-            steps = {k: members[0].summary_steps(k) for k in members[0].others(domain)}
-            made = program_of(domain, members, self._shapes, windows, inputs_of(windows, domain, batch, around, steps))
-        silent = [k for k in self.modalities(domain) if k.startswith(TEXT_PREFIX)]
-        said = self.predict(windows, domain, index_W, without=silent)
+            given = self.portable_inputs(windows, domain, index_W)
+            made = program_of(domain, self._models[domain], self._shapes, self._texts, windows, given)
+        said = self.predict(windows, domain, index_W)
         for name, own in (("quantiles", said.quantiles_BLNVQ), ("split", said.split_BLNVP)):
             if not np.allclose(made.outputs[name], own, rtol=1e-5, atol=1e-5 * float(np.abs(own).max())):
                 raise ContractError(
@@ -151,6 +148,13 @@ class JointPredictor:
                     mend="report this fault",
                 )
         return made
+
+    def portable_inputs(self, windows: WindowSet, domain: str, index_W: NDArray[np.int64]) -> Inputs:
+        """What the program of a domain is given for these windows, by the names of its interface."""
+        model = self._models[domain][0]
+        batch, around = self._feeds_of(windows).batch(model, domain, np.asarray(index_W, np.int64))
+        steps = {k: model.summary_steps(k) for k in model.others(domain)}
+        return inputs_of(windows, domain, batch, around, steps, {k: self._texts[k] for k in model.streams(domain)})
 
     def explain(self) -> dict[str, Any]:
         """Per domain: alpha per node, beta per node and lead, w of x_fuse per modality, w of y per modality and lead."""

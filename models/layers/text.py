@@ -55,7 +55,7 @@ class TextSummary(nn.Module):
         b, p = seen.count_BP.shape
         width, rates = self.table_KW.shape[1], len(_RATES)
         token_KW = self.table_KW.float()[seen.token_K]
-        document_DW = token_KW.new_zeros(len(seen.tokens_D), width).index_add(0, seen.token_document_K, token_KW)
+        document_DW = token_KW.new_zeros(seen.tokens_D.shape[0], width).index_add(0, seen.token_document_K, token_KW)
         document_DW = document_DW / seen.tokens_D[:, None]
         if self.sense is not None:
             document_DW = document_DW + self.sense(seen.vector_DW)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.contracts.forecasts import TEXT_PREFIX
 from pipeline.contracts.times import format_instant, to_seconds
 from pipeline.contracts.worlds import World
 from pipeline.errors import NotYetAvailable
@@ -36,7 +35,9 @@ It needs PyTorch {torch} or later, and nothing else:
 Values are in physical units, NaN where not known; {domain}.json says what each input and output is. The first axis is the number
 of windows, as many as you like. The split's parts add up to the median.
 Quantiles are the model's own, before calibration, which moves what is published but for the median.
-{documents}The program file is read by torch: load only those that you trust.
+Of documents the hashed words are given, and how long each is known; what D, K and G count, documents, words and links, is as many as you like,
+from two on.
+The program file is read by torch: load only those that you trust.
 """
 
 
@@ -66,13 +67,12 @@ def export_model(world: World, settings: Settings, model_id: str, folder: Path, 
     with progress.stage("export", len(live), "domains") as stage:
         for name, index in live.items():
             if len(index):
-                silent = [k for k in joint.modalities(name) if k.startswith(TEXT_PREFIX)]
-                written[name] = _write(folder, name, _about(candidate, silent), joint.portable(windows, name, index))
+                written[name] = _write(folder, name, _about(candidate), joint.portable(windows, name, index))
             stage.advance(1, name)
     return {"world": world.name, "model_id": candidate.model_id, "folder": str(folder), "domains": written}
 
 
-def _about(candidate: Candidate, silent: list[str]) -> dict[str, Any]:
+def _about(candidate: Candidate) -> dict[str, Any]:
     """Which model a program is of, and how it differs from what is published."""
     card = candidate.card
     return {
@@ -82,20 +82,18 @@ def _about(candidate: Candidate, silent: list[str]) -> dict[str, Any]:
         "config_digest": card.get("config_digest"),
         "torch": card.get("libraries", {}).get("torch", "2.13"),
         "calibrated": False,
-        "absent": silent,
     }
 
 
 def _write(folder: Path, name: str, about: dict[str, Any], made: Program) -> dict[str, Any]:
     from safetensors.numpy import save
 
-    documents = f"Documents are taken as absent ({', '.join(about['absent'])}), as when nothing was written.\n" if about["absent"] else ""
     arrays = {f"in/{k}": v for k, v in made.inputs.items()} | {f"out/{k}": v for k, v in made.outputs.items()}
     files = {
         f"{name}.pt2": made.program,
         f"{name}.example.safetensors": save({k: np.ascontiguousarray(v) for k, v in arrays.items()}),
         f"{name}.json": json.dumps(about | made.interface, indent=1).encode(),
-        f"{name}.txt": _HOW.format(domain=name, documents=documents, **about).encode(),
+        f"{name}.txt": _HOW.format(domain=name, **about).encode(),
     }
     folder.mkdir(parents=True, exist_ok=True)
     for file, content in files.items():

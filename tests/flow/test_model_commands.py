@@ -89,7 +89,7 @@ def test_every_artefact_of_a_model_names_its_recipes_digest_and_its_programs_for
     assert named == dict.fromkeys(named, digest)
     assert all(digest in (out / f"{k}.txt").read_text() for k in exported["domains"])
     assert digest in place.do("models", "explain")[1]
-    for name, live in _without_documents(place, candidate).items():
+    for name, live in _live(place, candidate).items():
         program, example = torch.export.load(out / f"{name}.pt2").module(), load_file(out / f"{name}.example.safetensors")
         told = program({k.removeprefix("in/"): v for k, v in example.items() if k.startswith("in/")})
         found = dict(zip(("quantiles", "split"), (t.numpy() for t in told), strict=True))
@@ -149,11 +149,11 @@ def test_bad_trainings_are_told_and_overwrite_nothing(tiny, monkeypatch: pytest.
     assert kept() == before
 
 
-def _without_documents(place, candidate: Candidate) -> dict[str, Prediction]:
-    """The joint model's own forecasts at its cut-off, as if nothing had been written."""
+def _live(place, candidate: Candidate) -> dict[str, Prediction]:
+    """The joint model's own forecasts at its cut-off."""
     world, settings = load_world(str(place.world)), settings_for(place.store)
     inputs = reading.open_inputs(world, settings, candidate.as_of, live=True)
     windows = reading.windows_of(world, candidate, inputs, as_of=to_seconds(candidate.as_of), live=True)
     joint = reading.load_models(candidate).predictors["joint"]
     live = {name: view.windows_of("live") for name, view in windows.domains.items()}
-    return {name: joint.predict(windows, name, index, without=("text_notices",)) for name, index in live.items()}
+    return {name: joint.predict(windows, name, index) for name, index in live.items()}

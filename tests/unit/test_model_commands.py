@@ -146,7 +146,6 @@ def test_a_model_is_exported_with_its_example_and_how_to_use_it(desk: Desk, tmp_
     told = (tmp_path / "out" / "road.txt").read_text()
     assert "model m4" in told
     assert "before calibration" in told
-    assert "absent (text_notes)" in told
     assert (json.loads((tmp_path / "out" / "road.json").read_text())["calibrated"], found["model_id"]) == (False, "m4")
     assert "road.pt2" in desk.say("export", "m4", "--out", str(tmp_path / "out"))[1]
 
