@@ -28,7 +28,7 @@ from benchmarks.outages import trained, windows
 from models.api import JointPredictor
 from pipeline.contracts.forecasts import MEDIAN
 from pipeline.contracts.judging import AVAILABILITY
-from pipeline.contracts.windows import WindowSet
+from pipeline.contracts.windows import DomainWindows, WindowSet
 from pipeline.contracts.world_files import load_world
 from pipeline.contracts.worlds import World
 from pipeline.verification.significance import bootstrap_interval
@@ -94,7 +94,10 @@ def measured(model: JointPredictor, world: World, given: WindowSet) -> Sums:
 
 
 def responses(model: JointPredictor, given: WindowSet) -> Sums:
-    """Per planted pair (2, E): seconds since one step of the other domain was a spread higher, and what the target's median answers then."""
+    """Per planted pair (2, E): seconds since one step of the other domain was a spread higher, and what the target's median answers then.
+
+    What others foresee of that variable is a spread higher at that step too, so that the world stays one.
+    """
     found: Sums = {}
     for domain, target, other, variable, _ in RESPONSES:
         view, moved = given.domains[domain], given.domains[other]
@@ -102,15 +105,29 @@ def responses(model: JointPredictor, given: WindowSet) -> Sums:
         values, relative = moved.values_TNV.copy(), moved.scaler.relative_NV[:, v]
         raised = np.arange(0, len(values), apart)
         values[raised, :, v] += np.where(relative > 0, relative * np.abs(values[raised, :, v]), 1.0)
-        changed = replace(given, domains={**given.domains, other: replace(moved, values_TNV=values)})
+        at = moved.valid_time_T[raised]
+        foreseen = _foreseen(view, variable, at, moved.step_seconds)
+        changed = replace(given, domains={**given.domains, other: replace(moved, values_TNV=values), domain: foreseen})
         before, after = (model.predict(w, domain, index, split=False).quantiles_BLNVQ[..., MEDIAN] for w in (given, changed))
-        newest = np.searchsorted(moved.valid_time_T, view.issue_time_W[index], side="right") - 1
         valid_WL = view.valid_time_T[view.end_W[index][:, None] + np.arange(1, view.horizon + 1)]
-        since_WL = valid_WL - moved.valid_time_T[newest // apart * apart][:, None]
+        known_WL = valid_WL if foreseen is not view else np.broadcast_to(view.issue_time_W[index][:, None], valid_WL.shape)
+        since_WL = valid_WL - at[np.searchsorted(at, known_WL, side="right") - 1]
         answer_WL = (after - before)[..., [view.variables[k] for k in view.targets].index(target)].mean(2)
         shown = [s for s in np.unique(since_WL) if s <= REACH]
         found[f"{domain} {target} to {other} {variable}"] = np.array([[s, answer_WL[since_WL == s].mean()] for s in shown], np.float64).T
     return found
+
+
+def _foreseen(view: DomainWindows, variable: str, at: NDArray[np.int64], step: int) -> DomainWindows:
+    """The domain with a variable of its runs a spread higher at these times, between their steps as these are interpolated."""
+    future = view.future
+    if future is None or variable not in future.variables:
+        return view
+    values, last = future.values_IHNF.copy(), len(view.valid_time_T) - 1
+    valid_IH = view.valid_time_T[np.clip(future.first_step_I[:, None] + np.arange(values.shape[1]), 0, last)]
+    near_IH = np.abs(valid_IH[..., None] - at).min(-1)
+    values[..., future.variables.index(variable)] += np.maximum(0, 1 - near_IH / step)[..., None].astype(np.float32)
+    return replace(view, future=replace(future, values_IHNF=values))
 
 
 def kept(folder: Path, name: str) -> Sums | None:
