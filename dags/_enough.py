@@ -8,6 +8,7 @@ from typing import Any
 
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
+from dags._receipts import receipts_of
 from pipeline.api import World
 
 
@@ -17,15 +18,17 @@ def told(world: World, context: Any) -> dict[str, Any]:
     Raises:
         AirflowSkipException: They are too few, or one is missing without which there is no cube; in a world that degrades.
         AirflowFailException: The same, in one that does not.
+        AirflowException: A receipt cannot be read now.
     """
-    receipts = {source: context["ti"].xcom_pull(task_ids=f"{source}.observe") for source in world.sources}
-    found = {source: receipt for source, receipt in receipts.items() if receipt}
+    pulled = {source: context["ti"].xcom_pull(task_ids=f"{source}.observe") for source in world.sources}
+    found = {source: known for source, known in pulled.items() if known}
     if world.schedule is not None and (why := _lacking(world, found)):
         if world.schedule.late == "fail":
             raise AirflowFailException(why)
         logging.getLogger(__name__).warning("%s", why)
         raise AirflowSkipException(why)
-    return {part: {name: value for receipt in found.values() for name, value in receipt[part].items()} for part in ("ids", "counts")}
+    receipts = receipts_of(found.values())
+    return {part: {name: value for receipt in receipts for name, value in receipt[part].items()} for part in ("ids", "counts")}
 
 
 def _lacking(world: World, found: Mapping[str, Any]) -> str:
