@@ -10,7 +10,7 @@ KEY_COLUMNS = ("node", "valid_time", "available_time", "received_time", "deliver
 
 PARSER_VERSIONS: dict[str, str] = {
     "binance": "1",
-    "csv": "2",
+    "csv": "3",
     "elexon": "1",
     "gfs": "1",
     "grib": "1",

@@ -92,11 +92,11 @@ def _attempt(request: BuildCubeRequest, settings: Settings, progress: Progress) 
             stage.advance(size.tasks, f"{size}, {workers.workers} process(es) of {workers.memory / 2**20:,.0f} MiB; {CODEC_WORDS}")
         check_plan(size, limit_bytes=workers.memory)
         encoders = encoders_of(world, plan.texts, settings, progress)
-        notes = _build(request, world, plan, encoders, settings, workers, size.threads, progress)
+        store, notes = _build(request, world, plan, encoders, settings, workers, size.threads, progress)
     return _receipt(
         request,
         world,
-        CubeStore(settings.store, world.name),
+        store,
         outcome="done",
         notes=notes,
         plan={"regions": size.tasks, "written_cells": size.cells},
@@ -113,8 +113,8 @@ def _build(
     workers: Crew,
     threads: int,
     progress: Progress,
-) -> tuple[str, ...]:
-    """Make every region and commit them together; returns what was noticed about the workers."""
+) -> tuple[CubeStore, tuple[str, ...]]:
+    """Make every region and commit them together; the cube as it is then, and what was noticed about the workers."""
     writer, groups = CubeWriter(settings.store, world.name), groups_of(world)
     for domain in plan.domains.values():
         writer.prepare(_template(world, groups[domain.domain], domain), fresh=len(domain.regions) == chunk_count(domain))
@@ -143,7 +143,7 @@ def _build(
         if domain.regions
     }
     note_missing(ObjectStore(settings.store), world, moment, seen)
-    return notes
+    return store, notes
 
 
 def _template(world: World, group: Group, plan: DomainPlan) -> GroupTemplate:
