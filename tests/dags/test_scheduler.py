@@ -227,6 +227,9 @@ def test_the_synthetic_world_goes_from_raw_feeds_to_a_verified_forecast_under_ai
     assert published["ids"]["forecast"]
     assert published["counts"]["rows"] > 0
     assert 0 <= cube["missing_share"]["traffic"]["speed"] < 1
+    assert observed["missing_share"] == {s: counts["rejected"] / counts["raw"] for s, counts in state["sources"].items()}
+    assert set(observed["missing_share"].values()) != {0.0}
+    assert published["missing_share"] == dict.fromkeys(load_world("synthetic").domains, 0.0)
 
 
 def carried(store, dag):

@@ -53,6 +53,7 @@ def test_every_raw_row_is_accounted_for(finished):
     for source in load_world(str(world_file)).sources:
         parts = [counts[f"{source}.{part}"] for part in ("observations", "duplicates", "rejected")]
         assert counts[f"{source}.raw"] == sum(parts) > 0
+        assert receipts["observe"].details["missing_share"][source] == counts[f"{source}.rejected"] / counts[f"{source}.raw"]
 
 
 def test_a_second_run_changes_nothing(finished):
@@ -99,6 +100,18 @@ def test_the_published_products_open_as_a_user_would(finished):
     assert len(pd.read_parquet(paths["parquet"]))
     for name in ("weather", "traffic", "market"):
         assert "quantile" in ForecastArrays(settings.store, "tiny").open(name).dims
+
+
+def test_a_domain_that_is_not_forecast_is_missing_from_what_is_published(finished, tmp_path):
+    world_file, settings, receipts = finished
+    assert receipts["publish"].details["missing_share"] == {"weather": 0.0, "traffic": 0.0, "market": 0.0}
+    shutil.copytree(settings.store, tmp_path / "store")
+    other, publish = settings_for(tmp_path / "store"), next(r for r in requests(world_file) if r.step == "publish")
+    forecasts = ForecastStore(ObjectStore(other.store), "tiny")
+    whole = forecasts.read(int(publish.as_of.timestamp()))
+    kept = {name: domain for name, domain in whole.domains.items() if name != "market"}
+    forecasts.add(replace(whole, domains=kept, provenance=whole.provenance | {"absent": ["market"]}))
+    assert run_step(publish, other).details["missing_share"] == {"weather": 0.0, "traffic": 0.0, "market": 1.0}
 
 
 def test_the_forecast_was_verified_by_what_came(finished):
