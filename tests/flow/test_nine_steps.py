@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.contracts.forecasts import MEDIAN
 from pipeline.contracts.world_files import load_world
 from pipeline.settings import Settings
 from pipeline.steps.store_verify import verify_store
@@ -89,6 +90,29 @@ def test_the_parts_of_every_published_number_add_up_to_it(finished):
             np.testing.assert_allclose(whole, median, rtol=1e-5, atol=1e-5 * float(np.abs(median).max()))
             told += domain.model_V[v] == "joint" and bool(np.abs(domain.split_LNVP[:, :, v, 1:]).max() > 0)
     assert told > 0
+
+
+def test_parts_add_up_to_published_numbers_also_where_bounds_cut_these(finished, tmp_path):
+    world_file, settings, _ = finished
+    middle = float(np.median(_quantiles(world_file, settings)["traffic"][..., 0, MEDIAN]))
+    narrow, other = tmp_path / world_file.name, settings_for(_backed_up(settings.store, tmp_path / "store"))
+    narrow.write_text(
+        world_file.read_text().replace('scale = "node", lower = 0.0 }', f'scale = "node", lower = 0.0, upper = {middle} }}', 1)
+    )
+    later = load_world(str(world_file)).recorded.as_of + timedelta(hours=1)
+    for request in requests(narrow, later):
+        if request.step in ("predict", "publish"):
+            run_step(request, other)
+    domain = ForecastStore(ObjectStore(other.store), "tiny").read(int(later.timestamp())).domains["traffic"]
+    published = ForecastArrays(other.store, "tiny").open("traffic").isel(issue_time=-1)["speed"]
+    highest = np.float32(middle)
+    assert domain.variables[0] == "speed"
+    assert domain.model_V[0] == "joint"
+    assert published.max() == highest
+    assert 0.1 < (published.sel(quantile=0.5) == highest).mean() < 0.9
+    parts = domain.split_LNVP[:, :, 0].astype(np.float64)
+    np.testing.assert_allclose(parts.sum(-1), published.sel(quantile=0.5).values, rtol=1e-5)
+    assert parts.cumsum(-1).max() <= middle * (1 + 1e-5)
 
 
 def test_the_published_products_open_as_a_user_would(finished):
