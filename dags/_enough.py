@@ -29,7 +29,8 @@ def told(world: World, context: Any) -> dict[str, Any]:
         logging.getLogger(__name__).warning("%s", why)
         raise AirflowSkipException(why)
     events = [carried(Receipt.model_validate(receipt)) for receipt in receipts_of(found.values())]
-    return {part: {name: value for event in events for name, value in event[part].items()} for part in ("ids", "counts", "missing_share")}
+    parts = ("ids", "counts", "missing_share")
+    return {part: {name: value for event in events for name, value in event.get(part, {}).items()} for part in parts}
 
 
 def _lacking(world: World, found: Mapping[str, Any]) -> str:

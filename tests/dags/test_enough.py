@@ -19,7 +19,7 @@ def told(tmp_path, monkeypatch):
     """What the cube is told where these sources are in."""
     monkeypatch.setenv("CUBECAST_STORE", str(tmp_path))
 
-    def telling(*found, world=LIVE, **schedule):
+    def telling(*found, world=LIVE, shares=True, **schedule):
         world = world.model_copy(update={"schedule": world.schedule.model_copy(update=schedule)}) if schedule else world
 
         class Pulled:
@@ -27,7 +27,7 @@ def told(tmp_path, monkeypatch):
                 source = task_ids.removesuffix(".observe")
                 ids = {f"{source}.observations": "o-1"}
                 receipt = {"step": "observe", "world": world.name, "as_of": T["now"], "outcome": "done", "ids": ids}
-                whole = receipt | {"counts": {f"{source}.raw": 71}, "details": {"missing_share": {source: 0.25}}}
+                whole = receipt | {"counts": {f"{source}.raw": 71}, "details": {"missing_share": {source: 0.25}} if shares else {}}
                 return {"ids": ids, "paths": {"receipt": leave(tmp_path, whole, source)}} if source in found else None
 
         return _enough.told(world, {"ti": Pulled()})
@@ -43,6 +43,10 @@ def test_the_cube_is_told_of_what_is_in_and_by_default_one_source_is_enough(told
     }
     assert set(told("weather", "roads")["counts"]) == {"weather.raw", "roads.raw"}
     assert set(told("weather", "roads")["missing_share"]) == {"weather", "roads"}
+
+
+def test_a_receipt_of_before_shares_were_told_is_announced_without_one(told):
+    assert told("weather", shares=False) == {"ids": {"weather.observations": "o-1"}, "counts": {"weather.raw": 71}, "missing_share": {}}
 
 
 def test_where_nothing_came_no_cube_is_woken(told, caplog):
