@@ -6,7 +6,7 @@ Shape suffixes: B window, N node, V variable, X channel, L lead, Q quantile, D h
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -45,6 +45,10 @@ class Change:
     median_BLNV: Tensor
     parts: list[Tensor]
     spread_BLNVQ: Tensor | None
+
+    def held(self, low_BLNV: Tensor, high_BLNV: Tensor) -> Change:
+        """The same with the median kept between these changes (`batch.farthest`), and without its parts."""
+        return replace(self, median_BLNV=self.median_BLNV.clamp(low_BLNV, high_BLNV), parts=[])
 
     def away(self) -> Tensor:
         """(B, L, N, V, Q): how far each quantile lies from the median; 0 where no spread was asked for."""

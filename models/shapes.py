@@ -6,7 +6,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from pipeline.contracts.windows import DomainWindows, Scaler, Texts
 from pipeline.errors import ContractError
@@ -56,6 +58,11 @@ class DomainShape:
     def target_places(self) -> slice | list[int]:
         """Index of the targets along V; a slice where all are, so that no copy is made."""
         return slice(None) if self.targets == tuple(range(len(self.variables))) else list(self.targets)
+
+    def limits(self, bounds_2V: Tensor) -> Tensor:
+        """(2, N, V): the lower and the upper bound of each target, in scaled units."""
+        center_NV, scale_NV = (torch.from_numpy(a[:, list(self.targets)]) for a in (self.center_NV, self.scale_NV))
+        return (bounds_2V[:, None] - center_NV) / scale_NV
 
     @property
     def history_count(self) -> int:

@@ -105,6 +105,7 @@ def test_quantiles_never_cross_and_keep_to_the_bounds(city: WindowSet, predictor
 
 @pytest.mark.parametrize("domain", ["road", "sky", "shop"])
 def test_an_untrained_model_spreads_as_persistence_errs(city: WindowSet, domain: str) -> None:
+    city = altered(city, domain, lower_V=np.full_like(city.domains[domain].lower_V, -np.inf))
     untrained, base = api.fit(city, replace(TINY, epochs=0), seed=3, progress=QUIET), api.fit_baselines(city)
     index = city.domains[domain].windows_of("test")
     said = api.load(untrained.state, untrained.meta).predict(city, domain, index).quantiles_BLNVQ
