@@ -133,9 +133,10 @@ class Portable(nn.Module):
             change = member(self.domain, batch, around, {}, parts=True, spread_windows=spread)
             terms = torch.stack([level * scale + center, *(p.expand_as(level) * unit * scale for p in change.parts)], -1)
             kept = terms.double().cumsum(-1).clamp(lower[:, None], upper[:, None])
-            quantiles.append(kept[..., -1:].float() + change.away() * (unit * scale)[..., None])
+            away = change.away() * (unit * scale)[..., None]
+            quantiles.append((kept[..., -1:].float() + away).clamp(lower[:, None], upper[:, None]))
             splits.append(kept.diff(dim=-1, prepend=torch.zeros_like(kept[..., :1])).float())
-        return torch.stack(quantiles).mean(0).clamp(lower[:, None], upper[:, None]), torch.stack(splits).mean(0)
+        return torch.stack(quantiles).mean(0), torch.stack(splits).mean(0)
 
     def _scaled(self, domain: str, physical: Tensor) -> tuple[Tensor, Tensor]:
         good = ~physical.isnan()

@@ -193,4 +193,4 @@ class JointPredictor:
         terms = np.concatenate([anchor, changes], -1)
         median = np.clip(terms.sum(-1, dtype=np.float64).astype(np.float32), *bounds_of(windows))
         away = physical(windows, (change.away() * unit[..., None]).numpy(), False)
-        return median[..., None] + away, within(windows, terms) if split else np.zeros((*median.shape, 0), np.float32)
+        return bounded(windows, median[..., None] + away), within(windows, terms) if split else np.zeros((*median.shape, 0), np.float32)
