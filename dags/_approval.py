@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 from airflow.providers.standard.operators.hitl import HITLBranchOperator
 from airflow.sdk import Param
-from airflow.sdk.exceptions import AirflowException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowSkipException
 
+from dags._receipts import receipts_of
 from dags._steps import Step
-from pipeline.api import AnswerRequest, Request, World, child_environment
+from pipeline.api import AnswerRequest, Request, World
 
 TASK = "approval"
-_SECONDS = 120
 CHOICES = {"Approve": "approve", "Reject": "reject"}
 
 
@@ -41,7 +38,7 @@ class Approval(HITLBranchOperator):
 
     def execute(self, context: Any) -> Any:
         """Ask, and wait without holding a worker."""
-        proposed = receipt_of(context["ti"].xcom_pull(task_ids="promote"))
+        proposed = proposal_of(context["ti"].xcom_pull(task_ids="promote"))
         details = proposed["details"]
         if details["decision"] != "pending":
             raise AirflowSkipException(f"nothing to approve: the evidence says {details['decision']}")
@@ -82,19 +79,14 @@ class Answer(Step):
         return super().ask(context, when if self.world.recorded else {**when, "issue_time": said["at"]})
 
 
-def receipt_of(known: Mapping[str, Any]) -> dict[str, Any]:
-    """The whole receipt, from the store, of a step of which an XCom tells.
+def proposal_of(known: Mapping[str, Any]) -> dict[str, Any]:
+    """The whole receipt of `promote`, of which an XCom gives the ids and paths.
 
     Raises:
-        AirflowException: It cannot be read now, or another candidate has been proposed since.
+        AirflowException: It cannot be read now.
+        AirflowSkipException: Another candidate has been proposed since.
     """
-    words = ["receipts", "show", known["step"], "--world", known["world"], "--as-of", known["as_of"], "--json"]
-    done = subprocess.run(  # noqa: S603
-        [sys.executable, "-m", "pipeline", *words], env=child_environment(), capture_output=True, text=True, timeout=_SECONDS, check=False
-    )
-    if done.returncode:
-        raise AirflowException(f"the receipt of {known['step']} {known['world']} cannot be read: {done.stderr.strip()[-2000:]}")
-    found: dict[str, Any] = json.loads(done.stdout)
+    [found] = receipts_of([known])
     if found["ids"]["candidate"] != known["ids"]["candidate"]:
         raise AirflowSkipException(f"candidate {found['ids']['candidate']} has been proposed since: answer that proposal")
     return found

@@ -8,24 +8,28 @@ from typing import Any
 
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from pipeline.api import World
+from dags._receipts import receipts_of
+from dags._steps import carried
+from pipeline.api import Receipt, World
 
 
 def told(world: World, context: Any) -> dict[str, Any]:
-    """The ids and counts of the sources that this run has observed.
+    """What the event carries of the sources that this run has observed: digests, rows, and the share of rows that was rejected.
 
     Raises:
         AirflowSkipException: They are too few, or one is missing without which there is no cube; in a world that degrades.
         AirflowFailException: The same, in one that does not.
+        AirflowException: A receipt cannot be read now.
     """
-    receipts = {source: context["ti"].xcom_pull(task_ids=f"{source}.observe") for source in world.sources}
-    found = {source: receipt for source, receipt in receipts.items() if receipt}
+    pulled = {source: context["ti"].xcom_pull(task_ids=f"{source}.observe") for source in world.sources}
+    found = {source: known for source, known in pulled.items() if known}
     if world.schedule is not None and (why := _lacking(world, found)):
         if world.schedule.late == "fail":
             raise AirflowFailException(why)
         logging.getLogger(__name__).warning("%s", why)
         raise AirflowSkipException(why)
-    return {part: {name: value for receipt in found.values() for name, value in receipt[part].items()} for part in ("ids", "counts")}
+    events = [carried(Receipt.model_validate(receipt)) for receipt in receipts_of(found.values())]
+    return {part: {name: value for event in events for name, value in event[part].items()} for part in ("ids", "counts", "missing_share")}
 
 
 def _lacking(world: World, found: Mapping[str, Any]) -> str:

@@ -14,8 +14,8 @@ from dags._house import launch_of, text_of, times
 from dags._retries import Killed
 from pipeline.api import Receipt, Request, World
 
-IN_RECEIPT = {"step", "world", "as_of", "outcome", "ids", "counts", "paths"}
-"""What of a receipt becomes an XCom; notes and details stay in the store."""
+IN_XCOM = {"ids", "paths"}
+"""What of a receipt becomes an XCom; the whole lies in the store, at its path `receipt`."""
 COME_BACK = (74, 75)
 STOP = (2, 65, 70, 78, 80)
 AGAIN = dict.fromkeys(COME_BACK, (AirflowException, "come back")) | {OUT_OF_TIME: (AirflowException, "out of time")}
@@ -32,13 +32,13 @@ class Runner(Protocol):
 
 
 def carried(receipt: Receipt) -> dict[str, Any]:
-    """What the event of an asset says of it: snapshot and digests, rows or cells, and of a cube the share that is missing."""
+    """What the event of an asset says of it: snapshot and digests, rows or cells, and the share that is missing, where that has a meaning."""
     shares = {name: share for name, share in receipt.details.items() if name == "missing_share"}
     return receipt.model_dump(mode="json", include={"ids", "counts"}) | shares
 
 
 class Step(BaseOperator):
-    """Runs one step of the flow in a process of its own and returns its receipt (ids, paths and counts).
+    """Runs one step of the flow in a process of its own and returns the ids and paths of its receipt.
 
     Args:
         request: The kind of request.
@@ -77,14 +77,14 @@ class Step(BaseOperator):
         self.receipt: Receipt | None = None
 
     def execute(self, context: Any) -> dict[str, Any]:
-        """Build the request, run it, return its receipt."""
+        """Build the request, run it, return the ids and paths of its receipt."""
         when = times(context)
         if self.issued_by:
             when = when | {"issue_time": context["ti"].xcom_pull(task_ids=self.issued_by)}
         receipt = self.receipt = self.perform(self.ask(context, when), context)
         if self.announces:
             context["outlet_events"][self.announces].extra = {**when, **carried(receipt)}
-        return receipt.model_dump(mode="json", include=IN_RECEIPT)
+        return receipt.model_dump(mode="json", include=IN_XCOM)
 
     def ask(self, context: Any, when: Mapping[str, str]) -> Request:
         """The request of this run."""

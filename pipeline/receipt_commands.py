@@ -44,3 +44,13 @@ def receipts_show(
     parts = [receipt_line(receipt.model_copy(update={"notes": ()}), record["seconds"]), *receipt.notes]
     parts += [f"{name}: {value}" for name, value in (receipt.ids | receipt.paths).items()]
     print("\n  ".join([*parts, *json.dumps(receipt.details, indent=1, ensure_ascii=False).splitlines()]), flush=True)
+
+
+@receipts_app.command("read", epilog=example("cubecast receipts read store/receipts/aarhus/2014-09/20140930T060000Z/promote.json"))
+def receipts_read(
+    paths: Annotated[list[str], typer.Argument(help="Where they lie, as a step's --json says: paths.receipt.", metavar="PATH ...")],
+) -> None:
+    """The receipts at these paths, each as one JSON object on a line of its own."""
+    receipts = Receipts(ObjectStore(read_settings().store))
+    for record in [receipts.at(path) for path in paths]:
+        print(json.dumps(record["receipt"], ensure_ascii=False), flush=True)

@@ -66,8 +66,9 @@ def perform(request: api.Request, *, as_json: bool, parent: int | None = None) -
     with progress_on(sys.stderr, as_json=as_json) as progress, fenced(_fence(request, settings)):
         receipt = step(request, settings, progress)
     seconds = time.monotonic() - began
-    receipts = Receipts(ObjectStore(settings.store))
-    receipts.save(
+    objects = ObjectStore(settings.store)
+    receipts = Receipts(objects)
+    key = receipts.save(
         receipt.model_dump(mode="json"),
         as_of=receipt.as_of,
         source=getattr(request, "source", None),
@@ -80,7 +81,8 @@ def perform(request: api.Request, *, as_json: bool, parent: int | None = None) -
     if settings.otlp:
         _push(request.world, settings)
     if as_json:
-        print(receipt.model_dump_json(), flush=True)
+        named = receipt.model_copy(update={"paths": receipt.paths | {"receipt": objects.url(key)}})
+        print(named.model_dump_json(), flush=True)
     else:
         from pipeline.status import receipt_line
 

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from pipeline.local_airflow.rest import Rest
 from pipeline.status import headline_counts
+from pipeline.stores.receipts import Receipts, Record
 
 DAGS = ("ingest", "cube", "training", "forecast", "monitoring")
 PATIENCE = 180.0
@@ -49,8 +50,20 @@ class Screen:
             self._status.update(text)
 
 
-def follow(rest: Rest, world: str, first_run: dict[str, Any], screen: Screen, check: Callable[[], None], dags: Sequence[str] = DAGS) -> int:
-    """Show each task as it ends, until the last of the DAGs is through or a task has failed; returns the exit code."""
+def follow(
+    rest: Rest,
+    world: str,
+    first_run: dict[str, Any],
+    screen: Screen,
+    check: Callable[[], None],
+    dags: Sequence[str] = DAGS,
+    *,
+    receipts: Receipts | None = None,
+) -> int:
+    """Show each task as it ends, until the last of the DAGs is through or a task has failed; returns the exit code.
+
+    What came out of it is told from `receipts`, of which Airflow knows the paths; without them, by its ids.
+    """
     run: dict[str, Any] | None = first_run
     for number, name in enumerate(dags):
         dag = f"{world}__{name}"
@@ -59,7 +72,7 @@ def follow(rest: Rest, world: str, first_run: dict[str, Any], screen: Screen, ch
         if run is None:
             screen.line(f"{name}: no run came within {PATIENCE:.0f} s of what it waits for")
             return 70
-        failed = _follow_run(rest, dag, name, run["dag_run_id"], screen, check)
+        failed = _follow_run(rest, dag, name, run["dag_run_id"], screen, check, receipts)
         if failed is not None:
             return _explain(rest, dag, run["dag_run_id"], failed, screen)
     return 0
@@ -77,7 +90,9 @@ def _triggered(rest: Rest, dag: str, since: str, screen: Screen, check: Callable
     return None
 
 
-def _follow_run(rest: Rest, dag: str, name: str, run_id: str, screen: Screen, check: Callable[[], None]) -> dict[str, Any] | None:
+def _follow_run(
+    rest: Rest, dag: str, name: str, run_id: str, screen: Screen, check: Callable[[], None], receipts: Receipts | None
+) -> dict[str, Any] | None:
     """Show a run's tasks as they end; returns the task that failed, or None once the run is a success."""
     shown: set[str] = set()
     while True:
@@ -87,7 +102,9 @@ def _follow_run(rest: Rest, dag: str, name: str, run_id: str, screen: Screen, ch
         for task in sorted(tasks, key=lambda t: str(t["end_date"])):
             if task["state"] in _OVER and task["task_id"] not in shown:
                 shown.add(task["task_id"])
-                screen.line(f"{name:<10} {task['task_id']:<24} {task['state']:<8} {task['duration'] or 0:5.1f} s  {_came_out(rest, task)}")
+                screen.line(
+                    f"{name:<10} {task['task_id']:<24} {task['state']:<8} {task['duration'] or 0:5.1f} s  {_came_out(rest, task, receipts)}"
+                )
         screen.busy(", ".join(f"{name} {t['task_id']}" for t in tasks if t["state"] == "running") or f"{name}: waiting for a slot")
         if state == "success":
             return None
@@ -105,15 +122,20 @@ def _xcom(rest: Rest, task: dict[str, Any], key: str) -> Any:
     return rest.get(path)["value"] if rest.found(path) else None
 
 
-def _came_out(rest: Rest, task: dict[str, Any]) -> str:
-    if task["state"] != "success":
+def _came_out(rest: Rest, task: dict[str, Any], receipts: Receipts | None) -> str:
+    known = _xcom(rest, task, "return_value") if task["state"] == "success" else None
+    if not isinstance(known, dict):
         return ""
-    receipt = _xcom(rest, task, "return_value")
-    if not isinstance(receipt, dict):
-        return ""
-    counts = [f"{value:,} {key}" for key, value in headline_counts(receipt["counts"]).items()]
-    ids = [f"{key} {receipt['ids'][key][:12]}" for key in _TOLD if key in receipt["ids"]]
-    return ", ".join([receipt["outcome"], *counts, *ids])
+    ids = [f"{key} {known['ids'][key][:12]}" for key in _TOLD if key in known["ids"]]
+    return ", ".join([*(_done(receipts.at(known["paths"]["receipt"])) if receipts else ()), *ids])
+
+
+def _done(record: Record) -> list[str]:
+    counts = headline_counts(record["receipt"]["counts"])
+    return [
+        "unchanged" if record["confirmed_time"] else record["receipt"]["outcome"],
+        *(f"{value:,} {key}" for key, value in counts.items()),
+    ]
 
 
 def _explain(rest: Rest, dag: str, run_id: str, task: dict[str, Any], screen: Screen) -> int:

@@ -22,6 +22,8 @@ from pipeline.local_airflow.keeper import ComponentEnded, Keeper
 from pipeline.local_airflow.prepare import POOLS
 from pipeline.local_airflow.rest import Rest
 from pipeline.settings import Settings
+from pipeline.stores.objects import ObjectStore
+from pipeline.stores.receipts import Receipts
 
 _PORT_TAKEN = "address already in use"
 _LAST = "scheduler"
@@ -149,7 +151,7 @@ def forecast(world: World, *, issue_time: datetime, now: datetime, settings: Set
         _clear_the_way(rest, world.name)
         conf: dict[str, Any] = {"issue_time": format_instant(issue_time), "now": format_instant(now)}
         run = rest.post(f"/dags/{world.name}__ingest/dagRuns", {"logical_date": None, "conf": conf})
-        return follow(rest, world.name, run, screen, keeper.check)
+        return follow(rest, world.name, run, screen, keeper.check, receipts=Receipts(ObjectStore(settings.store)))
 
 
 def serve(worlds: tuple[World, ...], *, settings: Settings) -> int:

@@ -69,18 +69,23 @@ def read_columns(data: bytes, kinds: dict[str, Kind], dialect: Dialect, file: st
 
 
 def _all_lines(data: bytes, rows: int) -> bool:
-    """Whether each line is one row: an open quote swallows the lines after it, a carriage return alone ends one for pyarrow."""
-    if b'"' in data:
-        return rows == _lines(data)
-    text, lines, alone = np.frombuffer(data, np.uint8), int(not data.endswith(b"\n")), 0
-    returns = b"\r" in data
-    for begin in range(0, len(data), _BLOCK):
-        ends = text[begin : begin + _BLOCK + 1] == 10
-        lines += int(np.count_nonzero(ends[:_BLOCK]))
-        if returns:
-            back, before = text[begin : begin + _BLOCK] == 13, len(ends) - 1
-            alone += int(np.count_nonzero(back[:before] > ends[1:])) + int(np.count_nonzero(back[before:]))
-    return rows == (_lines(data) if alone or rows != lines else lines)
+    """Whether each line is one row: an open quote swallows the lines after it, a carriage return alone ends one for pyarrow.
+
+    Where there is neither, a line that is not empty is one row for pyarrow, or one that it refuses.
+    """
+    return rows == _lines(data) if b'"' in data or _lone_return(data) else True
+
+
+def _lone_return(data: bytes) -> bool:
+    """Whether a carriage return stands anywhere but before a line feed."""
+    if b"\r" not in data:
+        return False
+    text = np.frombuffer(data, np.uint8)
+    for begin in range(0, len(data) - 1, _BLOCK):
+        after = text[begin + 1 : begin + 1 + _BLOCK] == 10
+        if ((text[begin : begin + len(after)] == 13) > after).any():
+            return True
+    return data.endswith(b"\r")
 
 
 def _short_lines(data: bytes) -> bool:

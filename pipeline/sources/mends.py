@@ -15,6 +15,7 @@ _RULES: tuple[tuple[str, str], ...] = (
         "list the text in options.nulls if it stands for a missing value; correct options.decimal if it is a number",
     ),
     (r"column '.*': '.*' is no (stamp|instant)", "correct time_format in the options; stamps with and without a zone cannot be mixed"),
+    (r"column '.*': (nonsense as epoch_|a stamp outside)", "correct options.published_format, or name another column of that time"),
     (r"column '.*': .* is no ", "give the variable the column of numbers in its `column`"),
     (r"no stamp$|no start of the run", "correct the column of stamps in the options, or ask the provider why the row has none"),
     (r"a stamp outside 1970 \.\. 2100", "correct time_format in the options, or the file's units of time"),

@@ -17,6 +17,7 @@ from pipeline.contracts.times import format_instant, to_seconds
 from pipeline.contracts.world_files import load_world
 from pipeline.contracts.worlds import World
 from pipeline.cube.assemble import Slab, assemble, region_edge
+from pipeline.cube.documents import Encode
 from pipeline.cube.gaps import Gaps, gaps
 from pipeline.cube.groups import Group, groups_of
 from pipeline.cube.plan import KEPT_BYTES, DomainPlan, Region, check_plan
@@ -26,7 +27,7 @@ from pipeline.steps.build_plan import BuildPlan, chunk_count, plan_build, recipe
 from pipeline.steps.owing import Seen, due_spans, note_missing
 from pipeline.steps.repeating import again_after_conflicts
 from pipeline.steps.slab_fields import SLAB_COLUMNS, slab_fields
-from pipeline.steps.texts import build_texts
+from pipeline.steps.texts import build_texts, encoders_of
 from pipeline.stores.cube_books import RegionBook
 from pipeline.stores.cube_format import CODEC_WORDS, TEXTS, GroupTemplate, VariableTemplate
 from pipeline.stores.cube_writer import CubeWriter, RegionWriter, Written
@@ -90,11 +91,12 @@ def _attempt(request: BuildCubeRequest, settings: Settings, progress: Progress) 
         with progress.stage("plan", size.tasks, "regions") as stage:
             stage.advance(size.tasks, f"{size}, {workers.workers} process(es) of {workers.memory / 2**20:,.0f} MiB; {CODEC_WORDS}")
         check_plan(size, limit_bytes=workers.memory)
-        notes = _build(request, world, plan, settings, workers, size.threads, progress)
+        encoders = encoders_of(world, plan.texts, settings, progress)
+        store, notes = _build(request, world, plan, encoders, settings, workers, size.threads, progress)
     return _receipt(
         request,
         world,
-        CubeStore(settings.store, world.name),
+        store,
         outcome="done",
         notes=notes,
         plan={"regions": size.tasks, "written_cells": size.cells},
@@ -103,9 +105,16 @@ def _attempt(request: BuildCubeRequest, settings: Settings, progress: Progress) 
 
 
 def _build(
-    request: BuildCubeRequest, world: World, plan: BuildPlan, settings: Settings, workers: Crew, threads: int, progress: Progress
-) -> tuple[str, ...]:
-    """Make every region and commit them together; returns what was noticed about the workers."""
+    request: BuildCubeRequest,
+    world: World,
+    plan: BuildPlan,
+    encoders: Mapping[str, Encode],
+    settings: Settings,
+    workers: Crew,
+    threads: int,
+    progress: Progress,
+) -> tuple[CubeStore, tuple[str, ...]]:
+    """Make every region and commit them together; the cube as it is then, and what was noticed about the workers."""
     writer, groups = CubeWriter(settings.store, world.name), groups_of(world)
     for domain in plan.domains.values():
         writer.prepare(_template(world, groups[domain.domain], domain), fresh=len(domain.regions) == chunk_count(domain))
@@ -124,7 +133,8 @@ def _build(
     digests = {}
     for name, of in gathered.items():
         digests[name] = writer.keep_books(name, of.books, {s: plan.consumed[s] for s in groups[name].sources}, of.heard_N)
-    digests |= {TEXTS + name: digest for name, digest in build_texts(world, plan.texts, plan.consumed, settings, writer, progress).items()}
+    told = build_texts(world, plan.texts, plan.consumed, encoders, settings, writer, progress)
+    digests |= {TEXTS + name: digest for name, digest in told.items()}
     writer.commit(f"{world.name} as of {format_instant(request.as_of)}", _provenance(request, world, plan.consumed, digests))
     store = CubeStore(settings.store, world.name)
     seen = {
@@ -133,7 +143,7 @@ def _build(
         if domain.regions
     }
     note_missing(ObjectStore(settings.store), world, moment, seen)
-    return notes
+    return store, notes
 
 
 def _template(world: World, group: Group, plan: DomainPlan) -> GroupTemplate:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from pipeline.contracts.provenance import digest_json
 from pipeline.contracts.times import format_instant
 from pipeline.contracts.worlds import World
-from pipeline.cube.documents import documents_of
+from pipeline.cube.documents import Encode, documents_of
 from pipeline.errors import NotYetAvailable
 from pipeline.settings import Settings
 from pipeline.sources.sentences import encoder_of
@@ -50,17 +50,22 @@ def streams_with_news(world: World, consumed: Mapping[str, int], store: CubeStor
     return {name: before[name] for name, stream in world.texts.items() if consumed[stream.source] > before[name]}
 
 
+def encoders_of(world: World, news: Iterable[str], settings: Settings, progress: Progress) -> dict[str, Encode]:
+    """What gives documents their vectors, by stream; raises as `encoder_of` does."""
+    return {name: encoder_of(name, e, settings, progress) for name in news if (e := world.texts[name].encoder) is not None}
+
+
 def build_texts(
     world: World,
     news: Mapping[str, int],
     consumed: Mapping[str, int],
+    encoders: Mapping[str, Encode],
     settings: Settings,
     writer: CubeWriter,
     progress: Progress,
 ) -> dict[str, str]:
     """The new documents of every stream, hashed, in the session of a build; returns each stream's digest."""
     digests = {}
-    encoders = {name: encoder_of(name, e, settings, progress) for name in news if (e := world.texts[name].encoder) is not None}
     with progress.stage("texts", len(news), "streams") as stage:
         for name, before in news.items():
             stream = world.texts[name]

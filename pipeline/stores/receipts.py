@@ -70,7 +70,7 @@ class Receipts:
     ) -> str:
         """Record a receipt; one that found everything unchanged confirms what is recorded and does not hide it.
 
-        Its paths are kept as they lie below the store, so that they hold wherever the store is moved.
+        Its paths are kept as they lie below the store, so that they hold wherever the store is moved. Returns the record's key.
         """
         key = _key(receipt["world"], as_of, receipt["step"], source)
         record: Record = {
@@ -96,6 +96,21 @@ class Receipts:
         """The record of one step for one instant, or None."""
         key = _key(world, as_of, step, source)
         return self._load(key) if self._objects.exists(key) else None
+
+    def at(self, path: str) -> Record:
+        """The record that lies at a whole path or URL.
+
+        Raises:
+            StoreError: It is not in this store, or cannot be read.
+        """
+        below = f"{self._objects.root}/"
+        if not path.startswith(f"{below}receipts/"):
+            raise StoreError(
+                asked=f"read receipt {path}",
+                found=f"the store is {self._objects.root}",
+                mend="set CUBECAST_STORE to the store in which the step ran",
+            )
+        return self._load(path.removeprefix(below))
 
     def newest(self, world: str) -> dict[tuple[str, str | None], Record]:
         """The record with the latest `as_of` of each (step, source) of a world."""

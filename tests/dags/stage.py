@@ -1,12 +1,15 @@
 """What a task is given when there is no Airflow around it: a world, times, notes, a context."""
 
 import warnings
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 from pipeline.api import Receipt, load_world
 from pipeline.contracts.judging import PromotionRules
 from pipeline.contracts.schedules import Schedule
+from pipeline.contracts.times import parse_instant
+from pipeline.stores.objects import ObjectStore
+from pipeline.stores.receipts import Receipts
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -17,7 +20,14 @@ LIVE = ENDED.model_copy(update={"recorded": None, "schedule": Schedule(ingest="*
 T = {"issue_time": "2025-11-01T12:00:00Z", "now": "2025-11-03T00:00:00Z"}
 HUMAN = PromotionRules(approval="human", time_out=timedelta(hours=6))
 RECEIPT = Receipt(
-    step="x", world="tiny", as_of=T["issue_time"], outcome="done", ids={"snapshot": "s1"}, counts={"rows": 71}, details={"big": [1, 2]}
+    step="x",
+    world="tiny",
+    as_of=T["issue_time"],
+    outcome="done",
+    ids={"snapshot": "s1"},
+    counts={"rows": 71},
+    paths={"receipt": "/store/receipts/x.json"},
+    details={"big": [1, 2]},
 ).model_dump_json()
 
 PROPOSED = {
@@ -36,7 +46,17 @@ PROPOSED = {
 }
 
 
+def leave(store, receipt, source=None):
+    """Leave a receipt in a store, as a step does; where it lies."""
+    objects = ObjectStore(str(store))
+    as_of = parse_instant(receipt["as_of"])
+    return objects.url(Receipts(objects).save(receipt, as_of=as_of, source=source, recorded_time=datetime.now(UTC), seconds=1.5))
+
+
 class Notes:
+    proposed = ""
+    """Where the receipt of the proposal lies."""
+
     def __init__(self):
         self.pushed, self.logged, self.try_number = {}, [], 2
 
@@ -45,7 +65,7 @@ class Notes:
 
     def xcom_pull(self, task_ids, key=None):
         if task_ids == "promote":
-            return {name: value for name, value in PROPOSED.items() if name not in ("notes", "details")}
+            return {"ids": PROPOSED["ids"], "paths": {"receipt": self.proposed}}
         if key == "answer":
             return self.pushed["answer"]
         return "2025-11-01T13:07:00Z" if task_ids == "inputs" else {"ids": {"model_id": f"the one of {task_ids}"}}

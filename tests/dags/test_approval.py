@@ -6,51 +6,50 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipeline.contracts.times import format_instant, parse_instant
-from pipeline.stores.objects import ObjectStore
-from pipeline.stores.receipts import Receipts
-from tests.dags.stage import ENDED, HUMAN, LIVE, PROPOSED, Notes, T, context, silently
+from pipeline.contracts.times import format_instant
+from tests.dags.stage import ENDED, HUMAN, LIVE, PROPOSED, Notes, T, context, leave, silently
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from airflow.sdk.exceptions import AirflowException, AirflowSkipException, TaskAwaitingInput
 
     from dags import _approval
+    from dags._steps import IN_XCOM
 
 
 @pytest.fixture
 def proposed(tmp_path, monkeypatch):
-    """A store in which the receipt of `promote` lies, as the step has left it, and what changes it."""
-    monkeypatch.setenv("CUBECAST_STORE", str(tmp_path / "store"))
+    """What Airflow knows of the receipt of `promote`, and what leaves it in the store, as the step does."""
+    monkeypatch.setenv("CUBECAST_STORE", str(tmp_path))
+    notes = Notes()
+    notes.proposed = leave(tmp_path, PROPOSED)
 
-    def leave(**ids):
-        receipt = PROPOSED | {"ids": PROPOSED["ids"] | ids}
-        Receipts(ObjectStore(str(tmp_path / "store"))).save(
-            receipt, as_of=parse_instant(PROPOSED["as_of"]), source=None, recorded_time=datetime.now(UTC), seconds=1.5
-        )
+    def again(**ids):
+        leave(tmp_path, PROPOSED | {"ids": PROPOSED["ids"] | ids})
 
-    return leave
+    return notes.xcom_pull("promote"), again
 
 
 def test_what_is_put_to_a_person_is_read_from_the_store_and_not_from_xcom(proposed):
-    proposed()
-    known = Notes().xcom_pull("promote")
-    assert not {"notes", "details"} & set(known)
-    assert _approval.receipt_of(known)["details"] == PROPOSED["details"]
+    known, _ = proposed
+    assert set(known) == IN_XCOM
+    assert _approval.proposal_of(known)["details"] == PROPOSED["details"]
 
 
 def test_a_receipt_that_is_not_there_or_of_another_candidate_is_not_put_to_anybody(proposed):
+    known, again = proposed
+    gone = known | {"paths": {"receipt": known["paths"]["receipt"].replace("promote", "demote")}}
     with pytest.raises(AirflowException, match="cannot be read") as caught:
-        _approval.receipt_of(Notes().xcom_pull("promote"))
+        _approval.proposal_of(gone)
     assert not isinstance(caught.value, AirflowSkipException)
-    proposed(candidate="newer")
+    again(candidate="newer")
     with pytest.raises(AirflowSkipException, match="newer has been proposed since"):
-        _approval.receipt_of(Notes().xcom_pull("promote"))
+        _approval.proposal_of(known)
 
 
 def approval(monkeypatch, world, decision="pending"):
     """The task that asks a person; what it would put to Airflow is kept instead."""
-    monkeypatch.setattr(_approval, "receipt_of", lambda known: PROPOSED)
+    monkeypatch.setattr(_approval, "proposal_of", lambda known: PROPOSED)
     task = silently(_approval.Approval, world=world.model_copy(update={"promotion": HUMAN}))
     put = []
     monkeypatch.setattr("airflow.providers.standard.operators.hitl.upsert_hitl_detail", lambda **detail: put.append(detail))

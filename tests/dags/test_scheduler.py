@@ -214,7 +214,9 @@ def test_the_synthetic_world_goes_from_raw_feeds_to_a_verified_forecast_under_ai
     receipts = [json.loads(text) for text in asked_of_airflow(store, "select value from xcom where key = 'return_value'")]
     kept = [set(receipt) for receipt in receipts if isinstance(receipt, dict)]
     assert len(kept) >= len(STEPS)
-    assert set.union(*kept) <= {"step", "world", "as_of", "outcome", "ids", "counts", "paths"}, "notes and verdicts stay in the store"
+    assert set.union(*kept) == {"ids", "paths"}, "counts, notes and verdicts stay in the store"
+    assert all(Path(receipt["paths"]["receipt"]).is_file() for receipt in receipts if isinstance(receipt, dict))
+    assert re.search(r"build_cube +success .* done, [\d,]+ cells", said)
     observed, cube = carried(store, "ingest"), carried(store, "cube")
     assert observed["counts"]["prices.observations"] == state["sources"]["prices"]["observations"]
     assert observed["ids"]["prices.observations"]
@@ -225,6 +227,9 @@ def test_the_synthetic_world_goes_from_raw_feeds_to_a_verified_forecast_under_ai
     assert published["ids"]["forecast"]
     assert published["counts"]["rows"] > 0
     assert 0 <= cube["missing_share"]["traffic"]["speed"] < 1
+    assert observed["missing_share"] == {s: counts["rejected"] / counts["raw"] for s, counts in state["sources"].items()}
+    assert set(observed["missing_share"].values()) != {0.0}
+    assert published["missing_share"] == dict.fromkeys(load_world("synthetic").domains, 0.0)
 
 
 def carried(store, dag):

@@ -47,11 +47,9 @@ def perform(monkeypatch, request, code, *, clock="now", stdout=RECEIPT, stderr="
         raise
 
 
-def test_a_step_gives_its_ids_and_counts_on_and_keeps_the_rest(monkeypatch):
+def test_a_step_gives_its_ids_and_paths_on_and_nothing_else(monkeypatch):
     found, request, _ = perform(monkeypatch, LandRequest, 0, fields={"source": "roads"})
-    assert found["ids"] == {"snapshot": "s1"}
-    assert found["counts"] == {"rows": 71}
-    assert "details" not in found
+    assert found == {"ids": {"snapshot": "s1"}, "paths": {"receipt": "/store/receipts/x.json"}}
     assert (request.source, request.as_of, request.received_time) == ("roads", request.received_time, request.as_of)
 
 
@@ -75,7 +73,7 @@ def test_the_event_of_a_forecast_carries_its_digest_its_snapshot_and_its_rows_an
     )
     found, _, where = perform(monkeypatch, PublishRequest, 0, clock="issue_time", announces=asset, stdout=said.model_dump_json())
     assert where["outlet_events"][asset].extra == {**T, "ids": {"forecast": "f1", "snapshot": "s1"}, "counts": {"rows": 71}}
-    assert set(found) == _steps.IN_RECEIPT
+    assert set(found) == {"ids", "paths"}
 
 
 def test_the_event_of_a_cube_says_which_share_is_missing(monkeypatch):

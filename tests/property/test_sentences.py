@@ -11,6 +11,7 @@ import pytest
 
 from pipeline.contracts.times import from_seconds
 from pipeline.contracts.windows import WindowSet
+from pipeline.errors import ConfigError
 from pipeline.sources.sentences import encoder_of, folder_digest
 from pipeline.stores.cubes import CubeStore
 from pipeline.telemetry import QUIET
@@ -37,6 +38,17 @@ def place_with(data: Path, news: list[Row]) -> Place:
     observe(place, "road", road_rows())
     observe(place, "news", news)
     return place
+
+
+def test_another_encoder_is_refused_before_a_byte_of_the_cube_is_written(data: Path) -> None:
+    place = place_with(data, documents(np.random.default_rng(4)))
+    text = Path(place.file).read_text()
+    Path(place.file).write_text(text.replace(folder_digest(data / "encoder"), "0" * 64))
+    with pytest.raises(ConfigError, match=r"texts\.news\.encoder"):
+        build(place, END)
+    assert not (Path(place.settings.store) / "cubes").exists()
+    Path(place.file).write_text(text)
+    assert build(place, END).outcome == "done"
 
 
 def vectors(windows: WindowSet) -> np.ndarray:

@@ -45,6 +45,16 @@ def test_a_program_gets_the_receipt_as_one_object(words, capsys):
     assert json.loads(capsys.readouterr().out) == RECEIPT
 
 
+def test_receipts_are_read_where_a_step_says_that_they_lie_and_nowhere_else(words, tmp_path, capsys):
+    place = str(tmp_path / "receipts" / "synthetic" / "2025-11" / "20251101T120000Z" / "build_cube.json")
+    assert cli.main(["receipts", "read", place, place]) == 0
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == [RECEIPT, RECEIPT]
+    assert cli.main(["receipts", "read", f"/elsewhere{place}"]) == 74
+    assert f"the store is {tmp_path}" in capsys.readouterr().err
+    assert cli.main(["receipts", "read", place, place.replace("build_cube", "train")]) in (74, 75)
+    assert capsys.readouterr().out == ""
+
+
 def test_a_step_that_has_not_run_has_no_receipt_and_the_error_says_where_to_look(words, capsys):
     assert cli.main([*words, "--source", "roads"]) == 75
     assert "cubecast status --world synthetic" in capsys.readouterr().err

@@ -5,12 +5,15 @@ import os
 import subprocess
 import sys
 import textwrap
+from datetime import UTC, datetime
 
 import pytest
 
 from pipeline.local_airflow import launch
 from pipeline.local_airflow.home import Home
 from pipeline.settings import project_folder
+from pipeline.stores.objects import ObjectStore
+from pipeline.stores.receipts import Receipts
 
 
 @pytest.fixture
@@ -100,16 +103,26 @@ class Lines:
         pass
 
 
-RECEIPT = {"outcome": "done", "counts": {"rows": 71}, "ids": {"snapshot": "s1"}}
+RECEIPT = {"step": "x", "world": "tiny", "as_of": "2026-01-01T00:00:00Z", "outcome": "done", "counts": {"rows": 71}}
 FINE = {name: (f"task_of_{name}", "success") for name in launch.DAGS}
 RUN = {"dag_run_id": "r", "run_after": "2026-01-01T00:00:00Z"}
 
 
-def test_each_task_is_shown_with_what_came_out_until_the_last_dag_is_through():
-    screen = Lines()
-    assert launch.follow(FakeRest(FINE, {"return_value": RECEIPT}), "tiny", RUN, screen, lambda: None) == 0
+def test_each_task_is_shown_with_what_came_out_until_the_last_dag_is_through(tmp_path):
+    objects, as_of = ObjectStore(str(tmp_path)), datetime(2026, 1, 1, tzinfo=UTC)
+    receipts, screen, unseen = Receipts(objects), Lines(), Lines()
+
+    def leave(**changed):
+        key = receipts.save(RECEIPT | changed, as_of=as_of, source=None, recorded_time=as_of, seconds=1)
+        return FakeRest(FINE, {"return_value": {"ids": {"snapshot": "s1"}, "paths": {"receipt": objects.url(key)}}})
+
+    assert launch.follow(leave(), "tiny", RUN, screen, lambda: None, receipts=receipts) == 0
     assert [line.split()[0] for line in screen.said] == list(launch.DAGS)
     assert all("done, 71 rows, snapshot s1" in line for line in screen.said)
+    launch.follow(leave(outcome="unchanged", counts={"rows": 0}), "tiny", RUN, screen, lambda: None, ["ingest"], receipts=receipts)
+    assert "unchanged, 71 rows, snapshot s1" in screen.said[-1]
+    launch.follow(leave(), "tiny", RUN, unseen, lambda: None, ["ingest"])
+    assert unseen.said[0].endswith("1.2 s  snapshot s1")
 
 
 def test_a_task_that_fails_gives_its_exit_code_and_the_end_of_its_log():
