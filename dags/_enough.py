@@ -9,11 +9,12 @@ from typing import Any
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from dags._receipts import receipts_of
-from pipeline.api import World
+from dags._steps import carried
+from pipeline.api import Receipt, World
 
 
 def told(world: World, context: Any) -> dict[str, Any]:
-    """The ids and counts of the sources that this run has observed.
+    """What the event carries of the sources that this run has observed: digests, rows, and the share of rows that was rejected.
 
     Raises:
         AirflowSkipException: They are too few, or one is missing without which there is no cube; in a world that degrades.
@@ -27,8 +28,8 @@ def told(world: World, context: Any) -> dict[str, Any]:
             raise AirflowFailException(why)
         logging.getLogger(__name__).warning("%s", why)
         raise AirflowSkipException(why)
-    receipts = receipts_of(found.values())
-    return {part: {name: value for receipt in receipts for name, value in receipt[part].items()} for part in ("ids", "counts")}
+    events = [carried(Receipt.model_validate(receipt)) for receipt in receipts_of(found.values())]
+    return {part: {name: value for event in events for name, value in event[part].items()} for part in ("ids", "counts", "missing_share")}
 
 
 def _lacking(world: World, found: Mapping[str, Any]) -> str:

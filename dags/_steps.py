@@ -32,7 +32,7 @@ class Runner(Protocol):
 
 
 def carried(receipt: Receipt) -> dict[str, Any]:
-    """What the event of an asset says of it: snapshot and digests, rows or cells, and of a cube the share that is missing."""
+    """What the event of an asset says of it: snapshot and digests, rows or cells, and the share that is missing, where that has a meaning."""
     shares = {name: share for name, share in receipt.details.items() if name == "missing_share"}
     return receipt.model_dump(mode="json", include={"ids", "counts"}) | shares
 

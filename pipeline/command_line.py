@@ -18,7 +18,7 @@ from pipeline.backtest_commands import backtest_app, backtests_app
 from pipeline.command_options import AsOf, Json, JsonObject, Parent, WorldName, example, read_instant
 from pipeline.cube_commands import cube_app
 from pipeline.endings import INTERRUPTED, TERMINATED, Terminated, report, report_end, report_unplanned, terminate, was_interrupted
-from pipeline.errors import ConfigError, CubecastError, StoreError
+from pipeline.errors import ConfigError, CubecastError, NotYetAvailable, StoreError
 from pipeline.forecast_commands import forecasts_app
 from pipeline.metric_commands import metrics_app
 from pipeline.model_commands import models_app
@@ -91,7 +91,11 @@ def status(
     from pipeline.status_view import show
 
     end, loaded, settings = read_instant(until, "--until", clock.now()) if until else None, api.load_world(world), read_settings()
-    unfinished = unfinished_of(settings, loaded.name) if days else None
+    unfinished = None
+    try:
+        unfinished = unfinished_of(settings, loaded.name) if days else None
+    except NotYetAvailable as error:
+        print(error, file=sys.stderr)
     state = everything_of(loaded, settings.store, days=days, until=end, unfinished=unfinished or ())
     if as_json:
         print(json.dumps(state, ensure_ascii=False))

@@ -32,6 +32,8 @@ class Settings:
         cubes: Root of the cubes where they are not in `store`: those that a lane of replay reads; None: in `store`.
         airflow_home: Folder of the Airflow that `cubecast airflow` starts or prepares: `<store>/airflow`, or `./.airflow` beside a store
             on S3, unless CUBECAST_AIRFLOW_HOME names another.
+        airflow_url: Where another Airflow answers that runs this store's worlds, for `cubecast status` to ask; None: the store's own.
+        airflow_login: `user:password` for it, or a token; never shown.
         worlds: The worlds that Airflow schedules; empty for all there are.
         otlp: Address of an OpenTelemetry collector (OTLP over HTTP) that hears of each step, or None.
         tensorboard: Folder for the curves of trainings, or None.
@@ -51,6 +53,8 @@ class Settings:
     processes: int = 1
     cubes: str | None = None
     airflow_home: Path = Path(".airflow")
+    airflow_url: str | None = None
+    airflow_login: str | None = field(default=None, repr=False)
     worlds: tuple[str, ...] = ()
     otlp: str | None = None
     tensorboard: Path | None = None
@@ -65,7 +69,7 @@ class Settings:
 
 def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """The settings that the environment gives: CUBECAST_STORE, CUBECAST_DATA, CUBECAST_DASK, CUBECAST_MEMORY, CUBECAST_WORLDS,
-    CUBECAST_AIRFLOW_HOME, OTEL_EXPORTER_OTLP_ENDPOINT, CUBECAST_TENSORBOARD, CUBECAST_TOKENS, CUBECAST_ATTEMPT,
+    CUBECAST_AIRFLOW_(HOME, URL, LOGIN), OTEL_EXPORTER_OTLP_ENDPOINT, CUBECAST_TENSORBOARD, CUBECAST_TOKENS, CUBECAST_ATTEMPT,
     CUBECAST_ALERT_(LOG, URL, HOSTS, HEADER), AIRFLOW__OPENLINEAGE__TRANSPORT, and torchrun's WORLD_SIZE.
 
     Raises:
@@ -83,6 +87,8 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         memory=_bytes("CUBECAST_MEMORY", env["CUBECAST_MEMORY"]) if env.get("CUBECAST_MEMORY") else None,
         processes=int(env.get("WORLD_SIZE") or 1) if env.get("TORCHELASTIC_RUN_ID") else 1,
         airflow_home=Path(env.get("CUBECAST_AIRFLOW_HOME") or (f"{store}/airflow" if local else ".airflow")).resolve(),
+        airflow_url=env.get("CUBECAST_AIRFLOW_URL") or None,
+        airflow_login=env.get("CUBECAST_AIRFLOW_LOGIN", "").strip() or None,
         worlds=_names(env.get("CUBECAST_WORLDS", "")),
         otlp=env.get("OTEL_EXPORTER_OTLP_ENDPOINT") or None,
         tensorboard=Path(env["CUBECAST_TENSORBOARD"]).resolve() if env.get("CUBECAST_TENSORBOARD") else None,
@@ -176,7 +182,7 @@ _HANDED_DOWN = (
     "NO_PROXY",
     "no_proxy",
 )
-_KEPT_BACK = ("CUBECAST_TOKENS",)
+_KEPT_BACK = ("CUBECAST_TOKENS", "CUBECAST_AIRFLOW_LOGIN")
 _ALERT_SECRETS = ("CUBECAST_ALERT_URL", "CUBECAST_ALERT_HEADER")
 _HANDED_DOWN_FAMILIES = ("CUBECAST_", "AWS_", "FSSPEC_", "LC_", "LANG", "OMP_", "MKL_", "OPENBLAS_", "HTTP_PROXY", "HTTPS_PROXY", "OTEL_")
 

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from pipeline.contracts.alerts import MonitoringRules
 from pipeline.contracts.judging import AVAILABILITY, Event, PromotionRules, Regime
@@ -52,6 +52,8 @@ class NodeTable(Table):
 
     location: str | None = None
     separator: str = ","
+    decimal: Annotated[Literal[".", ","], Field(exclude_if=lambda mark: mark == ".")] = "."
+    encoding: Annotated[str, Field(exclude_if=lambda name: name == "utf-8")] = "utf-8"
     id: str = "id"
     latitude: str = "latitude"
     longitude: str = "longitude"
@@ -60,6 +62,15 @@ class NodeTable(Table):
     rows: tuple[tuple[str, float, float], ...] = ()
     matrix: Annotated[str | None, Field(exclude_if=lambda location: location is None)] = None
     area: Annotated[tuple[float, float, float, float] | None, Field(exclude_if=lambda area: area is None)] = None
+
+    @field_validator("encoding")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        try:
+            "".encode(name)
+        except LookupError as error:
+            raise ValueError("no such encoding; for example utf-8, latin-1, cp1252, utf-16") from error
+        return name
 
 
 class Source(Table):

@@ -9,15 +9,23 @@ from typing import Any
 
 from pipeline.errors import StoreError
 
-_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+class _Stay(urllib.request.HTTPRedirectHandler):
+    """Goes nowhere else: the token is for one host only."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """Nothing: what redirects is refused."""
+
+
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}), _Stay)
 
 
 class Rest:
-    """A signed-in client of one api-server on loopback."""
+    """A client of one api-server, signed in by a name and a password, or by a token."""
 
-    def __init__(self, address: str, user: str, password: str) -> None:
+    def __init__(self, address: str, user: str = "", password: str = "", *, token: str = "") -> None:
         self._address, self._user, self._password = address, user, password
-        self._token = ""
+        self._token = token
 
     def ours(self) -> bool:
         """Whether an api-server answers and knows our password; another store's may have been quicker to take the port."""

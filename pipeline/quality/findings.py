@@ -23,10 +23,12 @@ def findings(
     ids: tuple[str, ...],
     *,
     early: NDArray[np.bool_] | None = None,
+    unpublished: NDArray[np.bool_] | None = None,
 ) -> Iterator[str]:
     """Lines about what looks like a mistake of the provider or of the world file.
 
-    `early` are the readings stamped later than received; None in a recorded world, whose files go on where its clock has stopped.
+    `early` are the readings stamped later than received, `unpublished` those that say they were published after that; None in a recorded
+    world, whose files go on where its clock has stopped.
     """
     said = {name: int(np.bitwise_or.reduce(found.flags)) for name, found in screened.items()}
     for name, found in screened.items():
@@ -37,7 +39,8 @@ def findings(
         for value, count in zip(*np.unique(codes, return_counts=True), strict=True) if len(codes) else ():
             yield f"{name}: {count:,} readings of {value:g}, out of bounds and a usual code for none: list it in missing"
     fast = [found.flags & Flag.CADENCE > 0 for name, found in screened.items() if said[name] & Flag.CADENCE]
-    told = {"stamped later than received": early, "sooner after the last than the declared cadence allows": np.any(fast, axis=0)}
+    told = {"stamped later than received": early, "published later than received": unpublished}
+    told |= {"sooner after the last than the declared cadence allows": np.any(fast, axis=0)}
     for words, where in told.items():
         if where is not None and where.any():
             yield f"{int(where.sum()):,} readings {words}, the first of node {ids[int(node[np.argmax(where)])]}"

@@ -16,9 +16,10 @@ from pipeline.errors import ConfigError
 from pipeline.settings import Settings
 from pipeline.sources.adapter import Readings
 from pipeline.sources.columns import Kind
-from pipeline.sources.csv_options import CsvOptions, check_encoding, iso_kind, time_kind
+from pipeline.sources.csv_options import CsvOptions, iso_kind, time_kind
 from pipeline.sources.csv_wide import parse_wide
 from pipeline.sources.delimited import header_of, read_columns
+from pipeline.sources.encodings import check_encoding, readable
 from pipeline.sources.files import FileAdapter, check_locations, file_deliveries
 from pipeline.sources.options import read_options
 from pipeline.sources.row_options import check_rows
@@ -72,7 +73,9 @@ def parse_long(source: Source, options: CsvOptions, file: str, packed: bytes) ->
     Raises:
         ContractError: It cannot be read as a whole.
     """
-    data = _renamed(source, options, file, unpacked(packed, file))
+    encoding, data = readable(options.encoding, unpacked(packed, file), file)
+    options = options.model_copy(update={"encoding": encoding})
+    data = _renamed(source, options, file, data)
     options.refuse_column_as_node(header_of(data, options.dialect, file), file)
     time = time_kind(options, data, file)
     published: Kind = "number"

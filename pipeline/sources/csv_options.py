@@ -9,7 +9,6 @@ from typing import Literal, Self
 from pydantic import model_validator
 
 from pipeline.contracts.worlds import Duration, Instant
-from pipeline.errors import ConfigError
 from pipeline.sources.columns import Dialect, Kind, kind_of_stamp, require_columns
 from pipeline.sources.delimited import header_of
 from pipeline.sources.row_options import EPOCHS, RowOptions
@@ -62,20 +61,6 @@ class CsvOptions(RowOptions):
             nulls=self.nulls,
             stamp_format=self.stamp_format,
         )
-
-
-def check_encoding(name: str) -> None:
-    """Refuse an encoding that does not exist.
-
-    Raises:
-        ConfigError: Naming it.
-    """
-    try:
-        "".encode(name)
-    except LookupError as error:
-        raise ConfigError(
-            asked=f"options.encoding = '{name}'", found="no such encoding", mend="for example utf-8, latin-1, cp1252"
-        ) from error
 
 
 def time_kind(options: CsvOptions, data: bytes, file: str) -> Kind:

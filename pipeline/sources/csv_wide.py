@@ -15,6 +15,7 @@ from pipeline.sources.adapter import Readings, RejectedRows
 from pipeline.sources.columns import Columns
 from pipeline.sources.csv_options import CsvOptions, time_kind
 from pipeline.sources.delimited import header_of, read_columns
+from pipeline.sources.encodings import readable
 from pipeline.sources.rows import column_of, time_fault, valid_times
 from pipeline.sources.unpacking import unpacked
 
@@ -41,9 +42,10 @@ def parse_wide(source: Source, options: CsvOptions, parts: Mapping[str, bytes]) 
                 found=f"files {', '.join(parts)}",
                 mend="add the file to locations, or correct the variable's column",
             )
-        data = unpacked(parts[file], file)
-        nodes = [n for n in header_of(data, options.dialect, file) if n != options.time]
-        valid_time, fault, found = _stamped(source, options, data, nodes, file)
+        encoding, data = readable(options.encoding, unpacked(parts[file], file), file)
+        text = options.model_copy(update={"encoding": encoding})
+        nodes = [n for n in header_of(data, text.dialect, file) if n != options.time]
+        valid_time, fault, found = _stamped(source, text, data, nodes, file)
         bad = np.flatnonzero(fault)
         rejected = rejected + found.rejected
         rejected += RejectedRows(

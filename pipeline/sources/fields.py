@@ -53,7 +53,7 @@ class Fields:
         cells = len(self._grid().row) * len(self._grid().column)
         taken, rejected = stamped(self.stamps, self.options, self.file, cells, self.faults)
         content = [
-            hashlib.blake2b(b"".join(_finite(table[t]).tobytes() for table in self.values.values()), digest_size=8).digest()
+            hashlib.blake2b(b"".join(_finite(table[t].copy()).tobytes() for table in self.values.values()), digest_size=8).digest()
             for t in taken.slab.tolist()
         ]
         return Readings(
@@ -84,11 +84,18 @@ class Fields:
 
 
 def _finite(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.where(np.isinf(values), np.nan, values)
+    values[np.isinf(values)] = np.nan
+    return values
 
 
 class FieldAdapter(FileAdapter):
-    """An adapter that says of a delivery which fields it holds; rows, and whole grids, follow from that."""
+    """An adapter that says of a delivery which fields it holds; rows, and whole grids, follow from that.
+
+    Attributes:
+        unpacked_bytes: What each value of a delivery takes while all of them are read: as they lie there, as numbers, scaled.
+    """
+
+    unpacked_bytes = 28
 
     def fields(self, source: Source, parts: Mapping[str, bytes]) -> Fields:
         """What a delivery holds.

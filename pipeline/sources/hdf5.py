@@ -122,7 +122,7 @@ class Hdf5Adapter(FieldAdapter):
             if flat.shape != expected:
                 found = f"shape {table.shape}, not {expected[0]} stamps of {expected[1]} values"
                 raise ContractError(asked=f"variable '{name}' of {file}", found=found, mend="correct column, order or layout")
-            values[name] = flat if cells is None else flat[:, cells.places]
+            values[name] = flat if cells is None or len(cells.row) * len(cells.column) == cells.whole else flat[:, cells.places]
         faults = time_faults(fault, options.stamps, source.timezone)
         return Fields(where=where, stamps=stamps, values=values, options=options, file=file, faults=faults)
 

@@ -88,6 +88,7 @@ class ImagesAdapter(FieldAdapter):
     """Series of GeoTIFF or PNG files."""
 
     example = "*.tif"
+    unpacked_bytes = 56  # with a legend: a colour, its place among those known, the one found there, its value
 
     def check(self, source: Source) -> None:
         """Refuse options that make no sense.

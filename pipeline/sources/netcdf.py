@@ -185,9 +185,9 @@ def _table(dataset: xr.Dataset, column: str, options: NetcdfOptions, stamps: int
     if extra or lost or variable.dtype.kind not in "fiu":
         found = f"dimensions {dict(variable.sizes)} of {variable.dtype}"
         raise ContractError(asked=f"variable '{column}' of {file} over {order}", found=found, mend="correct column or layout")
+    if cells is not None:  # before it is read: an area of a large grid is not the whole grid in memory
+        parts = {options.latitude: cells.row, options.longitude: cells.column}
+        variable = variable.isel({d: part for d, part in parts.items() if d in variable.dims and len(part) < variable.sizes[d]})
     wanted = [d for d in order if d in variable.dims]
-    values = _read(
-        dataset.assign({column: variable.squeeze([d for d in variable.dims if d not in order]).transpose(*wanted)}), column, file
-    )
-    table = values.astype(np.float64).reshape(stamps, -1)
-    return table if cells is None else table[:, cells.places]
+    values = _read(variable.squeeze([d for d in variable.dims if d not in order]).transpose(*wanted).to_dataset(name=column), column, file)
+    return values.astype(np.float64, copy=False).reshape(stamps, -1)

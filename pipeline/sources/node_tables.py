@@ -14,6 +14,7 @@ from pipeline.contracts.worlds import Source
 from pipeline.errors import ContractError
 from pipeline.sources.columns import Dialect, Kind
 from pipeline.sources.delimited import read_columns
+from pipeline.sources.encodings import readable
 from pipeline.sources.node_matrices import parse_links
 from pipeline.sources.unpacking import unpacked
 
@@ -52,7 +53,8 @@ def _table(source: Source, file: str, packed: bytes) -> NodeSet:
     numbers = [table.latitude, table.longitude, *ends]
     kinds: dict[str, Kind] = {table.id: "text"} if table.id else {}
     kinds.update(dict.fromkeys(numbers, "number"))
-    found = read_columns(unpacked(packed, file), kinds, Dialect(separator=table.separator), file)
+    encoding, data = readable(table.encoding, unpacked(packed, file), file)
+    found = read_columns(data, kinds, Dialect(separator=table.separator, decimal=table.decimal, encoding=encoding), file)
     if len(found.rejected):
         first = found.rejected
         raise ContractError(asked=f"row {first.row[0]} of node table {file}", found=first.reason[0], mend="mend that row")
@@ -63,9 +65,10 @@ def _table(source: Source, file: str, packed: bytes) -> NodeSet:
         return NodeSet(ids=ids, latitude=where[:, 0], longitude=east(where[:, 1]))
     ids = tuple(pa.array(found.columns[table.id]).cast(pa.string()).to_pylist())
     places = np.stack([found.columns[n] for n in numbers], axis=1)
+    places[:, 1::2] = east(places[:, 1::2])  # before they are halved: a segment may cross the meridian of Greenwich
     if len(set(ids)) < len(ids) or None in ids:
         raise ContractError(asked=f"node table {file}", found="a node without id, or twice", mend="mend the table")
     if len(numbers) == 2:
-        return NodeSet(ids=ids, latitude=places[:, 0], longitude=east(places[:, 1]))
+        return NodeSet(ids=ids, latitude=places[:, 0], longitude=places[:, 1])
     middle = (places[:, :2] + places[:, 2:]) / 2
-    return NodeSet(ids=ids, latitude=middle[:, 0], longitude=east(middle[:, 1]), ends=places)
+    return NodeSet(ids=ids, latitude=middle[:, 0], longitude=middle[:, 1], ends=places)

@@ -134,7 +134,10 @@ def readings_of(source: Source, options: RowOptions, file: str, found: Columns, 
     valid_time, fault = valid_times(options, source.timezone, found.columns[options.time], time)
     ids, node = _nodes(options, file, found)
     reasons = {int(i): "no node" for i in np.flatnonzero(node < 0)} | time_faults(fault, options, source.timezone)
-    good = (fault == 0) & (node >= 0)
+    for column in (options.published, options.init):
+        reasons = ({} if column is None else _strange(found.columns[column], column, options.published_format)) | reasons
+    good = np.ones(len(node), np.bool_)
+    good[list(reasons)] = False
     keep = slice(None) if not reasons else good
 
     def instants(column: str | None) -> NDArray[np.int64] | None:
@@ -163,6 +166,20 @@ def readings_of(source: Source, options: RowOptions, file: str, found: Columns, 
         init_time=instants(options.init),
         text=None if source.text is None else found.columns[source.text.column].cast(pa.string()).filter(pa.array(good)),
     )
+
+
+def _strange(column: NDArray[np.int64] | NDArray[np.float64], name: str, form: str) -> dict[int, str]:
+    """The rule that each stamp breaks that says when a row was published or its run began; one that is absent breaks none."""
+    seconds = _seconds(column, form)
+    odd = (seconds != NO_TIME) & ((seconds < _EARLIEST) | (seconds >= _LATEST))
+    if form not in EPOCHS:
+        return {int(i): f"column '{name}': a stamp outside 1970 .. 2100" for i in np.flatnonzero(odd)}
+    mistaken, forms = _mistaken_epochs(column.astype(np.float64), seconds, form), tuple(EPOCHS)
+    told = {6 + n: f"nonsense as {form}, sensible as {other}: correct options.published_format" for n, other in enumerate(forms)}
+    return {
+        int(i): f"column '{name}': {told.get(int(mistaken[i]), 'a stamp outside 1970 .. 2100')}"
+        for i in np.flatnonzero(odd | (mistaken > 0))
+    }
 
 
 def _nodes(options: RowOptions, file: str, found: Columns) -> tuple[tuple[str, ...], NDArray[np.int32]]:

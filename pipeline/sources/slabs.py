@@ -12,6 +12,17 @@ from pipeline.contracts.nodes import NodeSet
 from pipeline.contracts.worlds import Source
 from pipeline.errors import ContractError
 from pipeline.sources.adapter import SLAB_NODE, Adapter, Readings, SlabAdapter, Slabs
+from pipeline.sources.fields import FieldAdapter
+
+ROW_BYTES = 64
+"""What a cell of a delivery takes where grids are put together from rows."""
+
+
+def unpacked_bytes(adapter: Adapter) -> int:
+    """What each value of a delivery takes while some of its grids are read; 0 where only those are."""
+    if isinstance(adapter, FieldAdapter):
+        return adapter.unpacked_bytes
+    return 0 if isinstance(adapter, SlabAdapter) else ROW_BYTES
 
 
 def slab_times(adapter: Adapter, source: Source, parts: Mapping[str, bytes]) -> Readings:

@@ -11,6 +11,7 @@ from urllib.parse import unquote
 
 from pipeline.contracts.deliveries import Fetched, Part, Validators
 from pipeline.errors import AbsentError, ConfigError, ContractError, NotYetAvailable
+from pipeline.sources.unpacking import unpacked
 
 if TYPE_CHECKING:
     import httpx
@@ -215,7 +216,7 @@ class Web:
         if declared.isdigit() and int(declared) > limit and most is None:
             raise ContractError(asked=f"GET {url}", found=f"a body of {declared} bytes, more than {limit}", mend=mend)
         out, size, began = [], 0, time.monotonic()
-        for piece in response.iter_bytes():
+        for piece in response.iter_raw():
             out.append(piece)
             size += len(piece)
             if size > limit:
@@ -224,7 +225,21 @@ class Web:
                 raise ContractError(asked=f"GET {url}", found=f"a body of more than {limit} bytes", mend=mend)
             if time.monotonic() - began > self._policy.whole:
                 raise _AgainLater(f"{size} bytes in {self._policy.whole:.0f} s, and no end")
-        return b"".join(out)
+        return _decoded(b"".join(out), response, url) if most is None else b"".join(out)
+
+
+def _decoded(body: bytes, response: httpx.Response, url: str) -> bytes:
+    """A body as it is at its provider, though some pack all that they send; a gzip is proved to be whole, and a file `.gz` left one."""
+    packed = response.headers.get("Content-Encoding", "identity").lower()
+    if packed == "identity" or not body or response.url.path.endswith(".gz"):
+        return body
+    if packed not in ("gzip", "x-gzip"):
+        found, mend = f"a body packed as {packed}", "ask its provider to hand it over as it is, or in gzip"
+        raise ConfigError(asked=f"GET {url}", found=found, mend=mend)
+    try:
+        return unpacked(body, f"{url}.gz")
+    except ContractError as error:
+        raise _AgainLater(f"an answer in gzip: {error.found}") from error
 
 
 def _retry_after(headers: Any) -> float | None:

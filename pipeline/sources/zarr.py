@@ -125,7 +125,7 @@ class ZarrAdapter(FieldAdapter):
             cells.check_names()
         values = {n: table(layouts[c], options, (start, stop), cells, files, store) for n, c in columns.items()}
         known = ~np.all([np.isnan(v).all(axis=1) for v in values.values()], axis=0) if len(stamps) else np.zeros(0, np.bool_)
-        values = {n: v[known] for n, v in values.items()}
+        values = values if known.all() else {n: v[known] for n, v in values.items()}
         return Fields(
             where=node_ids(layouts, options, files, store) if cells is None else cells,
             stamps=stamps[known],

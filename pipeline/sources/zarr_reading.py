@@ -159,4 +159,4 @@ def table(
     values[~there] = np.nan
     moved = values.transpose([*(layout.dims.index(d) for d in order), *(i for i, d in enumerate(layout.dims) if d not in order)])
     flat = moved.reshape(len(moved), math.prod(moved.shape[1:]))
-    return flat if cells is None else flat[:, cells.boxed]
+    return flat if cells is None or cells.fills_its_box else flat[:, cells.boxed]

@@ -196,8 +196,9 @@ def _decoding(world: World, group: Group, plan: DomainPlan, sources: Mapping[str
     edges = [(region_edge(plan, r) - group.before, int(plan.axis_T[r.stop - 1]) + group.after) for r in plan.regions]
     total = 0
     for name in group.slabs:
-        rows = sources[name].read(edges[0][0], edges[-1][1], ["valid_time", "cells"])
+        rows = sources[name].read(edges[0][0], edges[-1][1], ["valid_time", "row", "cells"])
         times = np.sort(rows["valid_time"].cast(pa.int64()).to_numpy())
         most = max(int(np.diff(np.searchsorted(times, edge, side="right"))[0]) for edge in edges)
-        total += decoding_bytes(world.sources[name], int(rows["cells"].to_numpy().max(initial=0)), most)
+        cells, together = (int(rows[column].to_numpy().max(initial=0)) for column in ("cells", "row"))
+        total += decoding_bytes(world.sources[name], cells, most, together)
     return total

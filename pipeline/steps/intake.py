@@ -106,6 +106,7 @@ def take_in(work: Work, landed: Landed) -> Taken | None:
     )
     punctual = ~declared | (available <= since + latency)
     early = rules.future(readings.valid_time, horizon)
+    unpublished = declared & (available > landed.received_time)
     key = _keys(readings)
     series = readings.node if key is None else series_codes(readings.node, key)
     variables = {} if work.source.slabs else work.source.variables
@@ -127,8 +128,8 @@ def take_in(work: Work, landed: Landed) -> Taken | None:
         keep = unrepeated(series, readings.valid_time, available, bits)
         rows = by_series(readings.node, readings.valid_time, available, keep)
     taken = _taken(landed, readings, available, declared, screened, keep, rows, _further(readings, early), key)
-    told = early if not work.recorded else None
-    notes = tuple(findings(screened, work.source.variables, readings.values, readings.node, readings.node_ids, early=told))
+    told = {} if work.recorded else {"early": early, "unpublished": unpublished}
+    notes = tuple(findings(screened, work.source.variables, readings.values, readings.node, readings.node_ids, **told))
     return replace(taken, notes=notes)
 
 

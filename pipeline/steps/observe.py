@@ -55,12 +55,14 @@ def run(request: ObserveRequest, settings: Settings, progress: Progress) -> Rece
     counts: dict[str, int] = {}
     ids = {"world": world.digest}
     notes: list[str] = []
+    rejected: dict[str, float] = {}
     fresh = 0
     for name in source_names(world, request.source):
         store, batches = again_after_conflicts(partial(_observe_source, objects, world, name, progress, notes), notes)
         fresh += batches
         total = store.counts()
         counts |= {f"{name}.{key}": getattr(total, key) for key in ("raw", "observations", "duplicates", "rejected")}
+        rejected[name] = total.rejected / max(total.raw, 1)
         ids[f"{name}.observations"] = store.digest
     return Receipt(
         step=request.step,
@@ -71,6 +73,7 @@ def run(request: ObserveRequest, settings: Settings, progress: Progress) -> Rece
         counts=counts,
         paths={"observations": objects.url(f"observations/{world.name}")},
         notes=tuple(notes),
+        details={"missing_share": rejected},
     )
 
 

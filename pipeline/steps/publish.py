@@ -61,8 +61,18 @@ def run(request: PublishRequest, settings: Settings, progress: Progress) -> Rece
             "latest": published.url("latest.json"),
         },
         notes=(*(f"{product} was damaged or gone and is written anew" for product in ([] if fresh else healed)), *page.notes),
-        details={"rows": record["rows"], **({"changes": record["changes"]} if "changes" in record else {})},
+        details={
+            "rows": record["rows"],
+            "missing_share": _missing(world, record),
+            **({"changes": record["changes"]} if "changes" in record else {}),
+        },
     )
+
+
+def _missing(world: World, record: dict[str, Any]) -> dict[str, float]:
+    """Per domain that has targets the share without a forecast: all of it where it had no context, for no other is in part."""
+    forecast = [name for name, d in world.domains.items() if any(variable.target for variable in d.variables.values())]
+    return {name: 0.0 if name in record["rows"] else 1.0 for name in forecast}
 
 
 def _warnings(record: dict[str, Any]) -> dict[str, int]:

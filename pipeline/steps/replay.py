@@ -257,6 +257,7 @@ def _receipt(
 ) -> Receipt:
     scorecard = lanes.scorecard(record.lane_id)
     asked = len(range(to_seconds(request.first), to_seconds(request.last), int(request.every.total_seconds())))
+    refused = len(done.refused) if done else 0
     return Receipt(
         step=request.step,
         world=record.world,
@@ -267,10 +268,14 @@ def _receipt(
             "issue_times": asked,
             "issued": done.issued if done else 0,
             "scored": done.scored if done else 0,
-            "refused": len(done.refused) if done else 0,
+            "refused": refused,
             "trained": trained,
         },
         paths={"lane": lanes.url(record.lane_id), "scorecard": lanes.scorecard_url(record.lane_id)},
         notes=notes,
-        details={"plan": plan.to_json(), "lane": record.model_dump(mode="json")},
+        details={
+            "plan": plan.to_json(),
+            "lane": record.model_dump(mode="json"),
+            **({} if request.dry_run else {"missing_share": {"issue_times": refused / max(asked, 1)}}),
+        },
     )

@@ -19,7 +19,7 @@ from pipeline.cube.groups import Group
 from pipeline.errors import StoreError
 from pipeline.quality.slabs import screened_bands
 from pipeline.sources.registry import adapter_named
-from pipeline.sources.slabs import slabs
+from pipeline.sources.slabs import slabs, unpacked_bytes
 from pipeline.stores.landing import Landed, LandingStore
 from pipeline.stores.objects import ObjectStore
 
@@ -66,9 +66,10 @@ def slab_fields(objects: ObjectStore, world: World, group: Group, source_name: s
     return {n: Slabs(valid_time=valid, available_time=available, values_SP=v, flags_SP=f) for n, (v, f) in found.items()}
 
 
-def decoding_bytes(source: Source, cells: int, count: int) -> int:
-    """What a worker needs while it decodes `count` slabs of so many cells."""
-    return max(cells, min(_CELLS_AT_ONCE, cells * count)) * BYTES_PER_CELL * len(source.variables) if cells else 0
+def decoding_bytes(source: Source, cells: int, count: int, together: int) -> int:
+    """What a worker needs while it decodes `count` slabs of so many cells, of deliveries that hold up to `together`."""
+    whole = together * cells * unpacked_bytes(adapter_named(source.adapter))
+    return (whole + max(cells, min(_CELLS_AT_ONCE, cells * count)) * BYTES_PER_CELL) * len(source.variables) if cells else 0
 
 
 def _portions(landing: LandingStore, source: str, rows: pa.Table) -> Iterator[_Portion]:

@@ -129,9 +129,10 @@ def place(tmp_path_factory):
             assert process.poll() is None, text
             time.sleep(0.2)
         address = text.split("Airflow is up at ")[1].split()[0]
-        rest = Rest(address, "admin", json.loads((store / "airflow" / "passwords.json").read_text())["admin"])
+        password = json.loads((store / "airflow" / "passwords.json").read_text())["admin"]
+        rest = Rest(address, "admin", password)
         failed_run(rest)
-        yield SimpleNamespace(address=address, token=rest.sign_in(), env=env)
+        yield SimpleNamespace(address=address, password=password, token=rest.sign_in(), env=env)
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(90)
@@ -239,9 +240,12 @@ def test_a_cell_that_failed_leads_to_its_run_and_to_its_log(page):
     assert page.get_by_role("link", name="Log").get_attribute("href") == f"/dags/synthetic__forecast/runs/run-{RUN_HOUR}/tasks/predict"
 
 
-def test_a_terminal_names_the_task_that_failed_and_its_page(place):
+@pytest.mark.parametrize("login", [None, "admin:{password}", "{token}"])
+def test_a_terminal_names_the_task_that_failed_and_its_page(place, tmp_path, login):
     words = [sys.executable, "-m", "pipeline", "status", "--world", "synthetic", "--days", "3"]
-    said = subprocess.run(words, cwd=project_folder(), env=place.env, capture_output=True, text=True, check=True).stdout
+    elsewhere = {"CUBECAST_AIRFLOW_HOME": str(tmp_path), "CUBECAST_AIRFLOW_URL": place.address}
+    named = elsewhere | {"CUBECAST_AIRFLOW_LOGIN": login.format(password=place.password, token=place.token)} if login else {}
+    said = subprocess.run(words, cwd=project_folder(), env=place.env | named, capture_output=True, text=True, check=True).stdout
     [line] = [line for line in said.splitlines() if "/runs/" in line]
     assert line.split()[:2] == ["predict", format_instant(LAST - timedelta(hours=RUN_HOUR))[:10]]
     assert f"failed  {place.address}/dags/synthetic__forecast/runs/run-{RUN_HOUR}/tasks/predict" in line

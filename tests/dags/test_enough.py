@@ -27,7 +27,7 @@ def told(tmp_path, monkeypatch):
                 source = task_ids.removesuffix(".observe")
                 ids = {f"{source}.observations": "o-1"}
                 receipt = {"step": "observe", "world": world.name, "as_of": T["now"], "outcome": "done", "ids": ids}
-                whole = receipt | {"counts": {f"{source}.raw": 71}}
+                whole = receipt | {"counts": {f"{source}.raw": 71}, "details": {"missing_share": {source: 0.25}}}
                 return {"ids": ids, "paths": {"receipt": leave(tmp_path, whole, source)}} if source in found else None
 
         return _enough.told(world, {"ti": Pulled()})
@@ -36,8 +36,13 @@ def told(tmp_path, monkeypatch):
 
 
 def test_the_cube_is_told_of_what_is_in_and_by_default_one_source_is_enough(told):
-    assert told("weather") == {"ids": {"weather.observations": "o-1"}, "counts": {"weather.raw": 71}}
+    assert told("weather") == {
+        "ids": {"weather.observations": "o-1"},
+        "counts": {"weather.raw": 71},
+        "missing_share": {"weather": 0.25},
+    }
     assert set(told("weather", "roads")["counts"]) == {"weather.raw", "roads.raw"}
+    assert set(told("weather", "roads")["missing_share"]) == {"weather", "roads"}
 
 
 def test_where_nothing_came_no_cube_is_woken(told, caplog):
@@ -61,4 +66,4 @@ def test_fewer_sources_than_are_enough_skip_the_cube_or_fail_the_ingest_as_the_w
 
 
 def test_a_world_without_a_schedule_asks_for_nothing_here_since_its_ingest_ends_well_only_with_all_sources(told):
-    assert told(world=ENDED) == {"ids": {}, "counts": {}}
+    assert told(world=ENDED) == {"ids": {}, "counts": {}, "missing_share": {}}

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.contracts.forecasts import MEDIAN
 from pipeline.contracts.world_files import load_world
 from pipeline.settings import Settings
 from pipeline.steps.store_verify import verify_store
@@ -53,6 +54,7 @@ def test_every_raw_row_is_accounted_for(finished):
     for source in load_world(str(world_file)).sources:
         parts = [counts[f"{source}.{part}"] for part in ("observations", "duplicates", "rejected")]
         assert counts[f"{source}.raw"] == sum(parts) > 0
+        assert receipts["observe"].details["missing_share"][source] == counts[f"{source}.rejected"] / counts[f"{source}.raw"]
 
 
 def test_a_second_run_changes_nothing(finished):
@@ -90,6 +92,29 @@ def test_the_parts_of_every_published_number_add_up_to_it(finished):
     assert told > 0
 
 
+def test_parts_add_up_to_published_numbers_also_where_bounds_cut_these(finished, tmp_path):
+    world_file, settings, _ = finished
+    middle = float(np.median(_quantiles(world_file, settings)["traffic"][..., 0, MEDIAN]))
+    narrow, other = tmp_path / world_file.name, settings_for(_backed_up(settings.store, tmp_path / "store"))
+    narrow.write_text(
+        world_file.read_text().replace('scale = "node", lower = 0.0 }', f'scale = "node", lower = 0.0, upper = {middle} }}', 1)
+    )
+    later = load_world(str(world_file)).recorded.as_of + timedelta(hours=1)
+    for request in requests(narrow, later):
+        if request.step in ("predict", "publish"):
+            run_step(request, other)
+    domain = ForecastStore(ObjectStore(other.store), "tiny").read(int(later.timestamp())).domains["traffic"]
+    published = ForecastArrays(other.store, "tiny").open("traffic").isel(issue_time=-1)["speed"]
+    highest = np.float32(middle)
+    assert domain.variables[0] == "speed"
+    assert domain.model_V[0] == "joint"
+    assert published.max() == highest
+    assert 0.1 < (published.sel(quantile=0.5) == highest).mean() < 0.9
+    parts = domain.split_LNVP[:, :, 0].astype(np.float64)
+    np.testing.assert_allclose(parts.sum(-1), published.sel(quantile=0.5).values, rtol=1e-5)
+    assert parts.cumsum(-1).max() <= middle * (1 + 1e-5)
+
+
 def test_the_published_products_open_as_a_user_would(finished):
     import pandas as pd
 
@@ -99,6 +124,18 @@ def test_the_published_products_open_as_a_user_would(finished):
     assert len(pd.read_parquet(paths["parquet"]))
     for name in ("weather", "traffic", "market"):
         assert "quantile" in ForecastArrays(settings.store, "tiny").open(name).dims
+
+
+def test_a_domain_that_is_not_forecast_is_missing_from_what_is_published(finished, tmp_path):
+    world_file, settings, receipts = finished
+    assert receipts["publish"].details["missing_share"] == {"weather": 0.0, "traffic": 0.0, "market": 0.0}
+    shutil.copytree(settings.store, tmp_path / "store")
+    other, publish = settings_for(tmp_path / "store"), next(r for r in requests(world_file) if r.step == "publish")
+    forecasts = ForecastStore(ObjectStore(other.store), "tiny")
+    whole = forecasts.read(int(publish.as_of.timestamp()))
+    kept = {name: domain for name, domain in whole.domains.items() if name != "market"}
+    forecasts.add(replace(whole, domains=kept, provenance=whole.provenance | {"absent": ["market"]}))
+    assert run_step(publish, other).details["missing_share"] == {"weather": 0.0, "traffic": 0.0, "market": 1.0}
 
 
 def test_the_forecast_was_verified_by_what_came(finished):

@@ -92,6 +92,7 @@ def test_issue_times_without_data_are_refused_by_name_and_the_others_made(lived,
     other = settings_for(tmp_path / "store")
     receipt = run(asked(world_file, first, first + timedelta(hours=3)), other)
     assert (receipt.counts["issued"], receipt.counts["refused"]) == (2, 1)
+    assert receipt.details["missing_share"] == {"issue_times": 1 / 3}
     assert "2025-10-28T13:30:00Z: no domain has a value" in receipt.notes[0]
     with pytest.raises(NotYetAvailable, match="no domain has a value"):
         run(asked(world_file, first + timedelta(hours=1), first + timedelta(hours=2)), other)

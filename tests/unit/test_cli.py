@@ -174,6 +174,17 @@ def test_status_of_a_world_that_never_ran_says_what_to_do(steps, capsys):
     assert "cubecast run --world synthetic" in out
 
 
+def test_status_says_why_an_airflow_that_it_was_told_to_ask_does_not_tell_and_shows_the_rest(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("CUBECAST_STORE", str(tmp_path))
+    monkeypatch.setenv("CUBECAST_AIRFLOW_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("CUBECAST_AIRFLOW_LOGIN", "ada:canary-71")
+    code, out, err = run(capsys, "status", "-w", "synthetic")
+    assert code == 0
+    assert "synthetic" in out
+    assert "tasks of synthetic at http://127.0.0.1:9: no answer" in err
+    assert "canary" not in out + err
+
+
 def test_status_for_programs_tells_steps_ids_and_counts(steps, capsys):
     run(capsys, "run", "-w", "synthetic")
     code, out, _ = run(capsys, "status", "-w", "synthetic", "--json")

@@ -11,21 +11,23 @@ HEALTHY = {"metadatabase": {"status": "healthy"}, "scheduler": {"status": "healt
 
 
 @contextmanager
-def airflow_of(password, content=HEALTHY):
-    """A healthy api-server that knows this password."""
+def airflow_of(password, content=HEALTHY, *, badge="t", elsewhere=None):
+    """A healthy api-server that knows this password, and answers who has its token (`badge`); or sends on to somewhere else."""
 
     class Server(BaseHTTPRequestHandler):
         def do_GET(self):
-            self.answer(200, content)
+            ours = self.headers["Authorization"] in (None, f"Bearer {badge}")
+            self.answer(302 if elsewhere else 200 if ours else 403, content)
 
         def do_POST(self):
             given = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["password"]
-            self.answer(201 if given == password else 401, {"access_token": "t"})
+            self.answer(201 if given == password else 401, {"access_token": badge})
 
         def answer(self, code, content):
             body = json.dumps(content).encode()
             self.send_response(code)
             self.send_header("Content-Length", str(len(body)))
+            self.send_header("Location", f"{elsewhere}{self.path}")
             self.end_headers()
             self.wfile.write(body)
 

@@ -106,6 +106,22 @@ def test_bytes_of_another_encoding_are_rejected_and_read_when_declared() -> None
     assert declared.node_ids == ("Nørreport",)
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32", "utf-8-sig", "shift_jis", "gb18030", "iso2022_jp"])
+def test_an_encoding_of_several_bytes_is_read_when_declared_whatever_bytes_its_letters_hold(encoding: str) -> None:
+    text = "t|n|a\n2014-08-01T00:00:00|ポ中本|1\n2014-08-01T00:05:00|x|2\n"  # in Shift JIS the first letter ends in |
+    options = {"time": "t", "node_column": "n", "separator": "|", "encoding": encoding}
+    found = parse(text.encode(encoding), source(options))
+    assert (found.node_ids, found.values["a"].tolist(), len(found.rejected)) == (("ポ中本", "x"), [1.0, 2.0], 0)
+    with pytest.raises(ContractError, match=rf"as {encoding}.*correct options\.encoding"):
+        parse(b"\xff" + text.encode(encoding) + b"\xff", source(options))
+
+
+def test_a_wide_file_in_utf_16_is_read_when_declared() -> None:
+    options = {"layout": "wide", "time": "t", "encoding": "utf-16"}
+    found = CSV.parse(source(options), {"a.csv": "t,ø,y\n2014-08-01T00:00:00,1,2\n".encode("utf-16")})
+    assert (found.node_ids, found.values["a"].tolist()) == (("ø", "y"), [1.0, 2.0])
+
+
 def test_empty_cells_are_missing_and_no_zero() -> None:
     found = parse("t,n,a\n2014-08-01T00:00:00,x,\n2014-08-01T00:05:00,x,NA\n2014-08-01T00:10:00,x,0\n", source())
     assert np.isnan(found.values["a"][:2]).all()
@@ -328,6 +344,18 @@ def test_a_node_table_keeps_order_ends_and_wraps_longitude() -> None:
     assert found.longitude.tolist() == [0.0, 7.0]
     assert found.ends is not None
     assert found.ends[1].tolist() == [5.0, 6.0, 7.0, 8.0]
+
+
+def test_a_node_table_has_an_encoding_and_a_decimal_mark_of_its_own() -> None:
+    nodes = {"location": "data://n", "separator": ";", "decimal": ",", "encoding": "latin-1"}
+    found = CSV.parse_places(source(nodes=nodes), {"n": "id;latitude;longitude\nNørreport;55,68;12,57\n".encode("latin-1")})
+    assert (found.ids, found.latitude.tolist(), found.longitude.tolist()) == (("Nørreport",), [55.68], [12.57])
+
+
+def test_a_segment_across_greenwich_lies_there_when_longitudes_go_from_0_to_360() -> None:
+    nodes = {"location": "data://n", "latitude": "a", "longitude": "b", "latitude_end": "c", "longitude_end": "d"}
+    found = CSV.parse_places(source(nodes=nodes), {"n": b"id,a,b,c,d\nz,51,359.9,51,0.1\n"})
+    assert found.longitude.tolist() == pytest.approx([0.0], abs=1e-9)
 
 
 def test_a_bad_row_of_a_node_table_is_refused_with_its_place() -> None:

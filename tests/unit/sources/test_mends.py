@@ -15,6 +15,8 @@ RULES = [
     *(time_fault(code, OPTIONS, "Europe/London") for code in range(1, 8)),
     *run_faults(NONE, NONE, 3600),
     *document_faults(pa.array([], pa.string()), 100),
+    "column 'p': nonsense as epoch_s, sensible as epoch_ms: correct options.published_format",
+    "column 'p': a stamp outside 1970 .. 2100",
     "a bar that is not closed yet",
     "no node",
 ]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import email.utils
+import gzip
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -111,6 +114,26 @@ def test_a_truncated_body_is_asked_for_again_and_never_taken() -> None:
         assert Web((p.host,), FAST).get(p.url("/x")) == b"whole"
     with provider([Answer(body=b"half", declared=8)]) as p, pytest.raises(NotYetAvailable, match="RemoteProtocolError"):
         Web((p.host,), FAST).get(p.url("/x"))
+
+
+PACKED = {"Content-Encoding": "gzip"}
+
+
+@pytest.mark.parametrize("damage", [lambda body: body[: len(body) // 2], lambda body: body[:-6] + b"x" + body[-5:], lambda _: b"half"])
+def test_a_body_that_is_packed_on_its_way_is_whole_or_asked_for_again(damage: Callable[[bytes], bytes]) -> None:
+    plain = bytes(range(256)) * 20
+    packed = Answer(body=gzip.compress(plain), headers=PACKED)
+    with provider([replace(packed, body=damage(packed.body)), packed]) as p:
+        assert Web((p.host,), FAST).get(p.url("/x.csv")) == plain
+    with provider([replace(packed, body=damage(packed.body))]) as p, pytest.raises(NotYetAvailable, match="an answer in gzip"):
+        Web((p.host,), FAST).get(p.url("/x.csv"))
+
+
+def test_a_gzip_stays_one_whatever_it_is_called_and_what_is_packed_otherwise_is_refused() -> None:
+    with provider([Answer(body=gzip.compress(b"t,n,a", mtime=0), headers=PACKED)]) as p:
+        assert Web((p.host,), FAST).get(p.url("/x.csv.gz")) == gzip.compress(b"t,n,a", mtime=0)
+    with provider([Answer(body=b"t,n,a", headers={"Content-Encoding": "br"})]) as p, pytest.raises(ConfigError, match="packed as br"):
+        Web((p.host,), FAST).get(p.url("/x.csv"))
 
 
 def test_a_body_that_is_too_large_is_refused_declared_or_not() -> None:

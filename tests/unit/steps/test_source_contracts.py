@@ -154,6 +154,29 @@ def test_epochs_of_another_unit_are_rejected_by_name(tmp_path: Path, form: str, 
     assert place.reasons() == [f"nonsense as {form}, sensible as {said}: correct options.time_format"]
 
 
+@pytest.mark.parametrize(("form", "factor", "said"), [("epoch_s", 1000, "epoch_ms"), ("epoch_ms", 1, "epoch_s")])
+def test_epochs_of_another_unit_are_rejected_by_name_where_they_say_when_a_row_was_published(
+    tmp_path: Path, form: str, factor: int, said: str
+) -> None:
+    place = Place(tmp_path, options={**ROWS, "published": "p", "published_format": form})
+    when = at("2020-06-01T00:05")
+    rows = [f"2020-06-01T00:00,x,1,{when * factor}", f"2020-06-01T00:10,x,1,{when * {'epoch_s': 1, 'epoch_ms': 1000}[form]}"]
+    place.write("a.csv", table(rows, header="time,id,t,p"))
+    assert place.observe().counts["air.observations"] == 1
+    assert place.reasons() == [f"column 'p': nonsense as {form}, sensible as {said}: correct options.published_format"]
+
+
+def test_a_row_published_before_1970_or_after_2100_is_rejected_and_one_published_after_it_came_is_told(tmp_path: Path) -> None:
+    place = Place(tmp_path, options={**ROWS, "published": "p"})
+    when = ["0020-06-01T00:05Z", "2220-06-01T00:05Z", "2020-06-01T00:05Z", "2020-07-01T00:05Z", ""]
+    rows = [f"2020-06-01T00:{10 * k:02d},x,{k},{published}" for k, published in enumerate(when)]
+    place.write("a.csv", table(rows, header="time,id,t,p"))
+    receipt = place.observe()
+    assert place.reasons() == ["column 'p': a stamp outside 1970 .. 2100"] * 2
+    assert receipt.counts["air.observations"] == 3
+    assert "air, a.csv: 1 readings published later than received, the first of node x" in receipt.notes
+
+
 def test_the_hour_that_clocks_skip_and_the_one_they_pass_twice_are_rejected_by_name(tmp_path: Path) -> None:
     place = Place(tmp_path, timezone="Europe/London")
     place.write("a.csv", table(series([1.0], start="2020-03-29T01:30"), series([2.0], start="2019-10-27T01:30"), series([3.0])))
