@@ -13,9 +13,10 @@ from pipeline.contracts.times import format_instant, from_seconds
 from pipeline.contracts.worlds import World
 from pipeline.errors import AbsentError, NotYetAvailable
 from pipeline.settings import Settings
-from pipeline.sources.adapter import Adapter, Readings
+from pipeline.sources.adapter import Adapter, Readings, Slabs
 from pipeline.sources.mends import mend_of
 from pipeline.sources.registry import adapter_named, check_sources, source_names
+from pipeline.sources.slabs import slab_times, slabs
 
 _TRIES = 3
 _PAGES = 3
@@ -24,12 +25,18 @@ _SHOWN = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Probe:
-    """What a provider handed over: where from, how many bytes, and the readings in them."""
+    """What a provider handed over: where from, how many bytes, and the readings in them.
+
+    Attributes:
+        readings: Of a source of whole grids a row for each grid, without values.
+        newest: The newest of these grids.
+    """
 
     delivery: str
     locations: tuple[str, ...]
     bytes: int
     readings: Readings
+    newest: Slabs | None = None
 
 
 def probe(world: World, name: str, settings: Settings, as_of: datetime) -> Probe:
@@ -70,11 +77,15 @@ def _fetched(adapter: Adapter, world: World, name: str, delivery: Delivery) -> P
             break
         parts.append(part)
         content[part.name] = part.read()
+    source = world.sources[name]
+    readings = slab_times(adapter, source, content) if source.slabs else adapter.parse(source, content)
+    rows = readings.row[readings.valid_time == readings.valid_time.max()][-1:] if len(readings) else readings.row
     return Probe(
         delivery=delivery.name,
         locations=tuple(part.location for part in parts),
         bytes=sum(map(len, content.values())),
-        readings=adapter.parse(world.sources[name], content),
+        readings=readings,
+        newest=slabs(adapter, source, content, rows) if source.slabs and len(rows) else None,
     )
 
 
@@ -82,16 +93,27 @@ def probe_lines(found: Probe) -> list[str]:
     """What a probe found, for people."""
     readings = found.readings
     lines = [f"delivery {found.delivery}: {found.bytes:,} bytes from", *(f"  {location}" for location in found.locations)]
-    lines.append(f"rows {readings.raw_rows:,}: readings {len(readings):,}, rejected {len(readings.rejected):,}")
+    kind = "readings" if found.newest is None else "whole grids"
+    lines.append(f"rows {readings.raw_rows:,}: {kind} {len(readings):,}, rejected {len(readings.rejected):,}")
     for reason, count in Counter(readings.rejected.reason).most_common(_SHOWN):
         row = readings.rejected.row[readings.rejected.reason.index(reason)]
         lines.append(f"  rejected {count:,}: {reason} (first in row {row}); mend: {mend_of(reason)}")
     if len(readings):
         first, last = (format_instant(from_seconds(int(t))) for t in (readings.valid_time.min(), readings.valid_time.max()))
-        nodes = ", ".join(readings.node_ids[:_SHOWN]) + (" …" if len(readings.node_ids) > _SHOWN else "")
-        lines += [f"valid_time {first} .. {last}", f"nodes {len(readings.node_ids)}: {nodes}"]
-    for name, values in readings.values.items():
+        lines += [f"valid_time {first} .. {last}", _places(found)]
+    for name, values in (readings.values if found.newest is None else found.newest.values).items():
         known = values[~np.isnan(values)]
         span = f"{known.min():g} .. {known.max():g}" if len(known) else "nothing"
-        lines.append(f"{name}: {span}, {1 - len(known) / max(len(values), 1):.1%} missing")
+        lines.append(f"{name}: {span}, {1 - len(known) / max(values.size, 1):.1%} missing")
     return lines
+
+
+def _places(found: Probe) -> str:
+    ids, grid = found.readings.node_ids, found.newest
+    if grid is None:
+        return f"nodes {len(ids)}: {', '.join(ids[:_SHOWN])}{' …' if len(ids) > _SHOWN else ''}"
+    south, north, west, east = (f(axis) for axis in (grid.latitude, grid.longitude) for f in (np.min, np.max))
+    return (
+        f"grids of {len(grid.latitude):,} x {len(grid.longitude):,} cells, latitude {south:g} .. {north:g}, longitude {west:g} .. {east:g}; "
+        "in the newest:"
+    )

@@ -9,6 +9,7 @@ from pipeline.contracts.times import format_instant
 from pipeline.contracts.world_files import load_world
 from pipeline.settings import Settings
 from pipeline.steps.champions import approve, reject
+from pipeline.steps.promote import learned_from
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.registry import Registry
 from pipeline.telemetry import Progress
@@ -37,6 +38,6 @@ def run(request: AnswerRequest, settings: Settings, progress: Progress) -> Recei
         world=world.name,
         as_of=request.as_of,
         outcome="unchanged" if said else "done",
-        ids={"model_id": candidate.model_id, "answer": outcome},
+        ids={"model_id": candidate.model_id, **learned_from(candidate), "answer": outcome},
         notes=(f"{candidate.model_id} is {outcome} as of {said.decided if said else format_instant(request.as_of)}: {told.reason}",),
     )

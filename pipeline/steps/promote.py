@@ -50,7 +50,7 @@ def run(request: PromoteRequest, settings: Settings, progress: Progress) -> Rece
         world=world.name,
         as_of=request.as_of,
         outcome="done" if created else "unchanged",
-        ids={"candidate": candidate.model_id} | ({"model_id": current.model_id} if current else {}),
+        ids={"candidate": candidate.model_id, **learned_from(candidate), **({"model_id": current.model_id} if current else {})},
         counts={"targets": len(published), "joint": sum(v.published == JOINT for v in published)},
         notes=(decision.reason, *shown.notes),
         details={
@@ -60,6 +60,11 @@ def run(request: PromoteRequest, settings: Settings, progress: Progress) -> Rece
             "previous": decision.champion,
         },
     )
+
+
+def learned_from(candidate: Candidate) -> dict[str, str]:
+    """The snapshot of the cube that a candidate was trained and judged on, as `snapshot`."""
+    return {name: str(found) for name, found in candidate.card.items() if name == "snapshot"}
 
 
 def promote_on_evidence(

@@ -222,7 +222,10 @@ def test_the_synthetic_world_goes_from_raw_feeds_to_a_verified_forecast_under_ai
     assert observed["ids"]["prices.observations"]
     assert {"snapshot", "digest.traffic", "digest.weather"} <= set(cube["ids"])
     assert cube["counts"]["cells"] > 0
-    published = carried(store, "forecast")
+    champion, published = carried(store, "training"), carried(store, "forecast")
+    assert champion["ids"]["snapshot"] == cube["ids"]["snapshot"]
+    assert champion["ids"]["model_id"] == published["ids"]["model_id"]
+    assert champion["counts"]["targets"] > 0
     assert published["ids"]["snapshot"] == cube["ids"]["snapshot"]
     assert published["ids"]["forecast"]
     assert published["counts"]["rows"] > 0

@@ -163,7 +163,7 @@ def make_town(folder: Path, patch: pytest.MonkeyPatch) -> Town:
     known = {"road": as_known(town.cube, to_seconds(CUTOFF), None)}
     fitted = build_windows(world, known, as_of=to_seconds(CUTOFF), scalers=None, live=False)
     scalers = dump_scalers({"road": fitted.domains["road"].scaler})
-    card = {"as_of": format_instant(CUTOFF), "recipe": "stub", "seed": 0}
+    card = {"as_of": format_instant(CUTOFF), "recipe": "stub", "seed": 0, "snapshot": "SNAP"}
     Registry(ObjectStore(town.settings.store), "tiny").add_candidate("m1", {"scalers.safetensors": scalers}, card)
     town.errors(patch, joint=1.0, persistence=3.0, historical_average=2.0, ridge=1.5)
     return town

@@ -261,7 +261,7 @@ def test_an_answer_given_as_a_step_is_entered_once_and_another_later_changes_not
         return answer.run(request, desk.town.settings, QUIET)
 
     first = say("approve")
-    assert (first.outcome, first.ids["answer"]) == ("done", "approved")
+    assert (first.outcome, first.ids) == ("done", {"model_id": "m2", "snapshot": "SNAP", "answer": "approved"})
     assert (desk.registry.champion(LATER).model_id, desk.registry.champion(LATER).how) == ("m2", "approval")
     for word in ("approve", "reject"):
         again = say(word, LATER + AN_HOUR / 2)

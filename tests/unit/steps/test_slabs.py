@@ -17,6 +17,7 @@ from pipeline.contracts.times import parse_instant
 from pipeline.contracts.world_files import load_world, parse_world
 from pipeline.errors import ConfigError, ContractError
 from pipeline.settings import Settings, read_settings
+from pipeline.sources.probe import probe, probe_lines
 from pipeline.steps import build_cube, land, observe
 from pipeline.stores.cubes import CubeStore
 from pipeline.stores.objects import ObjectStore
@@ -65,6 +66,27 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> CubeStore:
     return built(world_file(tmp_path_factory.mktemp("whole"), WHOLE))
 
 
+GRIDS = """
+name = "air"
+title = "Air"
+start = "2020-03-01T00:00Z"
+[sources.air]
+adapter = "netcdf"
+locations = ["data://x.nc"]
+slabs = true
+[sources.air.variables]
+t = { column = "t2m", unit = "K" }
+[domains.air]
+title = "Air"
+kind = "grid"
+clock = { step = "1h" }
+context = 1
+horizon = 1
+[domains.air.variables]
+t = { source = "air" }
+"""
+
+
 def assert_same(one: DomainCube, other: DomainCube) -> None:
     for name in ("valid_time", "values_TNV", "flags_TNV", "latency_TNV"):
         assert getattr(one, name).tobytes() == getattr(other, name).tobytes(), name
@@ -105,6 +127,21 @@ def test_grids_are_brought_to_the_cells_that_the_domain_declares(rows: CubeStore
     np.testing.assert_allclose(coarse.values_TNV[..., 0], wanted, rtol=1e-3)  # a cell in the south is a little larger
     suspect = fine.flags_TNV[..., 0].max(axis=1)
     assert (coarse.flags_TNV[..., 0].max(axis=1) == suspect).all()
+
+
+def test_a_probe_tells_of_whole_grids_and_the_values_of_the_newest_though_their_cells_are_too_many_to_have_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.sources.grids.MAX_NODES", 3)
+    (tmp_path / "x.nc").write_bytes(netcdf())
+    world = parse_world(GRIDS, "air")
+    found = probe(world, "air", Settings(store="", data=tmp_path, dask=None), END)
+    assert "\n".join(probe_lines(found)).split("\n")[2:] == [
+        "rows 3: whole grids 3, rejected 0",
+        "valid_time 2020-03-01T00:00:00Z .. 2020-03-01T02:00:00Z",
+        "grids of 2 x 3 cells, latitude 51 .. 52, longitude -1 .. 1; in the newest:",
+        "t: 200 .. 211, 16.7% missing",
+    ]
 
 
 def test_a_domain_of_nodes_samples_a_grid_at_them(rows: CubeStore, tmp_path: Path) -> None:
