@@ -69,6 +69,7 @@ def spread(windows: WindowSet, domain: str, nodes: int) -> WindowSet:
         edges_2E=edges[:, inside].astype(np.int32),
         edge_weight_E=np.tile(d.edge_weight_E, times)[inside],
         future=None,
+        near={},
     )
     return replace(windows, domains={domain: wide}, texts={})
 
@@ -87,7 +88,10 @@ def _flat(content: Any, at: str, arrays: dict[str, NDArray[Any]]) -> dict[str, A
     found: dict[str, Any] = {}
     for name in (f.name for f in fields(content)):
         value, path = getattr(content, name), f"{at}/{name}"
-        if isinstance(value, np.ndarray):
+        if name == "near":
+            found[name] = list(value)
+            arrays |= {f"{path}/{k}/{n}": array for k, pair in value.items() for n, array in enumerate(pair)}
+        elif isinstance(value, np.ndarray):
             arrays[path] = value.astype(np.float16) if name in _HALVES else value
         else:
             found[name] = _flat(value, path, arrays) if is_dataclass(value) else value
@@ -98,7 +102,9 @@ def _whole(kind: type[Any], plain: Mapping[str, Any], at: str, arrays: Mapping[s
     given: dict[str, Any] = {}
     for name in (f.name for f in fields(kind)):
         path = f"{at}/{name}"
-        if path in arrays:
+        if name == "near":
+            given[name] = {k: (arrays[f"{path}/{k}/0"], arrays[f"{path}/{k}/1"]) for k in plain[name]}
+        elif path in arrays:
             given[name] = arrays[path].astype(np.float32) if arrays[path].dtype == np.float16 else arrays[path]
         elif isinstance(plain.get(name), dict):
             given[name] = _whole(_NESTED[name], plain[name], path, arrays)

@@ -124,6 +124,12 @@ def unit_of(base_BNV: Tensor, relative_NV: Tensor) -> Tensor:
     return torch.where(relative_NV > 0, base_BNV.abs() * relative_NV, 1.0)
 
 
+def farthest(limits_2NV: Tensor, anchor_BLNV: Tensor, unit_BNV: Tensor) -> tuple[Tensor, Tensor]:
+    """The changes from the anchor, in the batch's units, at which the lowest and the highest value are reached."""
+    low, high = ((limit - anchor_BLNV) / unit_BNV[:, None].clamp(min=1e-12) for limit in limits_2NV)
+    return low, high
+
+
 T = TypeVar("T")
 
 

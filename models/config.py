@@ -39,6 +39,7 @@ class ModelConfig:
         blind: Names of modalities that are left out, with commas between: other domains, `future`, `text_STREAM`.
         summary_hidden, summary_tokens, summary_context: Width, tokens and newest steps of a domain's summary for others.
         grid_tokens: Most cells of the coarsest map that a grid's summary adds; 0 adds none.
+        near: Whether each node is told of the nodes of another domain that lie nearest to it, beside that domain's summary.
         future_hidden: Width of one lead of what others forecast.
         text_rows, text_width: Size of the table of hashed tokens; larger hash spaces fold onto it.
         text_documents: Documents that a window sees at most, the newest.
@@ -89,6 +90,7 @@ class ModelConfig:
     summary_tokens: int = 4
     summary_context: int = 12
     grid_tokens: int = 16
+    near: bool = False
     future_hidden: int = 8
     text_rows: int = 4096
     text_width: int = 16

@@ -6,7 +6,7 @@ Shape suffixes: B window, N node, V variable, X channel, L lead, Q quantile, D h
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from models.inputs import context_channels, feature_count, flat_features, joined
 from models.layers.attention import SelfAttention, TokenReader
 from models.layers.fusion import Fusion, split
 from models.layers.future import FutureReader
+from models.layers.near import NearReader
 from models.layers.spatial import GridSpace, NodeSpace
 from models.layers.summary import Summary
 from models.layers.temporal import Residual, TemporalBranch
@@ -28,6 +29,9 @@ from pipeline.contracts.forecasts import FUTURE, MEDIAN, QUANTILES, TEXT_PREFIX
 
 Told = tuple[Tensor, Tensor]
 """What a modality says, in a form of its own, and (B,) whether it says anything."""
+
+Nodes = tuple[Tensor, Tensor]
+"""(B, M, S) what is known of a domain's nodes, and (B, M) of which anything is seen."""
 
 _BELOW, _ABOVE = MEDIAN, len(QUANTILES) - MEDIAN - 1
 
@@ -45,6 +49,10 @@ class Change:
     median_BLNV: Tensor
     parts: list[Tensor]
     spread_BLNVQ: Tensor | None
+
+    def held(self, low_BLNV: Tensor, high_BLNV: Tensor) -> Change:
+        """The same with the median kept between these changes (`batch.farthest`), and without its parts."""
+        return replace(self, median_BLNV=self.median_BLNV.clamp(low_BLNV, high_BLNV), parts=[])
 
     def away(self) -> Tensor:
         """(B, L, N, V, Q): how far each quantile lies from the median; 0 where no spread was asked for."""
@@ -81,6 +89,8 @@ class DomainNet(nn.Module):
         else:
             self.space = NodeSpace(n, shape.edges_2E, shape.edge_weight_E, config)
         self.readers = nn.ModuleDict({k: _reader(k, shape, config) for k in modalities})
+        near = shape.near if config.near else {}
+        self.near = nn.ModuleDict({k: NearReader(d, config.summary_hidden, *near[k]) for k in modalities if k in near})
         self.fusion = Fusion(n, shape.horizon, len(modalities))
         self.trunk = nn.Sequential(*(Residual(d, config.expansion, config.dropout) for _ in range(config.blocks)))
         out = shape.horizon * len(shape.targets)
@@ -93,12 +103,13 @@ class DomainNet(nn.Module):
         self.register_buffer("relative_NV", torch.from_numpy(relative_NV), persistent=False)
         self.register_buffer("position_N2", torch.from_numpy(shape.position_N2.copy()), persistent=False)
 
-    def forward(self, batch: Batch, told: Mapping[str, Told], *, parts: bool, spread_windows: int) -> Change:
+    def forward(self, batch: Batch, told: Mapping[str, Told], nodes: Mapping[str, Nodes], *, parts: bool, spread_windows: int) -> Change:
         """The forecast change of a batch.
 
         Args:
             batch: Windows of this domain.
             told: By modality; one that is not here counts as absent.
+            nodes: Of the other domains that are told of, for nodes that lie near to theirs.
             parts: Whether to split the change.
             spread_windows: For how many of the first windows to give the spread.
         """
@@ -110,7 +121,7 @@ class DomainNet(nn.Module):
         still = flat + static_BND
         x_seq = still + self.temporal(channels)
         x_space = self.space(torch.nn.functional.relu(still), batch.context.has_BNV.any(-1))
-        x_mods = [self._told(k, static_BND, told.get(k)) for k in self.modalities]
+        x_mods = [self._told(k, static_BND, told.get(k), nodes) for k in self.modalities]
         terms_x = self.fusion.terms_x(x_seq, x_space, x_mods)
         x_trunk = self.trunk(sum(terms_x[1:], terms_x[0]))
         y_mods = [self._leads(self.heads_mod[k](x)) * _present(told.get(k), x) for k, x in zip(self.modalities, x_mods, strict=True)]
@@ -127,10 +138,12 @@ class DomainNet(nn.Module):
         """Let the untrained spread be these steps between quantiles, at every node."""
         self.spread_last.bias.copy_((step_LVQ + torch.log(-torch.expm1(-step_LVQ))).flatten())
 
-    def _told(self, name: str, static_BND: Tensor, told: Told | None) -> Tensor:
+    def _told(self, name: str, static_BND: Tensor, told: Told | None, nodes: Mapping[str, Nodes]) -> Tensor:
         if told is None:
             return torch.zeros_like(static_BND)
         found: Tensor = self.readers[name](static_BND, told[0])
+        if name in self.near:
+            found = found + self.near[name](*nodes[name])
         return found * told[1][:, None, None].to(found.dtype)
 
     def _leads(self, y_BNO: Tensor) -> Tensor:
@@ -251,12 +264,14 @@ class JointModel(nn.Module):
             parts: Whether to split the change.
             spread_windows: For how many of the first windows to give the spread.
         """
-        told = self._mixed({k: _kept(k, self.summaries[k](context), keep) for k, context in around.contexts.items()})
+        summed = {k: self.summaries[k](context) for k, context in around.contexts.items()}
+        told = self._mixed({k: _kept(k, said[:2], keep) for k, said in summed.items()})
         told |= {TEXT_PREFIX + k: self.texts[k](documents) for k, documents in around.documents.items()}
         if FUTURE in self._modalities[domain] and batch.ahead_BNLX is not None and batch.ahead_B is not None:
             told[FUTURE] = joined([batch.ahead_BNLX], 3), batch.ahead_B
         told = {k: _kept(k, said, keep) for k, said in told.items()}
-        change: Change = self.nets[domain](batch, told, parts=parts, spread_windows=spread_windows)
+        nodes = {k: said[2:] for k, said in summed.items()}
+        change: Change = self.nets[domain](batch, told, nodes, parts=parts, spread_windows=spread_windows)
         return change
 
     def _mixed(self, told: dict[str, Told]) -> dict[str, Told]:

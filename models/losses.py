@@ -10,6 +10,9 @@ from torch import Tensor
 
 from models.joint import Change, quantiles
 
+BEYOND = 0.1
+"""Slope that is left to the loss of a median beyond a bound."""
+
 
 def target_change(y: Tensor, good: Tensor, anchor: Tensor, unit_BNV: Tensor) -> tuple[Tensor, Tensor]:
     """The change that came, in the batch's units, 0 where it is not good; and where it is good and has a unit."""
@@ -30,9 +33,15 @@ def masked_mean(error_BLNV: Tensor, usable_BLNV: Tensor, cells_V: Tensor, weight
     return (per_V * weight_V).sum() / weight_V.sum().clamp(min=1e-12)
 
 
-def absolute(change: Change, came: Tensor, usable: Tensor, cells_V: Tensor, weight_V: Tensor) -> Tensor:
-    """Mean absolute error of the median."""
-    return masked_mean((change.median_BLNV - came).abs(), usable, cells_V, weight_V)
+def absolute(change: Change, came: Tensor, usable: Tensor, cells_V: Tensor, weight_V: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """Mean absolute error of the median as it is published, no lower than `low` and no higher than `high`.
+
+    A median beyond a bound costs nothing more where the outcome lies at that bound; where it does not, a slope of `BEYOND` is left,
+    so that no node stays out there for ever.
+    """
+    kept = change.median_BLNV.clamp(low, high)
+    sloping = kept + BEYOND * (change.median_BLNV - kept) * (came != kept)
+    return masked_mean((sloping - came).abs(), usable, cells_V, weight_V)
 
 
 def pinball(change: Change, came: Tensor, usable: Tensor, cells_V: Tensor, weight_V: Tensor, level_Q: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ from models.documents import Documents
 from models.joint import JointModel
 from models.portable_documents import MEANING as DOCUMENTS
 from models.portable_documents import document_inputs, documents_from
+from models.prediction import bounds_of
 from models.shapes import DomainShape, TextShape
 from pipeline.contracts.forecasts import PARTS, TEXT_PREFIX
 from pipeline.contracts.windows import WindowSet
@@ -125,15 +126,17 @@ class Portable(nn.Module):
         targets = list(self.shapes[self.domain].targets)
         unit = batch.unit_BNV[:, None][..., targets]
         scale, center = (self._of(self.domain, part)[:, targets] for part in ("scale_NV", "center_NV"))
-        changes = [m(self.domain, batch, around, {}, parts=True, spread_windows=batch.time_of_day_B.shape[0]) for m in self.members]
-        level = batch.anchor_BLNV[..., targets]
-        parts = [torch.stack([c.parts[p].expand_as(level) for c in changes]).mean(0) * unit * scale for p in range(len(changes[0].parts))]
-        split = torch.stack([level * scale + center, *parts], -1)
-        away = torch.stack([c.away() for c in changes]).mean(0) * (unit * scale)[..., None]
-        quantiles = split.sum(-1)[..., None] + away
-        lower, upper = (bound[:, None] for bound in self._buffer("bounds"))
-        kept = split.double().cumsum(-1).clamp(lower, upper)
-        return quantiles.clamp(lower, upper), kept.diff(dim=-1, prepend=torch.zeros_like(kept[..., :1])).float()
+        spread = batch.time_of_day_B.shape[0]
+        level, (lower, upper) = batch.anchor_BLNV[..., targets], self._buffer("bounds")
+        quantiles, splits = [], []
+        for member in self.members:
+            change = member(self.domain, batch, around, {}, parts=True, spread_windows=spread)
+            terms = torch.stack([level * scale + center, *(p.expand_as(level) * unit * scale for p in change.parts)], -1)
+            kept = terms.double().cumsum(-1).clamp(lower[:, None], upper[:, None])
+            away = change.away() * (unit * scale)[..., None]
+            quantiles.append((kept[..., -1:].float() + away).clamp(lower[:, None], upper[:, None]))
+            splits.append(kept.diff(dim=-1, prepend=torch.zeros_like(kept[..., :1])).float())
+        return torch.stack(quantiles).mean(0), torch.stack(splits).mean(0)
 
     def _scaled(self, domain: str, physical: Tensor) -> tuple[Tensor, Tensor]:
         good = ~physical.isnan()
@@ -185,7 +188,7 @@ def program_of(
     """The program of one domain, traced with these inputs of some windows; the numbers of windows and of documents stay free."""
     view = windows.domains[domain]
     targets = list(view.targets)
-    bounds = torch.from_numpy(np.stack([view.lower_V[targets], view.upper_V[targets]]))
+    bounds = torch.from_numpy(bounds_of(view))
     portable = Portable(domain, members, shapes, texts, bounds).eval().requires_grad_(False)
     twice = {name: torch.cat([value, value]) if _axes(name)[0] == "windows" else value for name, value in given.items()}
     free = {axis: torch.export.Dim(axis, min=1 if axis == "windows" else 2) for name in twice for axis in _axes(name) if axis}

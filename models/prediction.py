@@ -71,17 +71,20 @@ def physical(domain: DomainWindows, scaled_BLNVX: NDArray[np.float32], origin: b
 def bounded(domain: DomainWindows, quantiles_BLNVQ: NDArray[np.float32]) -> NDArray[np.float32]:
     """Quantiles cut to the variables' bounds, in order along Q."""
     inside = in_order(quantiles_BLNVQ.astype(np.float32))
-    return np.clip(inside, *_bounds(domain), out=inside)
+    return np.clip(inside, *bounds_of(domain)[:, :, None], out=inside)
 
 
 def within(domain: DomainWindows, terms_BLNVP: NDArray[np.float32]) -> NDArray[np.float32]:
     """What each term changes in a number that is kept within its variable's bounds: the term itself where no running sum leaves them."""
-    kept = np.clip(terms_BLNVP.cumsum(-1, dtype=np.float64), *_bounds(domain))
+    kept = np.clip(terms_BLNVP.cumsum(-1, dtype=np.float64), *bounds_of(domain)[:, :, None])
     changed: NDArray[np.float32] = np.diff(kept, prepend=0.0).astype(np.float32)
     return changed
 
 
-def _bounds(domain: DomainWindows) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """(target, 1) each: the lower and the upper bound of each target, infinite where it has none."""
+def bounds_of(domain: DomainWindows) -> NDArray[np.float32]:
+    """(2, target): the lower and the upper bound of each target, infinite where it has none."""
     targets = list(domain.targets)
-    return np.nan_to_num(domain.lower_V[targets], nan=-np.inf)[:, None], np.nan_to_num(domain.upper_V[targets], nan=np.inf)[:, None]
+    found: NDArray[np.float32] = np.stack(
+        [np.nan_to_num(domain.lower_V[targets], nan=-np.inf), np.nan_to_num(domain.upper_V[targets], nan=np.inf)]
+    )
+    return found

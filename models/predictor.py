@@ -13,16 +13,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models.batch import Batch
 from models.config import ModelConfig
 from models.feeds import Feeds
 from models.joint import Change, JointModel
 from models.look import Look, attention, patch_ends, watching
 from models.portable import Inputs, Program, inputs_of, program_of
-from models.prediction import Prediction, bounded, physical, within
+from models.prediction import Prediction, bounded, bounds_of, physical, within
 from models.shapes import DomainShape, TextShape, check_same, check_same_texts
 from models.training.runtime import reproducible
 from pipeline.contracts.forecasts import MEDIAN, PARTS
-from pipeline.contracts.windows import Scaler, WindowSet
+from pipeline.contracts.windows import DomainWindows, Scaler, WindowSet
 from pipeline.errors import ContractError
 
 _ROWS = 16384
@@ -31,21 +32,6 @@ _ROWS = 16384
 def mean_of(tensors: list[Tensor]) -> Tensor:
     """The mean of equal shapes; the tensor itself where it is alone."""
     return tensors[0] if len(tensors) == 1 else torch.stack(tensors).mean(0)
-
-
-def together(changes: list[Change]) -> Change:
-    """The mean change of several members: the mean of each quantile and of each part, which still add up."""
-    if len(changes) == 1:
-        return changes[0]
-    spreads = [c.spread_BLNVQ for c in changes if c.spread_BLNVQ is not None]
-    return Change(
-        median_BLNV=mean_of([c.median_BLNV for c in changes]),
-        parts=[
-            mean_of([torch.broadcast_to(p, c.median_BLNV.shape) for p, c in zip(part, changes, strict=True)])
-            for part in zip(*(c.parts for c in changes), strict=True)
-        ],
-        spread_BLNVQ=mean_of(spreads) if spreads else None,
-    )
 
 
 class JointPredictor:
@@ -189,18 +175,22 @@ class JointPredictor:
         windows = feeds.windows.domains[domain]
         batch, around = feeds.batch(members[0], domain, index_W)
         off = {k: torch.zeros(len(index_W), dtype=torch.bool) for k in without}
-        change = together([m(domain, batch, around, off, parts=split, spread_windows=len(index_W)) for m in members])
-        v = list(self._shapes[domain].targets)
+        said = [self._said(windows, batch, m(domain, batch, around, off, parts=split, spread_windows=len(index_W)), split) for m in members]
+        mean = [np.mean(of_members, 0) if len(members) > 1 else of_members[0] for of_members in zip(*said, strict=True)]
+        return Prediction(
+            quantiles_BLNVQ=bounded(windows, mean[0]),
+            split_BLNVP=mean[1],
+            parts=(*PARTS, *members[0].modalities(domain)) if split else (),
+        )
+
+    def _said(self, windows: DomainWindows, batch: Batch, change: Change, split: bool) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Quantiles and split of one member, its median within the variables' bounds before its quantiles are laid around it."""
+        v = list(self._shapes[windows.domain].targets)
         unit = batch.unit_BNV[:, None][..., v]
         anchor = physical(windows, batch.anchor_BLNV[..., v, None].numpy(), True)
         parts = [(p * unit).numpy() for p in (change.parts if split else [change.median_BLNV])]
         changes = physical(windows, np.stack([np.broadcast_to(p, anchor.shape[:-1]) for p in parts], -1), False)
         terms = np.concatenate([anchor, changes], -1)
-        median = terms.sum(-1, dtype=np.float64).astype(np.float32)
-        away = change.away() * unit[..., None]
-        q = median[..., None] + physical(windows, away.numpy(), False)
-        return Prediction(
-            quantiles_BLNVQ=bounded(windows, q),
-            split_BLNVP=within(windows, terms) if split else np.zeros((*median.shape, 0), np.float32),
-            parts=(*PARTS, *members[0].modalities(domain)) if split else (),
-        )
+        median = np.clip(terms.sum(-1, dtype=np.float64).astype(np.float32), *bounds_of(windows))
+        away = physical(windows, (change.away() * unit[..., None]).numpy(), False)
+        return bounded(windows, median[..., None] + away), within(windows, terms) if split else np.zeros((*median.shape, 0), np.float32)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from pipeline.contracts.windows import DomainWindows, Scaler, Texts
 from pipeline.errors import ContractError
 
 _ARRAYS = ("edges_2E", "edge_weight_E", "center_NV", "scale_NV", "relative_NV", "usual_NV", "position_N2", "future_2F")
 _LISTS = ("node_ids", "variables", "targets", "history_names", "anchor", "future")
+_NEAR = ("near_place_NJ", "near_weight_NJ")
 _PLAIN = ("context", "horizon", "step_seconds", "slots_per_day", "coarse_steps", "coarse_count")
 
 
@@ -21,7 +25,7 @@ class DomainShape:
     """Sizes, names, scale and graph of one domain.
 
     `usual_NV` is each node's scaled mean on the training fold; `future` are the variables that others forecast for it, and
-    `future_2F` their centers and scales.
+    `future_2F` their centers and scales; `near` are the (N, J) nearest nodes of other domains, and their weights.
     """
 
     domain: str
@@ -46,6 +50,7 @@ class DomainShape:
     usual_NV: NDArray[np.float32]
     position_N2: NDArray[np.float32]
     future_2F: NDArray[np.float32]
+    near: Mapping[str, tuple[NDArray[np.int32], NDArray[np.float32]]] = field(default_factory=dict)
 
     @property
     def scaler(self) -> Scaler:
@@ -56,6 +61,11 @@ class DomainShape:
     def target_places(self) -> slice | list[int]:
         """Index of the targets along V; a slice where all are, so that no copy is made."""
         return slice(None) if self.targets == tuple(range(len(self.variables))) else list(self.targets)
+
+    def limits(self, bounds_2V: Tensor) -> Tensor:
+        """(2, N, V): the lower and the upper bound of each target, in scaled units."""
+        center_NV, scale_NV = (torch.from_numpy(a[:, list(self.targets)]) for a in (self.center_NV, self.scale_NV))
+        return (bounds_2V[:, None] - center_NV) / scale_NV
 
     @property
     def history_count(self) -> int:
@@ -71,7 +81,8 @@ class DomainShape:
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The arrays by name."""
-        return {name: getattr(self, name) for name in _ARRAYS}
+        near = {f"{part}/{k}": array for k, pair in self.near.items() for part, array in zip(_NEAR, pair, strict=True)}
+        return {name: getattr(self, name) for name in _ARRAYS} | near
 
 
 def shape_of(domain: DomainWindows, usual_NV: NDArray[np.float32]) -> DomainShape:
@@ -94,6 +105,7 @@ def shape_of(domain: DomainWindows, usual_NV: NDArray[np.float32]) -> DomainShap
         usual_NV=usual_NV,
         position_N2=domain.position_N2,
         future_2F=np.zeros((2, 0), np.float32) if domain.future is None else _scales(domain.future.scaler),
+        near=domain.near,
     )
 
 
@@ -108,12 +120,18 @@ def shape_from(name: str, plain: dict[str, Any], arrays: dict[str, Any]) -> Doma
         ContractError: They are not of one model.
     """
     nodes, variables = len(plain["node_ids"]), len(plain["variables"])
+    others = sorted({key.partition("/")[2] for key in arrays if "/" in key})
+    near = {k: tuple(arrays.get(f"{part}/{k}", np.zeros(0)) for part in _NEAR) for k in others}
+    arrays = {key: array for key, array in arrays.items() if "/" not in key}
     sizes_of = dict.fromkeys(("center_NV", "scale_NV", "relative_NV", "usual_NV"), (nodes, variables)) | {
         "position_N2": (nodes, 2),
         "future_2F": (2, len(plain["future"])),
         "edges_2E": (2, len(arrays.get("edge_weight_E", ()))),
     }
     wrong = [key for key, size in sizes_of.items() if key not in arrays or arrays[key].shape != size]
+    wrong += [
+        f"near/{k}" for k, pair in near.items() if any(a.ndim != 2 or len(a) != nodes for a in pair) or pair[0].shape != pair[1].shape
+    ]
     if wrong or set(arrays) != set(_ARRAYS) or arrays["edges_2E"].max(initial=-1) >= nodes or arrays["edges_2E"].min(initial=0) < 0:
         raise ContractError(
             asked=f"model state of domain '{name}' with {nodes} nodes and {variables} variables",
@@ -128,6 +146,7 @@ def shape_from(name: str, plain: dict[str, Any], arrays: dict[str, Any]) -> Doma
         **sizes,
         **lists,
         grid_shape=None if grid is None else (grid[0], grid[1]),
+        near={k: (place_NJ, weight_NJ) for k, (place_NJ, weight_NJ) in near.items()},
         **arrays,
     )
 

@@ -86,11 +86,11 @@ class Summary(nn.Module):
             return held_BMN
         return torch.cat([held_BMN, self.grid.held().to(held_BMN.device).expand(held_BMN.shape[0], -1, -1)], 1)
 
-    def forward(self, context: Context) -> tuple[Tensor, Tensor]:
-        """Tokens (B, M, S), and (B,) whether anything of the domain is seen at all."""
+    def forward(self, context: Context) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Tokens (B, M, S), (B,) whether anything of the domain is seen at all; (B, N, S) what is known of its nodes, and of which (B, N)."""
         node_BNS, seen_BN = self.nodes(context), context.has_BNV.any(-1)
         weight_BNM = self.weights(node_BNS, seen_BN)
         token_BMS = self.out(weight_BNM.to(node_BNS.dtype).transpose(1, 2) @ node_BNS)
         if self.grid is not None:
             token_BMS = torch.cat([token_BMS, self.grid(node_BNS * seen_BN[..., None])], 1)
-        return token_BMS, seen_BN.any(-1)
+        return token_BMS, seen_BN.any(-1), node_BNS, seen_BN

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from models.batch import Around, Batch
+from models.batch import Around, Batch, farthest
 from models.config import ModelConfig
 from models.joint import Change, JointModel
 from models.losses import absolute, pinball, target_change
@@ -32,6 +32,7 @@ class Learner:
     Args:
         shapes, texts, leading, config: As for `JointModel`.
         weights: Per leading domain the weight of each target.
+        bounds: Per leading domain the lower and the upper bound of each target (2, V), infinite where it has none.
         starts: Per leading domain the spread that an untrained model has (`DomainNet.start_spread`).
         seed: Of the weights.
         device: Where to train.
@@ -45,6 +46,7 @@ class Learner:
         leading: tuple[str, ...],
         config: ModelConfig,
         weights: Mapping[str, Tensor],
+        bounds: Mapping[str, Tensor],
         starts: Mapping[str, Tensor],
         seed: int,
         device: torch.device,
@@ -62,6 +64,7 @@ class Learner:
         self.model, self.config, self.device = members[0].to(device), config, device
         self.shapes = shapes
         self.weights = {d: w.to(device) for d, w in weights.items()}
+        self._limits = {d: shapes[d].limits(bounds_2V).to(device) for d, bounds_2V in bounds.items()}
         self._level_Q = torch.tensor(QUANTILES, device=device)
         self.plain_rank = {name: p.ndim for name, p in self.model.named_parameters()}
         if config.members == 1:
@@ -89,13 +92,14 @@ class Learner:
             shown: On how many of these windows the spread is trained.
             ranks: All processes.
         """
-        came, usable = self.came(domain, batch)
+        (came, usable), (low, high) = self.came(domain, batch), self._farthest(domain, batch)
         cells_2V = ranks.total(torch.stack([usable.sum((0, 1, 2)), usable[:shown].sum((0, 1, 2))]).to(came.dtype))
         weight = self.weights[domain]
 
         def loss(change: Change) -> Tensor:
-            found = absolute(change, came, usable, cells_2V[0], weight)
-            return found + self.config.quantile_weight * pinball(change, came, usable, cells_2V[1], weight, self._level_Q)
+            found = absolute(change, came, usable, cells_2V[0], weight, low, high)
+            published = change.held(low, high)
+            return found + self.config.quantile_weight * pinball(published, came, usable, cells_2V[1], weight, self._level_Q)
 
         if self.config.members == 1:
             return loss(self.model(domain, batch, around, keep, parts=False, spread_windows=shown))[None]
@@ -109,16 +113,21 @@ class Learner:
     @torch.no_grad()
     def medians(self, parameters: Named, domain: str, batch: Batch, around: Around, without: str | None = None) -> Tensor:
         """(B, L, N, V): the change that all members together forecast, with a modality switched off where one is named."""
+        between = self._farthest(domain, batch)
         off = {} if without is None else {without: torch.zeros_like(batch.time_of_day_B, dtype=torch.bool)}
         if self.config.members == 1:
-            return self._called(parameters, domain, batch, around, off, 0).median_BLNV
-        found: Tensor = torch.func.vmap(lambda own: self._called(own, domain, batch, around, off, 0).median_BLNV)(parameters)
+            return self._called(parameters, domain, batch, around, off, 0).held(*between).median_BLNV
+        found: Tensor = torch.func.vmap(lambda own: self._called(own, domain, batch, around, off, 0).held(*between).median_BLNV)(parameters)
         return found.mean(0)
 
     def came(self, domain: str, batch: Batch) -> tuple[Tensor, Tensor]:
         """The change that came, and where it is known (B, L, N, V)."""
         v = self.shapes[domain].target_places
         return target_change(batch.y_BLNV[..., v], batch.good_BLNV[..., v], batch.anchor_BLNV[..., v], batch.unit_BNV[..., v])
+
+    def _farthest(self, domain: str, batch: Batch) -> tuple[Tensor, Tensor]:
+        v = self.shapes[domain].target_places
+        return farthest(self._limits[domain], batch.anchor_BLNV[..., v], batch.unit_BNV[..., v])
 
     def _called(self, parameters: Named, domain: str, batch: Batch, around: Around, keep: Mapping[str, Tensor], shown: int) -> Change:
         change: Change = torch.func.functional_call(

@@ -17,6 +17,7 @@ from torch import Tensor
 from models.batch import Around, Batch, mapped
 from models.config import ModelConfig
 from models.feeds import Feeds
+from models.prediction import bounds_of
 from models.progress import Pace, Progress
 from models.shapes import DomainShape, TextShape
 from models.state import Fitted, below
@@ -94,9 +95,10 @@ class Trainer:
         self.folds = {d: folds_of(windows.domains[d]) for d in leading}
         self.plan = {d: step_plan(len(self.folds[d].train), len(shapes[d].node_ids), config, ranks.count) for d in leading}
         weights = {d: torch.from_numpy(windows.domains[d].weight_V[list(shapes[d].targets)].copy()) for d in leading}
+        bounds = {d: torch.from_numpy(bounds_of(windows.domains[d])) for d in leading}
         starts = {d: usual_steps(self.feeds.domains[d], shapes[d], self.folds[d].train) for d in leading}
         earlier = None if task.initial is None else Earlier(task.initial)
-        self.learner = Learner(shapes, task.texts, leading, config, weights, starts, task.seed, device, earlier)
+        self.learner = Learner(shapes, task.texts, leading, config, weights, bounds, starts, task.seed, device, earlier)
         ranks.same(list(self.learner.parameters.values()))
         self.optimiser = Optimiser(self.learner, config, {d: plan.steps for d, plan in self.plan.items()})
         self.dtype = training_precision(config, device)

@@ -142,7 +142,10 @@ def _activation_bytes(shape: DomainShape, others: Sequence[DomainShape], config:
     maps = config.hidden * (12 + 7 * config.levels + 3 * config.spatial_transformer) if shape.grid_shape else 0
     full = config.attention == "full" and shape.grid_shape is None and nodes <= config.full_nodes
     pairs = _PAIRS * config.heads * nodes**2 if full else 0
-    return int(4 * (nodes * (2 * features + trunk + series + heads + maps) + pairs + sum(_summary_numbers(o, config) for o in others)))
+    near = sum(2 * place_NJ.shape[1] + 2 for place_NJ, _ in shape.near.values()) * config.summary_hidden if config.near else 0
+    return int(
+        4 * (nodes * (2 * features + trunk + series + heads + maps + near) + pairs + sum(_summary_numbers(o, config) for o in others))
+    )
 
 
 def _summary_numbers(shape: DomainShape, config: ModelConfig) -> int:

@@ -121,6 +121,8 @@ class DomainWindows:
             scaled value, sorted by them.
         patch_known_time, patch_gone_time: int64 seconds UTC; a window issued at t sees a patch where known <= t < gone.
         future: Forecasts by others, None where the world has none for this domain.
+        near: By other domain (N, J): the nodes of it that lie nearest, int32, and their weights, float32, 0 where there is none. Empty
+            where no model is to be trained.
     """
 
     domain: str
@@ -166,6 +168,7 @@ class DomainWindows:
     patch_known_time: NDArray[np.int64]
     patch_gone_time: NDArray[np.int64]
     future: Future | None = None
+    near: dict[str, tuple[NDArray[np.int32], NDArray[np.float32]]] = field(default_factory=dict)
 
     def windows_of(self, fold: Fold) -> NDArray[np.int64]:
         """Indices into the W windows that belong to a fold, in time order."""

@@ -12,6 +12,7 @@ from pipeline.sources.columns import Columns, Dialect, Kind, typed_columns
 
 MAX_LINE = 65536
 _RAW_SHOWN = 500
+_LEFT_OPEN = "broken quoting: unexpected end of data"
 
 
 def data_lines(data: bytes, dialect: Dialect) -> list[bytes]:
@@ -53,10 +54,26 @@ def _fault(line: bytes, dialect: Dialect, width: int) -> str | None:
     return None if len(fields) == width else f"{len(fields)} fields, not {width}"
 
 
+def _faults(lines: list[bytes], dialect: Dialect, width: int) -> list[str | None]:
+    """The rule that each line breaks. Between a quote that a line leaves open and one that closes it nothing is a row: it may be a text's."""
+    faults, opened = [_fault(line, dialect, width) for line in lines], None
+    for i, line in enumerate(lines):
+        if not line.count(b'"') % 2:
+            continue
+        if opened is not None:
+            faults[opened + 1 : i + 1] = [f"broken quoting: within a quote that row {opened + 1} opens and row {i + 1} closes"] * (
+                i - opened
+            )
+            opened = None
+        elif (faults[i] or "").startswith(_LEFT_OPEN):
+            opened = i
+    return faults
+
+
 def read_lines(data: bytes, kinds: dict[str, Kind], dialect: Dialect, file: str, names: list[str]) -> Columns:
     """The columns of `kinds` of a file whose columns are `names`."""
     lines = data_lines(data, dialect)
-    faults = [_fault(line, dialect, len(names)) for line in lines]
+    faults = _faults(lines, dialect, len(names))
     bad = [(i + 1, fault) for i, fault in enumerate(faults) if fault]
     good = np.array([i for i, fault in enumerate(faults) if fault is None], np.int64)
     places = [names.index(name) for name in kinds]

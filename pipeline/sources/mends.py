@@ -9,7 +9,7 @@ _RULES: tuple[tuple[str, str], ...] = (
     (r"(column|key) .*: a NUL byte|a NUL (byte|character)", "ask the provider for the file again: it was damaged on its way, or before"),
     (r".*a (line|text) of \d+ bytes, more than", "correct options.separator, or ask the provider what that row is"),
     (r"bytes that are not ", "correct options.encoding"),
-    (r"broken quoting", "ask the provider to close and to double its quotes"),
+    (r"broken quoting", "ask the provider to close and to double its quotes; where texts go over several lines, for JSON or Parquet"),
     (
         r"column '.*': '.*' is no number",
         "list the text in options.nulls if it stands for a missing value; correct options.decimal if it is a number",

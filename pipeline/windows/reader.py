@@ -34,6 +34,7 @@ from pipeline.windows.history import (
     season_history_ahead,
 )
 from pipeline.windows.index import issue_lag, live_window, patches_of, training_windows
+from pipeline.windows.near import neighbours
 from pipeline.windows.nodes import fit_nodes
 from pipeline.windows.scaling import fit_scaler, scale_values
 from pipeline.windows.texts import build_texts
@@ -101,6 +102,8 @@ def build_windows(
                 told, fitted_by = None if scalers is None else scalers[group.name], fold_boundaries(world, name, as_of)[0]
                 found = build_future(group, group.runs, (runs or {}).get(name), seen.nodes, domains[name], scaler=told, fitted_by=fitted_by)
                 domains[name] = replace(domains[name], future=found)
+    if not recent:
+        domains = {name: replace(view, near=neighbours(places, name)) for name, view in domains.items()}
     return WindowSet(
         world=world.name,
         world_digest=world.digest,

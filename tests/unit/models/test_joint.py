@@ -92,6 +92,16 @@ def test_the_split_adds_up_to_the_median(city: WindowSet, predictor: api.Predict
     assert domain != "road" or all(np.abs(said.split_BLNVP[..., k]).max() > 0 for k in range(5))
 
 
+def test_quantiles_are_laid_around_the_median_that_is_published(city: WindowSet, predictor: api.Predictor) -> None:
+    d, bounds = city.domains["road"], {"lower_V": np.full(2, -np.inf, np.float32)}
+    free = predictor.predict(altered(city, "road", **bounds), "road", d.windows_of("test")).quantiles_BLNVQ
+    bounds["lower_V"] = np.quantile(free[..., MEDIAN], 0.5, axis=(0, 1, 2)).astype(np.float32)
+    kept = predictor.predict(altered(city, "road", **bounds), "road", d.windows_of("test")).quantiles_BLNVQ
+    assert 0.4 < (kept[..., MEDIAN] > free[..., MEDIAN]).mean() < 0.6
+    above = slice(MEDIAN + 1, None)
+    np.testing.assert_allclose(kept[..., above] - kept[..., [MEDIAN]], free[..., above] - free[..., [MEDIAN]], atol=1e-4)
+
+
 def test_quantiles_never_cross_and_keep_to_the_bounds(city: WindowSet, predictor: api.Predictor) -> None:
     for domain, d in city.domains.items():
         q = predictor.predict(city, domain, d.windows_of("test")).quantiles_BLNVQ
@@ -105,6 +115,7 @@ def test_quantiles_never_cross_and_keep_to_the_bounds(city: WindowSet, predictor
 
 @pytest.mark.parametrize("domain", ["road", "sky", "shop"])
 def test_an_untrained_model_spreads_as_persistence_errs(city: WindowSet, domain: str) -> None:
+    city = altered(city, domain, lower_V=np.full_like(city.domains[domain].lower_V, -np.inf))
     untrained, base = api.fit(city, replace(TINY, epochs=0), seed=3, progress=QUIET), api.fit_baselines(city)
     index = city.domains[domain].windows_of("test")
     said = api.load(untrained.state, untrained.meta).predict(city, domain, index).quantiles_BLNVQ

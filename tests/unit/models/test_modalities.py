@@ -14,8 +14,8 @@ from pipeline.contracts.forecasts import MEDIAN
 from pipeline.contracts.windows import WindowSet
 from pipeline.errors import ConfigError, ContractError
 from pipeline.telemetry import QUIET
-from tests.unit.models.conftest import road, sky
-from tests.unit.models.planted import altered, together
+from tests.unit.models.conftest import START, road, sky
+from tests.unit.models.planted import Planted, altered, plant, together
 from tests.unit.models.told import JAM, STEP, informed
 
 TINY = api.resolve_config("tiny", {"epochs": 4, "steps": 60, "least_steps": 60, "learning_rate": 1e-2})
@@ -268,3 +268,50 @@ def test_what_a_documents_vector_says_is_learnt_and_a_model_reads_vectors_of_its
     np.testing.assert_array_equal(
         listening.predict(replace(spoken, texts={"news": none}), "road", index).quantiles_BLNVQ, without.quantiles_BLNVQ
     )
+
+
+def followed(nodes: int = 12, days: int = 8) -> WindowSet:
+    """Roads that follow, two steps later, the one cell of another domain beside each of them; the cells know nothing of each other."""
+    chance = np.random.default_rng(4)
+    steps, horizon = 48 * days, 2
+    cells = chance.normal(0, 1, (steps + horizon, nodes)).astype(np.float32)
+    beside = chance.permutation(nodes).astype(np.int32)
+    roads = np.roll(cells, 2, axis=0)[:, beside] + chance.normal(0, 0.1, cells.shape).astype(np.float32)
+    views = []
+    for name, values in (("road", roads), ("cell", cells)):
+        values[steps:] = np.nan
+        views.append(
+            plant(
+                Planted(
+                    domain=name,
+                    values_TNV=values[..., None],
+                    valid_time_T=START + 1800 * np.arange(steps + horizon, dtype=np.int64),
+                    variables=("level",),
+                    context=4,
+                    horizon=horizon,
+                    slots_per_day=48,
+                    step_seconds=1800,
+                )
+            )
+        )
+    near = {"cell": (beside[:, None], np.ones((nodes, 1), np.float32))}
+    return together(replace(views[0], near=near), views[1])
+
+
+def test_what_happens_beside_a_node_is_learnt_of_the_node_of_another_domain_there() -> None:
+    windows = followed()
+    view = windows.domains["road"]
+    index = view.windows_of("test")
+    came = view.values_TNV[view.end_W[index][:, None] + np.arange(1, view.horizon + 1)]
+    options = {"hidden": 16, "epochs": 4, "patience": 4, "steps": 30, "least_steps": 30, "modality_dropout": 0.0, "outage_share": 0.0}
+    error = {}
+    for near in (True, False):
+        fitted = api.fit(windows, api.resolve_config("tiny", {**options, "near": near}), seed=1, progress=QUIET)
+        predictor = api.load(fitted.state, fitted.meta)
+        said = predictor.predict(windows, "road", index, split=False).quantiles_BLNVQ[..., MEDIAN]
+        error[near] = float(np.abs((said - view.scaler.center_NV) / view.scaler.scale_NV - came).mean())
+        mute = predictor.predict(windows, "road", index[:3], split=False, without=("cell",)).quantiles_BLNVQ
+        assert np.isfinite(mute).all()
+        recent = altered(windows, "road", near={})
+        np.testing.assert_array_equal(said, predictor.predict(recent, "road", index, split=False).quantiles_BLNVQ[..., MEDIAN])
+    assert error[True] < 0.5 * error[False]

@@ -40,7 +40,9 @@ def windows() -> WindowSet:
     told = informed(days=6)
     news = told.texts["news"]
     news = replace(news, vector_DW=np.random.default_rng(2).normal(0, 1, (len(news.place_D), 3)).astype(np.float16))
-    road = replace(told.domains["road"], lower_V=np.array([12, 6], np.float32))
+    beside = np.random.default_rng(3).integers(0, 6, (len(told.domains["road"].node_ids), 2)).astype(np.int32)
+    near = {"sky": (beside, np.full(beside.shape, 0.5, np.float32))}
+    road = replace(told.domains["road"], lower_V=np.array([12, 6], np.float32), near=near)
     return replace(told, domains={"road": road, "sky": sky(days=6)}, texts={"news": news})
 
 
@@ -53,7 +55,7 @@ def told_of(made_of: WindowSet, index: np.ndarray) -> np.ndarray:
 
 def test_a_program_forecasts_without_our_code_what_the_model_forecasts(tmp_path: Path) -> None:
     made_of = windows()
-    options = {"epochs": 1, "steps": 8, "least_steps": 8, "least_gain": 0.0, "hidden": 8, "members": 2, "hubs": 2}
+    options = {"epochs": 1, "steps": 8, "least_steps": 8, "least_gain": 0.0, "hidden": 8, "members": 2, "hubs": 2, "near": True}
     fitted = api.fit(made_of, api.resolve_config("tiny", options), seed=1, progress=QUIET)
     predictor = api.load(fitted.state, fitted.meta)
     index = told_of(made_of, made_of.domains["road"].windows_of("test"))[:4]

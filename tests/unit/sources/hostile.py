@@ -147,6 +147,8 @@ def _lines() -> Iterator[Hostile]:
     for name, row in rows.items():
         yield Hostile(name=name, data=_csv(row), fate="rejected")
     yield Hostile(name="an open quote at the end", data=_csv("")[:-1] + b'\n2014-08-01T00:20:00,"x,4', fate="rejected", bad=(3,))
+    text = _csv(f'{stamp},"x\n2014-08-01T00:07:00,x,7\n\ny",2')
+    yield Hostile(name="a row within a text of several lines", data=text, fate="rejected", bad=(2, 3, 4))
     cut = _csv(f"{stamp},x,2") + b"2014-08-01T00:2"
     yield Hostile(name="cut within the last line", data=cut, fate="rejected", bad=(4,), values=(1.0, 2.0, 3.0))
 
