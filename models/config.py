@@ -33,6 +33,7 @@ class ModelConfig:
         spatial_transformer: Grids are looked at through a learned affine map.
         mix_tokens: What other domains tell is mixed by self-attention across them before it is read.
         blocks, expansion: Residual blocks of the trunk, and their inner width in units of `hidden`.
+        head_hidden: Units of a hidden layer through which y_space is read from the trunk, beside a linear map; 0 leaves the map alone.
         hubs, hops: Hub tokens and diffusion hops of the spatial branch on nodes; grids use `levels` of pooling.
         changes: The own series is read as changes from its newest value, also where it is not relative: for series that drift.
         modalities: False fits the w_k = 0 control, in which no domain sees another.
@@ -80,6 +81,7 @@ class ModelConfig:
     mix_tokens: bool = False
     blocks: int = 3
     expansion: int = 2
+    head_hidden: int = 0
     hubs: int = 16
     hops: int = 2
     levels: int = 2
@@ -204,7 +206,7 @@ def _parsed(key: str, value: object, kind: Any) -> Any:
         return _allowed(
             key, number, 0 <= number < 1 or (number == 1 and key in ("quantile_share", "quantile_weight")), "at least 0, below 1"
         )
-    least = 0 if key in ("epochs", "blocks", "hops", "hubs", "levels", "grid_tokens") else 1 if kind is int else 0
+    least = 0 if key in ("epochs", "blocks", "head_hidden", "hops", "hubs", "levels", "grid_tokens") else 1 if kind is int else 0
     return _allowed(
         key, number, least <= number < 1e9 and (kind is int or number > 0), f"{'above' if kind is float else 'at least'} {least}"
     )

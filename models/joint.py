@@ -95,6 +95,8 @@ class DomainNet(nn.Module):
         self.trunk = nn.Sequential(*(Residual(d, config.expansion, config.dropout) for _ in range(config.blocks)))
         out = shape.horizon * len(shape.targets)
         self.head_seq, self.head_space = _zero(nn.Linear(d, out)), _zero(nn.Linear(d, out))
+        wide = config.head_hidden
+        self.head_deep = nn.Sequential(nn.Linear(d, wide), nn.ReLU(), _zero(nn.Linear(wide, out))) if wide else None
         self.heads_mod = nn.ModuleDict({k: nn.Linear(d, out) for k in modalities})
         self.spread_last = _zero(nn.Linear(d, out * (len(QUANTILES) - 1)))
         self.spread_first = nn.Linear(d, d)
@@ -125,8 +127,8 @@ class DomainNet(nn.Module):
         terms_x = self.fusion.terms_x(x_seq, x_space, x_mods)
         x_trunk = self.trunk(sum(terms_x[1:], terms_x[0]))
         y_mods = [self._leads(self.heads_mod[k](x)) * _present(told.get(k), x) for k, x in zip(self.modalities, x_mods, strict=True)]
-        terms_y = self.fusion.terms_y(self._leads(self.head_seq(x_seq)), self._leads(self.head_space(x_trunk)), y_mods)
-        split_y = split(terms_x, terms_y, self.fusion.beta, lambda x: self._leads(self.head_space(self.trunk(x)))) if parts else []
+        terms_y = self.fusion.terms_y(self._leads(self.head_seq(x_seq)), self._space(x_trunk), y_mods)
+        split_y = split(terms_x, terms_y, self.fusion.beta, lambda x: self._space(self.trunk(x))) if parts else []
         return Change(
             median_BLNV=sum(split_y[1:], split_y[0]) if parts else sum(terms_y[1:], terms_y[0]),
             parts=split_y,
@@ -145,6 +147,10 @@ class DomainNet(nn.Module):
         if name in self.near:
             found = found + self.near[name](*nodes[name])
         return found * told[1][:, None, None].to(found.dtype)
+
+    def _space(self, x_BND: Tensor) -> Tensor:
+        y_BLNV = self._leads(self.head_space(x_BND))
+        return y_BLNV if self.head_deep is None else y_BLNV + self._leads(self.head_deep(x_BND))
 
     def _leads(self, y_BNO: Tensor) -> Tensor:
         b, n, _ = y_BNO.shape

@@ -10,7 +10,7 @@ from models.config import ModelConfig
 
 def small() -> ModelConfig:
     """The default on a CPU: minutes on two cores for a city."""
-    return ModelConfig(recipe="small")
+    return ModelConfig(recipe="small", head_hidden=128)
 
 
 def base() -> ModelConfig:

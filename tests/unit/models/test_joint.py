@@ -92,6 +92,18 @@ def test_the_split_adds_up_to_the_median(city: WindowSet, predictor: api.Predict
     assert domain != "road" or all(np.abs(said.split_BLNVP[..., k]).max() > 0 for k in range(5))
 
 
+def test_a_hidden_layer_of_the_head_learns_and_the_split_still_adds_up(city: WindowSet) -> None:
+    deep, index = api.fit(city, replace(TINY, head_hidden=8, epochs=1), seed=1, progress=QUIET), city.domains["road"].windows_of("test")
+    last = unpack(deep.state)["weights/road/nets.road.head_deep.2.weight"]
+    assert last.shape[1] == 8
+    assert np.abs(last).max() > 0
+    model = api.load(deep.state, deep.meta)
+    said = model.predict(city, "road", index)
+    np.testing.assert_allclose(said.split_BLNVP.sum(-1), said.quantiles_BLNVQ[..., MEDIAN], rtol=1e-5, atol=1e-5)
+    whole = model.predict(city, "road", index, split=False)
+    np.testing.assert_allclose(whole.quantiles_BLNVQ, said.quantiles_BLNVQ, rtol=1e-4, atol=1e-4)
+
+
 def test_quantiles_are_laid_around_the_median_that_is_published(city: WindowSet, predictor: api.Predictor) -> None:
     d, bounds = city.domains["road"], {"lower_V": np.full(2, -np.inf, np.float32)}
     free = predictor.predict(altered(city, "road", **bounds), "road", d.windows_of("test")).quantiles_BLNVQ
