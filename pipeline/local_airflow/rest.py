@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import time
 import urllib.error
 import urllib.request
 from typing import Any
 
 from pipeline.errors import StoreError
+
+_ATTEMPTS, _REST = 4, 1.0
+"""How often, and after how many seconds, what can be repeated is asked where Airflow fails: SQLite lets one wait for at most five seconds."""
 
 
 class _Stay(urllib.request.HTTPRedirectHandler):
@@ -86,16 +90,22 @@ class Rest:
 
     def _ask(self, method: str, path: str, body: dict[str, Any] | None, *, missing_is_fine: bool = False) -> Any:
         self.sign_in()
-        try:
-            return self._send(method, "/api/v2" + path, body)
-        except urllib.error.HTTPError as error:
-            if error.code == 404 and missing_is_fine:
-                return None
-            raise StoreError(
-                asked=f"{method} {path} of Airflow's REST API",
-                found=f"{error.code} {error.read().decode(errors='replace')[:500]}",
-                mend="look into api-server.log in Airflow's folder",
-            ) from error
+        attempts = 1 if method == "POST" else _ATTEMPTS
+        for left in range(attempts - 1, -1, -1):
+            try:
+                return self._send(method, "/api/v2" + path, body)
+            except urllib.error.HTTPError as error:
+                if error.code == 404 and missing_is_fine:
+                    return None
+                if error.code >= 500 and left:
+                    time.sleep(_REST)
+                    continue
+                raise StoreError(
+                    asked=f"{method} {path} of Airflow's REST API",
+                    found=f"{error.code} {error.read().decode(errors='replace')[:500]}",
+                    mend="look into api-server.log in Airflow's folder",
+                ) from error
+        raise AssertionError("the last attempt returns or raises")
 
     def _send(self, method: str, path: str, body: dict[str, Any] | None) -> Any:
         request = urllib.request.Request(  # noqa: S310
