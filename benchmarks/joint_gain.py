@@ -209,6 +209,7 @@ def main(
     world: Annotated[str, typer.Option(help="A recorded world.")] = "synthetic",
     seeds: Annotated[int, typer.Option(help="How many seeds.")] = 5,
     keep_in: Annotated[Path, typer.Option("--keep", help="A folder for what is done.")] = Path("joint_gain"),
+    epochs: Annotated[int, typer.Option(help="Epochs of each training; 0: as many as the world's own.")] = 0,
 ) -> None:
     """Train what is not done yet, then tell."""
     print(setting("torch", "numpy"), flush=True)
@@ -218,10 +219,11 @@ def main(
     answers: dict[int, Sums] = {}
     for seed in range(seeds):
         for kind, options in KINDS.items():
-            name = f"{world}-{seed}-{kind}"
+            name = f"{world}-{f'{epochs}-' if epochs else ''}{seed}-{kind}"
             found = kept(keep_in, name)
             if found is None:
-                model = trained(given, declared, dict(options), seed)
+                longer = {"epochs": epochs, "patience": epochs} if epochs else {}
+                model = trained(given, declared, {**options, **longer}, seed)
                 found = measured(model, declared, given)
                 if world == "synthetic" and kind == "joint":
                     found |= {f"response|{key}": value for key, value in responses(model, given).items()}
