@@ -7,6 +7,8 @@ path reads the same file line by line as text and says which rows are bad and wh
 from __future__ import annotations
 
 import csv
+from collections import Counter
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -30,14 +32,14 @@ def header_of(data: bytes, dialect: Dialect, file: str) -> list[str]:
     """
     if dialect.columns:
         return list(dialect.columns)
-    line = data[: data.find(b"\n") if b"\n" in data[:MAX_LINE] else MAX_LINE]
+    end = data.find(b"\n", 0, MAX_LINE)
     try:
-        names = next(csv.reader([line.decode(dialect.encoding).lstrip("\ufeff").rstrip("\r")], delimiter=dialect.separator), [])
+        names = list(_fields(data[: MAX_LINE if end < 0 else end], dialect.encoding, dialect.separator))
     except (UnicodeDecodeError, csv.Error) as error:
         raise ContractError(
             asked=f"header of {file}", found=str(error), mend=f"is its encoding {dialect.encoding}? set options.encoding"
         ) from error
-    twice = sorted({n for n in names if names.count(n) > 1})
+    twice = sorted(n for n, count in Counter(names).items() if count > 1)
     if not names or twice:
         raise ContractError(
             asked=f"header of {file}",
@@ -45,6 +47,12 @@ def header_of(data: bytes, dialect: Dialect, file: str) -> list[str]:
             mend="mend the file, or name its columns in options.columns",
         )
     return names
+
+
+@lru_cache(maxsize=64)
+def _fields(line: bytes, encoding: str, separator: str) -> tuple[str, ...]:
+    """The fields of a header line, which the files of a source have alike."""
+    return tuple(next(csv.reader([line.decode(encoding).lstrip("\ufeff").rstrip("\r")], delimiter=separator), []))
 
 
 def read_columns(data: bytes, kinds: dict[str, Kind], dialect: Dialect, file: str) -> Columns:

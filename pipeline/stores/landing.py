@@ -222,15 +222,20 @@ class LandingStore:
         return part.fetch(known.validators if known is not None and held else None)
 
     def _proved(self, part: LandedPart) -> bytes:
-        asked = f"read landed file {self._objects.url(part.key)} ('{part.name}')"
-        mend = "restore it from a backup, or delete it and land the provider's file again"
         try:
             data = self._objects.get(part.key)
         except NotYetAvailable as error:
-            raise StoreError(asked=asked, found="it is gone", mend=mend) from error
+            raise self._lost(part, "it is gone") from error
         if digest_bytes(data) != part.sha256:
-            raise StoreError(asked=asked, found=f"{len(data)} bytes that are not those received (sha256 differs)", mend=mend)
+            raise self._lost(part, f"{len(data)} bytes that are not those received (sha256 differs)")
         return data
+
+    def _lost(self, part: LandedPart, found: str) -> StoreError:
+        return StoreError(
+            asked=f"read landed file {self._objects.url(part.key)} ('{part.name}')",
+            found=found,
+            mend="restore it from a backup, or delete it and land the provider's file again",
+        )
 
 
 def _is_settled(delivery: Delivery, known: Landed | None, creditor: Creditor | None, *, anything: bool) -> bool:
