@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,7 +73,8 @@ class PlanSize:
     Attributes:
         tasks: Regions.
         rows: Observations that all of them read.
-        peak_bytes: Of one process that works on `threads` of the largest regions at once.
+        peak_bytes: Of one process that works on `threads` of the largest regions at once, or of the one that takes in documents.
+        text_bytes: Of documents that are taken in, and of their sentence encoders.
     """
 
     tasks: int
@@ -81,10 +83,12 @@ class PlanSize:
     written_bytes: int
     threads: int
     peak_bytes: int
+    text_bytes: int = 0
 
     def __str__(self) -> str:
         work = f"{self.tasks:,} regions, {self.cells:,} cells from {self.rows:,} rows, {_mib(self.written_bytes)}"
-        return f"{work}; at its peak {_mib(self.peak_bytes)} in a process that works on {self.threads} at once"
+        texts = f", {_mib(self.text_bytes)} of it for documents and their encoders" if self.text_bytes else ""
+        return f"{work}; at its peak {_mib(self.peak_bytes)} in a process that works on {self.threads} at once{texts}"
 
 
 def choose_chunk_steps(step_s: int, nodes: int, asked: int | None = None) -> int:
@@ -137,24 +141,33 @@ def touched_chunks(
 
 
 def measure_plan(
-    plans: Sequence[DomainPlan], rows: Mapping[Region, int], *, threads: int, decoding: Mapping[str, int] | None = None
+    plans: Sequence[DomainPlan],
+    rows: Mapping[Region, int],
+    *,
+    threads: int,
+    decoding: Mapping[Region, int] | None = None,
+    texts: int = 0,
+    isolated: bool = False,
 ) -> PlanSize:
     """Count tasks, cells, rows and bytes, for processes that work on so many regions at once.
 
-    `decoding` are the bytes that decoding whole grids takes in each region of a domain.
+    `decoding` are the bytes that whole grids take in each region, `texts` those that documents and their
+    encoders take beside them, or in a process without regions where these are made in `isolated` ones.
     """
     cells = {r: (r.stop - r.start) * len(p.nodes) * len(p.variables) for p in plans for r in p.regions}
     more = decoding or {}
     named = max((len(p.nodes) for p in plans if p.regions and p.nodes.shape is None), default=0)
-    needs = sorted((CELL_BYTES * n + ROW_BYTES * rows[r] + more.get(r.domain, 0) for r, n in cells.items()), reverse=True)
+    needs = sorted((CELL_BYTES * n + ROW_BYTES * rows[r] + more.get(r, 0) for r, n in cells.items()), reverse=True)
     total = sum(cells.values())
+    regions = BASE_BYTES + HEARD_BYTES * named + sum(needs[:threads])
     return PlanSize(
         tasks=len(cells),
         cells=total,
         rows=sum(rows[r] for r in cells),
         written_bytes=total * BYTES_PER_CELL,
         threads=threads,
-        peak_bytes=BASE_BYTES + HEARD_BYTES * named + sum(needs[:threads]),
+        peak_bytes=max(regions, BASE_BYTES + texts) if isolated else regions + texts,
+        text_bytes=texts,
     )
 
 
@@ -165,10 +178,13 @@ def fit_plan(
     threads: int,
     spare: int,
     limit_bytes: int,
-    decoding: Mapping[str, int] | None = None,
+    decoding: Mapping[Region, int] | None = None,
+    texts: int = 0,
+    isolated: bool = False,
 ) -> PlanSize:
     """`measure_plan` for `threads` regions at once, or for up to `spare` more where they fit."""
-    sizes = (measure_plan(plans, rows, threads=threads + more, decoding=decoding) for more in range(spare, -1, -1))
+    measure = partial(measure_plan, plans, rows, decoding=decoding, texts=texts, isolated=isolated)
+    sizes = (measure(threads=threads + more) for more in range(spare, -1, -1))
     size = next(sizes)
     while size.peak_bytes > limit_bytes and size.threads > threads:
         size = next(sizes)
@@ -186,7 +202,8 @@ def check_plan(size: PlanSize, *, limit_bytes: int) -> None:
             asked=f"a cube build of {size}",
             found=f"{_mib(limit_bytes)} are allowed for a process",
             mend="set a smaller chunk_steps in the domain, let fewer threads share a process (CUBECAST_DASK=processes:N), "
-            "or raise CUBECAST_MEMORY",
+            + ("take a smaller encoder for texts, " if size.text_bytes else "")
+            + "or raise CUBECAST_MEMORY",
         )
 
 

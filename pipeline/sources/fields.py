@@ -13,7 +13,7 @@ from pipeline.contracts.worlds import Source
 from pipeline.errors import ContractError
 from pipeline.sources.adapter import SLAB_NODE, Readings, Slabs
 from pipeline.sources.files import FileAdapter
-from pipeline.sources.grids import Cells, GridOptions, gridded_readings, stamped
+from pipeline.sources.grids import Cells, GridOptions, consecutive, gridded_readings, stamped
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -25,6 +25,7 @@ class Fields:
         stamps: (T,) int64 seconds UTC, NO_TIME: none; `published` likewise, None where the file does not say.
         values: Per variable (T, P) float64; NaN where there is none.
         faults: The rule that a stamp breaks, by its place.
+        rows: The numbers of the grids that it is of, ascending, where only some were read.
     """
 
     where: Cells | tuple[str, ...]
@@ -34,6 +35,7 @@ class Fields:
     file: str
     published: NDArray[np.int64] | None = None
     faults: Mapping[int, str] | None = None
+    rows: NDArray[np.int64] | None = None
 
     def readings(self) -> Readings:
         """A row per stamp and node.
@@ -73,7 +75,8 @@ class Fields:
         """The grids of these numbers among those whose stamp is one; raises as `slab_times` does."""
         grid = self._grid()
         taken, _ = stamped(self.stamps, self.options, self.file, 0, self.faults)
-        values = {name: _finite(table[taken.slab[rows - 1]]) for name, table in self.values.items()}
+        number = rows - 1 if self.rows is None else np.searchsorted(self.rows, rows)
+        values = {name: _finite(table[taken.slab[number]]) for name, table in self.values.items()}
         return Slabs(latitude=grid.latitude, longitude=grid.longitude, values=values)
 
     def _grid(self) -> Cells:
@@ -81,6 +84,15 @@ class Fields:
             found = "series of nodes, no grid"
             raise ContractError(asked=f"grids in {self.file}", found=found, mend="drop slabs = true of the source")
         return self.where
+
+
+def steps_of(stamps: NDArray[np.int64], rows: NDArray[np.int64] | None, options: GridOptions) -> slice | NDArray[np.int64]:
+    """Which of the stamps are those of the grids of these (ascending) numbers; all of them without numbers."""
+    if rows is None:
+        return slice(0, len(stamps))
+    steps = stamped(stamps, options, "", 0)[0].slab[rows - 1]
+    runs = consecutive(steps) if len(steps) else [slice(0, 0)]
+    return runs[0] if len(runs) == 1 else steps
 
 
 def _finite(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -92,13 +104,13 @@ class FieldAdapter(FileAdapter):
     """An adapter that says of a delivery which fields it holds; rows, and whole grids, follow from that.
 
     Attributes:
-        unpacked_bytes: What each value of a delivery takes while all of them are read: as they lie there, as numbers, scaled.
+        unpacked_bytes: What each value takes while it is read: as it lies there, as a number, scaled.
     """
 
     unpacked_bytes = 28
 
-    def fields(self, source: Source, parts: Mapping[str, bytes]) -> Fields:
-        """What a delivery holds.
+    def fields(self, source: Source, parts: Mapping[str, bytes], rows: NDArray[np.int64] | None = None) -> Fields:
+        """What a delivery holds; where numbers of grids are given (ascending), it may be these alone (`Fields.rows`).
 
         Raises:
             ContractError: The file as a whole cannot be read.
@@ -115,4 +127,4 @@ class FieldAdapter(FileAdapter):
 
     def slabs(self, source: Source, parts: Mapping[str, bytes], rows: NDArray[np.int64]) -> Slabs:
         """The grids of these numbers; raises as `fields` does."""
-        return self.fields(source, parts).slabs(rows)
+        return self.fields(source, parts, np.unique(rows)).slabs(rows)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Any
@@ -26,6 +26,7 @@ MAX_BYTES = 2**30
 MAX_NODES = 2**21
 """Cells of one grid that become nodes of a source."""
 _EARLIEST, _LATEST = 0, 4_102_444_800
+_MOST_PIECES = 4
 
 
 class GridOptions(BaseModel):
@@ -58,6 +59,11 @@ class Cells:
     width: int
     whole: int
     file: str
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the whole grid."""
+        return self.whole // self.width, self.width
 
     @property
     def places(self) -> NDArray[np.int64]:
@@ -157,6 +163,30 @@ def cells_of(latitude: NDArray[np.float64], longitude: NDArray[np.float64], opti
         whole=len(latitude) * len(longitude),
         file=file,
     )
+
+
+def read_cells(cells: Cells, read: Callable[[slice, slice], NDArray[Any]]) -> NDArray[Any]:
+    """(T, P) values of the cells alone, where `read` gives (T, rows, columns) of consecutive ones.
+
+    An area across the meridian where a grid begins is read in two pieces: the box around it is the whole grid.
+    """
+    rows, columns = consecutive(cells.row), consecutive(cells.column)
+    if len(rows) * len(columns) > _MOST_PIECES:  # no grid of this Earth
+        box = read(slice(*cells.rows), slice(*cells.columns))
+        return box.reshape(len(box), -1)[:, cells.boxed]
+    bands = [_joined([read(row, column) for column in columns], 2) for row in rows]
+    values = _joined(bands, 1)
+    return values.reshape(len(values), len(cells.row) * len(cells.column))
+
+
+def consecutive(places: NDArray[np.int64]) -> list[slice]:
+    """Ascending numbers as runs without a gap."""
+    ends = np.flatnonzero(np.diff(places) != 1).tolist()
+    return [slice(int(places[a]), int(places[b]) + 1) for a, b in zip([0, *(e + 1 for e in ends)], [*ends, len(places) - 1], strict=True)]
+
+
+def _joined(pieces: list[NDArray[Any]], axis: int) -> NDArray[Any]:
+    return pieces[0] if len(pieces) == 1 else np.concatenate(pieces, axis=axis)
 
 
 def grid_of(nodes: NodeSet) -> tuple[float, ...] | None:

@@ -6,6 +6,7 @@ and `column = "df/block0_values"`. Of attributes, `units`, `_FillValue`, `missin
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, Literal, Self
@@ -20,10 +21,10 @@ from pipeline.contracts.times import to_seconds
 from pipeline.contracts.worlds import Duration, Instant, Source
 from pipeline.errors import ContractError
 from pipeline.settings import Settings
-from pipeline.sources.fields import FieldAdapter, Fields
+from pipeline.sources.fields import FieldAdapter, Fields, steps_of
 from pipeline.sources.files import check_locations, file_deliveries, grid_deliveries
-from pipeline.sources.grids import Cells, GridOptions, cells_of, check_unit, node_names, physical
-from pipeline.sources.hdf5_files import array_at, attributes, opened_hdf5
+from pipeline.sources.grids import Cells, GridOptions, cells_of, check_unit, node_names, physical, read_cells
+from pipeline.sources.hdf5_files import array_at, attributes, dataset_at, opened_hdf5
 from pipeline.sources.node_tables import parse_places
 from pipeline.sources.options import read_options
 from pipeline.sources.row_options import EPOCHS, StampOptions
@@ -95,8 +96,8 @@ class Hdf5Adapter(FieldAdapter):
         grid = read_options(Hdf5Options, source).layout == "grid"
         return grid_deliveries(source, settings) if grid else file_deliveries(source, settings)
 
-    def fields(self, source: Source, parts: Mapping[str, bytes]) -> Fields:
-        """What a delivery holds.
+    def fields(self, source: Source, parts: Mapping[str, bytes], rows: NDArray[np.int64] | None = None) -> Fields:
+        """What a delivery holds, or these grids of it.
 
         Raises:
             ContractError: The file as a whole cannot be read (truncated, an array missing or of another shape, sizes beyond the limit).
@@ -108,23 +109,20 @@ class Hdf5Adapter(FieldAdapter):
             if cells is not None and not source.slabs:
                 cells.check_names()
             where = _ids(opened, options, file) if cells is None else cells
-            tables = {}
+            columns = {name: column_of(name, variable) for name, variable in source.variables.items()}
             for name, variable in source.variables.items():
-                column = column_of(name, variable)
-                check_unit(column, variable, attributes(opened, column, file).get("units"), file)
-                tables[name] = _table(opened, column, options, file)
-            first = next(iter(tables.values()))
-            stamps, fault = _stamps(opened, options, source.timezone, len(first), file)
-        values = {}
-        for name, table in tables.items():
-            flat = table.reshape(len(table), -1)
-            expected = (len(stamps), where.whole if isinstance(where, Cells) else len(where))
-            if flat.shape != expected:
-                found = f"shape {table.shape}, not {expected[0]} stamps of {expected[1]} values"
-                raise ContractError(asked=f"variable '{name}' of {file}", found=found, mend="correct column, order or layout")
-            values[name] = flat if cells is None or len(cells.row) * len(cells.column) == cells.whole else flat[:, cells.places]
+                check_unit(columns[name], variable, attributes(opened, columns[name], file).get("units"), file)
+            shapes = {column: _shape(opened, column, options, file) for column in columns.values()}
+            stamps, fault = _stamps(opened, options, source.timezone, next(iter(shapes.values()))[0], file)
+            each = () if options.layout == "one" else where.shape if isinstance(where, Cells) else (len(where),)
+            for column, shape in shapes.items():
+                if shape != (len(stamps), *each):
+                    found = f"shape {shape}, not {len(stamps)} stamps of {' x '.join(map(str, each)) or 1} values"
+                    raise ContractError(asked=f"variable '{column}' of {file}", found=found, mend="correct column, order or layout")
+            steps = steps_of(stamps, rows, options)
+            values = {name: _table(opened, column, options, steps, cells, file) for name, column in columns.items()}
         faults = time_faults(fault, options.stamps, source.timezone)
-        return Fields(where=where, stamps=stamps, values=values, options=options, file=file, faults=faults)
+        return Fields(where=where, stamps=stamps[steps], values=values, options=options, file=file, faults=faults, rows=rows)
 
     def parse_places(self, source: Source, parts: Mapping[str, bytes]) -> NodeSet:
         """The places in a node table, or the cells of a file's grid row by row.
@@ -171,12 +169,25 @@ def _stamps(opened: Any, options: Hdf5Options, zone: str, count: int, file: str)
     return text_times(options.stamps, zone, texts) if texts else (np.zeros(0, np.int64), np.zeros(0, np.int8))
 
 
-def _table(opened: Any, column: str, options: Hdf5Options, file: str) -> NDArray[np.float64]:
-    """Values with time first and the other dimensions as in the layout."""
-    array, said = array_at(opened, column, file), attributes(opened, column, file)
-    order = options.order or _AXES[options.layout]
-    if array.ndim != len(order) or array.dtype.kind not in "fiu":
-        found = f"shape {array.shape} of {array.dtype}"
-        raise ContractError(asked=f"variable '{column}' of {file} over {list(order)}", found=found, mend="correct column, order or layout")
-    values = physical(array, said, f"'{column}' of {file}")
-    return values.transpose([order.index(axis) for axis in _AXES[options.layout]])
+def _shape(opened: Any, column: str, options: Hdf5Options, file: str) -> tuple[int, ...]:
+    """How long a variable is along time, then along the other dimensions as in the layout."""
+    found, order = dataset_at(opened, column, file), options.order or _AXES[options.layout]
+    if found.ndim != len(order) or found.dtype.kind not in "fiu":
+        said = f"shape {found.shape} of {found.dtype}"
+        raise ContractError(asked=f"variable '{column}' of {file} over {list(order)}", found=said, mend="correct column, order or layout")
+    return tuple(found.shape[order.index(axis)] for axis in _AXES[options.layout])
+
+
+def _table(
+    opened: Any, column: str, options: Hdf5Options, steps: slice | NDArray[np.int64], cells: Cells | None, file: str
+) -> NDArray[np.float64]:
+    """(T, P) values at these steps, of these cells or of all nodes."""
+    found, axes = dataset_at(opened, column, file), _AXES[options.layout]
+    order = options.order or axes
+
+    def read(*where: slice) -> NDArray[Any]:
+        place = dict(zip(axes, (steps, *where), strict=False))
+        return np.asarray(found[tuple(place.get(axis, slice(None)) for axis in order)]).transpose([order.index(axis) for axis in axes])
+
+    values = read() if cells is None else read_cells(cells, read)
+    return physical(values.reshape(len(values), math.prod(values.shape[1:])), attributes(opened, column, file), f"'{column}' of {file}")

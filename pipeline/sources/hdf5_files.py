@@ -62,7 +62,7 @@ def _check_links(opened: Any, file: str) -> None:
 
 
 def check_coordinates(data: bytes, file: str) -> None:
-    """Refuse a file whose arrays of one dimension, which xarray reads at once, are larger than is ever read.
+    """Refuse a file whose arrays of one dimension, which xarray reads at once, or whose chunks are larger than is ever read.
 
     Raises:
         ContractError: As `opened_hdf5` does, and naming the array.
@@ -72,8 +72,10 @@ def check_coordinates(data: bytes, file: str) -> None:
     with opened_hdf5(data, file) as opened:
 
         def visit(name: str, item: Any) -> None:
-            if isinstance(item, h5py.Dataset) and item.ndim == 1:
-                check_size(name, item.shape, file)
+            if isinstance(item, h5py.Dataset):
+                check_size(name, item.chunks or (), file)
+                if item.ndim == 1:
+                    check_size(name, item.shape, file)
 
         opened.visititems(visit)
 
@@ -93,13 +95,18 @@ def attributes(opened: Any, path: str, file: str) -> dict[str, Any]:
     return {k: v.decode("utf-8", errors="replace") if isinstance(v, bytes) else v for k, v in said.items()}
 
 
-def array_at(opened: Any, path: str, file: str) -> NDArray[Any]:
-    """The array at a path.
+def dataset_at(opened: Any, path: str, file: str) -> Any:
+    """The array at a path, as an h5py.Dataset of which nothing is read yet.
 
     Raises:
-        ContractError: There is none, it cannot be read whole, or its size or that of its chunks is beyond the limit.
+        ContractError: There is none, or its size or that of its chunks is beyond the limit.
     """
     found = _found(opened, path, file)
     check_size(path, found.shape, file)
     check_size(path, found.chunks or (), file)
-    return np.asarray(found[()])
+    return found
+
+
+def array_at(opened: Any, path: str, file: str) -> NDArray[Any]:
+    """All values of the array at a path; raises as `dataset_at` does."""
+    return np.asarray(dataset_at(opened, path, file)[()])

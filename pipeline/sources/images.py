@@ -104,8 +104,8 @@ class ImagesAdapter(FieldAdapter):
         """One delivery per file, then the nodes: a table, or the grid of the first file; raises as `file_deliveries` does."""
         return grid_deliveries(source, settings)
 
-    def fields(self, source: Source, parts: Mapping[str, bytes]) -> Fields:
-        """What a delivery holds.
+    def fields(self, source: Source, parts: Mapping[str, bytes], rows: NDArray[np.int64] | None = None) -> Fields:
+        """What a delivery holds: one grid.
 
         Raises:
             ContractError: The file as a whole cannot be read (truncated, no place, a band or a stamp missing, an unlisted colour).

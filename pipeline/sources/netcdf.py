@@ -23,9 +23,9 @@ from pipeline.errors import ContractError
 from pipeline.settings import Settings
 from pipeline.sources.adapter import NO_TIME
 from pipeline.sources.columns import require_columns
-from pipeline.sources.fields import FieldAdapter, Fields
+from pipeline.sources.fields import FieldAdapter, Fields, steps_of
 from pipeline.sources.files import check_locations, file_deliveries, grid_deliveries
-from pipeline.sources.grids import Cells, GridOptions, cells_of, check_size, check_unit, node_names
+from pipeline.sources.grids import Cells, GridOptions, cells_of, check_size, check_unit, node_names, read_cells
 from pipeline.sources.hdf5_files import MAGIC, check_coordinates
 from pipeline.sources.node_tables import parse_places
 from pipeline.sources.options import read_options
@@ -35,6 +35,7 @@ from pipeline.sources.unpacking import unpacked
 if TYPE_CHECKING:
     import xarray as xr
 
+_LENT_FROM = 2**20
 _MEND = "fetch the file again; a newer delivery of the same name takes its place"
 
 
@@ -81,8 +82,8 @@ class NetcdfAdapter(FieldAdapter):
         grid = read_options(NetcdfOptions, source).layout == "grid"
         return grid_deliveries(source, settings) if grid else file_deliveries(source, settings)
 
-    def fields(self, source: Source, parts: Mapping[str, bytes]) -> Fields:
-        """What a delivery holds.
+    def fields(self, source: Source, parts: Mapping[str, bytes], rows: NDArray[np.int64] | None = None) -> Fields:
+        """What a delivery holds, or these grids of it.
 
         Raises:
             ContractError: The file as a whole cannot be read (truncated, a variable missing, sizes beyond the limit).
@@ -99,9 +100,11 @@ class NetcdfAdapter(FieldAdapter):
         cells = where if isinstance(where, Cells) else None
         if cells is not None and not source.slabs:
             cells.check_names()
-        values = {name: _table(dataset, column, options, len(stamps), cells, file) for name, column in names.items()}
-        published = _seconds(dataset, options.published, file) if options.published else None
-        return Fields(where=where, stamps=stamps, values=values, options=options, file=file, published=published)
+        steps = steps_of(stamps, rows, options)
+        stamps = stamps[steps]
+        values = {name: _table(dataset, column, options, steps, len(stamps), cells, file) for name, column in names.items()}
+        published = _seconds(dataset, options.published, file)[steps] if options.published else None
+        return Fields(where=where, stamps=stamps, values=values, options=options, file=file, published=published, rows=rows)
 
     def parse_places(self, source: Source, parts: Mapping[str, bytes]) -> NodeSet:
         """The places in a node table, or the cells of a file's grid row by row.
@@ -116,6 +119,21 @@ class NetcdfAdapter(FieldAdapter):
         return _grid(_opened(data, file, []), options, file).nodes
 
 
+class _Lent(io.BytesIO):
+    """Bytes as a file whose large pieces are not copied to be read, for scipy copies each of them anyway."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self._data = memoryview(data)
+
+    def read(self, size: int | None = -1, /) -> Any:
+        """The next bytes: as they lie there where they are many."""
+        if size is None or size < _LENT_FROM:
+            return super().read(size)
+        start = self.tell()
+        return self._data[start : self.seek(start + size)]
+
+
 def _opened(packed: bytes, file: str, needed: list[str]) -> xr.Dataset:
     import xarray as xr
 
@@ -127,7 +145,8 @@ def _opened(packed: bytes, file: str, needed: list[str]) -> xr.Dataset:
         if hdf5:
             check_coordinates(data, file)
         with warnings.catch_warnings(action="ignore"):
-            dataset = xr.open_dataset(io.BytesIO(data), engine="h5netcdf" if hdf5 else "scipy", decode_timedelta=False, cache=False)
+            content = io.BytesIO(data) if hdf5 else _Lent(data)
+            dataset = xr.open_dataset(content, engine="h5netcdf" if hdf5 else "scipy", decode_timedelta=False, cache=False)
     except ContractError:
         raise
     except Exception as error:  # h5py and scipy raise many unrelated classes on damaged files
@@ -175,8 +194,16 @@ def _where(dataset: xr.Dataset, options: NetcdfOptions, file: str) -> Cells | tu
     return node_names(_read(dataset, options.node, file), options.node, file)
 
 
-def _table(dataset: xr.Dataset, column: str, options: NetcdfOptions, stamps: int, cells: Cells | None, file: str) -> NDArray[np.float64]:
-    """(T, P) values of a variable; its dimensions may come in any order, further ones must have length 1."""
+def _table(
+    dataset: xr.Dataset,
+    column: str,
+    options: NetcdfOptions,
+    steps: slice | NDArray[np.int64],
+    count: int,
+    cells: Cells | None,
+    file: str,
+) -> NDArray[np.float64]:
+    """(T, P) values of a variable at these steps, `count` of them; its dimensions may come in any order, further ones must have length 1."""
     variable = dataset[column]
     spaces: dict[str, list[str]] = {"grid": [options.latitude, options.longitude], "nodes": [str(options.node)], "one": []}
     order = [options.time, *spaces[options.layout]]
@@ -185,9 +212,14 @@ def _table(dataset: xr.Dataset, column: str, options: NetcdfOptions, stamps: int
     if extra or lost or variable.dtype.kind not in "fiu":
         found = f"dimensions {dict(variable.sizes)} of {variable.dtype}"
         raise ContractError(asked=f"variable '{column}' of {file} over {order}", found=found, mend="correct column or layout")
-    if cells is not None:  # before it is read: an area of a large grid is not the whole grid in memory
-        parts = {options.latitude: cells.row, options.longitude: cells.column}
-        variable = variable.isel({d: part for d, part in parts.items() if d in variable.dims and len(part) < variable.sizes[d]})
     wanted = [d for d in order if d in variable.dims]
-    values = _read(variable.squeeze([d for d in variable.dims if d not in order]).transpose(*wanted).to_dataset(name=column), column, file)
-    return values.astype(np.float64, copy=False).reshape(stamps, -1)
+
+    def read(*where: slice) -> NDArray[Any]:
+        parts = dict(zip(order, (steps, *where), strict=False))
+        part = variable.isel({d: p for d, p in parts.items() if d in variable.dims})
+        part = part.squeeze([d for d in variable.dims if d not in order]).transpose(*wanted)
+        values = _read(part.to_dataset(name=column), column, file)
+        return values.reshape(count, *(w.stop - w.start for w in where)) if where else values.reshape(count, -1)
+
+    values = read() if cells is None else read_cells(cells, read)
+    return values.astype(np.float64, copy=False)

@@ -21,6 +21,23 @@ from pipeline.settings import Settings
 from pipeline.sources.locations import find_folder
 from pipeline.telemetry import Progress
 
+ENCODING_BYTES = 384 * 2**20
+"""The libraries of encoders in a process that has not needed them before."""
+
+_DOCUMENT_BYTES = 64 * 2**20
+"""What an encoder takes while it has a document of 512 tokens, and its tokenizer."""
+
+
+def encoder_bytes(encoder: Encoder, settings: Settings) -> int:
+    """What an encoder takes once it is loaded, without its libraries: its weights as they lie there, and one document.
+
+    Raises:
+        NotYetAvailable: There is no such folder.
+        ConfigError: The folder is none that a world may name.
+    """
+    weights = find_folder(encoder.folder, settings).rglob("*.safetensors")
+    return sum(file.stat().st_size for file in weights) + _DOCUMENT_BYTES
+
 
 def folder_digest(folder: Path) -> str:
     """sha256 over the files of an encoder: of each, sorted by its path below the folder, the path and the content."""

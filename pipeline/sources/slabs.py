@@ -14,15 +14,17 @@ from pipeline.errors import ContractError
 from pipeline.sources.adapter import SLAB_NODE, Adapter, Readings, SlabAdapter, Slabs
 from pipeline.sources.fields import FieldAdapter
 
-ROW_BYTES = 64
-"""What a cell of a delivery takes where grids are put together from rows."""
+_DECODED_BYTES = 24
+"""A value of GRIB: in the process that decodes it, between the two, and as it is read."""
+_ROW_BYTES = 88
+"""A value where grids are put together from rows."""
 
 
-def unpacked_bytes(adapter: Adapter) -> int:
-    """What each value of a delivery takes while some of its grids are read; 0 where only those are."""
+def read_bytes(adapter: Adapter) -> int:
+    """What each value of the grids asked for takes while they are read, of one variable."""
     if isinstance(adapter, FieldAdapter):
         return adapter.unpacked_bytes
-    return 0 if isinstance(adapter, SlabAdapter) else ROW_BYTES
+    return _DECODED_BYTES if isinstance(adapter, SlabAdapter) else _ROW_BYTES
 
 
 def slab_times(adapter: Adapter, source: Source, parts: Mapping[str, bytes]) -> Readings:

@@ -21,6 +21,11 @@ def _inflater() -> Any:
     return import_module("isal.isal_zlib" if find_spec("isal") is not None else "zlib")
 
 
+def unpacked_size(data: bytes) -> int:
+    """Bytes that a gzip file says it unpacks to, by its last member; 0 of others."""
+    return min(int.from_bytes(data[-4:], "little"), MAX_BYTES) if data[:2] == b"\x1f\x8b" else 0
+
+
 def unpacked(data: bytes, file: str) -> bytes:
     """The content of a gzip file, or the bytes as they are.
 

@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Self
@@ -29,7 +29,7 @@ from pipeline.settings import Settings
 from pipeline.sources.adapter import NO_TIME
 from pipeline.sources.fields import FieldAdapter, Fields
 from pipeline.sources.files import check_locations, grid_deliveries, node_deliveries
-from pipeline.sources.grids import check_size, check_unit
+from pipeline.sources.grids import Cells, check_size, check_unit, stamped
 from pipeline.sources.locations import folder_at, if_there
 from pipeline.sources.netcdf import NetcdfOptions
 from pipeline.sources.node_tables import parse_places
@@ -104,8 +104,8 @@ class ZarrAdapter(FieldAdapter):
         if source.nodes is None and options.layout == "grid":
             yield Delivery(name="grid", parts=tuple(offered.described(options.axes)), role="nodes")
 
-    def fields(self, source: Source, parts: Mapping[str, bytes]) -> Fields:
-        """What a delivery holds.
+    def fields(self, source: Source, parts: Mapping[str, bytes], rows: NDArray[np.int64] | None = None) -> Fields:
+        """What a delivery holds, or these grids of it.
 
         Raises:
             ContractError: The store cannot be read (an object damaged or cut, an array missing, sizes beyond the limit).
@@ -123,16 +123,18 @@ class ZarrAdapter(FieldAdapter):
         cells = grid_cells(layouts, options, files, store) if options.layout == "grid" else None
         if cells is not None and not source.slabs:
             cells.check_names()
-        values = {n: table(layouts[c], options, (start, stop), cells, files, store) for n, c in columns.items()}
-        known = ~np.all([np.isnan(v).all(axis=1) for v in values.values()], axis=0) if len(stamps) else np.zeros(0, np.bool_)
-        values = values if known.all() else {n: v[known] for n, v in values.items()}
+        read = partial(_known, [(n, layouts[c]) for n, c in columns.items()], options, cells, files, store)
+        taken, values = (
+            read(start, stop) if rows is None else _some(read, layouts[next(iter(columns.values()))], options, start, stamps, rows)
+        )
         return Fields(
             where=node_ids(layouts, options, files, store) if cells is None else cells,
-            stamps=stamps[known],
+            stamps=stamps[taken],
             values=values,
             options=options,
             file=store,
-            published=None if published is None else published[known],
+            published=None if published is None else published[taken],
+            rows=rows,
         )
 
     def parse_places(self, source: Source, parts: Mapping[str, bytes]) -> NodeSet:
@@ -147,6 +149,42 @@ class ZarrAdapter(FieldAdapter):
         store, files = unpacked_store(parts)
         layouts = {name: layout_of(name, files, store) for name in (options.latitude, options.longitude)}
         return grid_cells(layouts, options, files, store).nodes
+
+
+def _known(
+    arrays: Sequence[tuple[str, ArrayLayout]],
+    options: ZarrOptions,
+    cells: Cells | None,
+    files: Mapping[str, bytes],
+    store: str,
+    start: int,
+    stop: int,
+) -> tuple[NDArray[np.int64], dict[str, NDArray[np.float64]]]:
+    """Those of some steps of which there is anything, counted from the first of them, and their (T, P) values."""
+    values = {n: table(layout, options, (start, stop), cells, files, store) for n, layout in arrays}
+    known = ~np.all([np.isnan(v).all(axis=1) for v in values.values()], axis=0) if stop > start else np.zeros(0, np.bool_)
+    return np.flatnonzero(known), values if known.all() else {n: v[known] for n, v in values.items()}
+
+
+def _some(
+    read: Callable[[int, int], tuple[NDArray[np.int64], dict[str, NDArray[np.float64]]]],
+    layout: ArrayLayout,
+    options: ZarrOptions,
+    start: int,
+    stamps: NDArray[np.int64],
+    rows: NDArray[np.int64],
+) -> tuple[NDArray[np.int64], dict[str, NDArray[np.float64]]]:
+    """The steps of the grids of these numbers, which count only what is there, and their values: read a chunk of time after the other."""
+    length, counted = layout.chunks[layout.dims.index(options.time)], 0
+    found: list[tuple[NDArray[np.int64], dict[str, NDArray[np.float64]]]] = []
+    for first in range(0, len(stamps), length):
+        known, values = read(start + first, start + min(first + length, len(stamps)))
+        good = stamped(stamps[first + known], options, layout.name, 0)[0].slab
+        mine = good[np.isin(counted + 1 + np.arange(len(good)), rows)]
+        counted += len(good)
+        if len(mine):
+            found.append((first + known[mine], {n: v[mine] for n, v in values.items()}))
+    return np.concatenate([steps for steps, _ in found]), {n: np.concatenate([v[n] for _, v in found]) for n in found[0][1]}
 
 
 class _Offered:

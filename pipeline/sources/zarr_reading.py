@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import ContractError
 from pipeline.sources.adapter import NO_TIME
-from pipeline.sources.grids import MAX_BYTES, Cells, cells_of, node_names, physical
+from pipeline.sources.grids import MAX_BYTES, Cells, cells_of, node_names, physical, read_cells
 from pipeline.sources.netcdf import NetcdfOptions
 from pipeline.sources.zarr_arrays import read_box
 from pipeline.sources.zarr_layout import MEND, ArrayLayout
@@ -149,14 +149,16 @@ def table(
         raise ContractError(
             asked=f"variable '{layout.name}' of {store} over {order}", found=f"dimensions {sizes}", mend="correct column or layout"
         )
-    box = {options.time: steps}
-    if cells is not None:
-        box |= {options.latitude: cells.rows, options.longitude: cells.columns}
-    raw, there = read_box(layout, files, box, store)
-    if raw.dtype.kind not in "fiu":
-        raise ContractError(asked=f"variable '{layout.name}' of {store}", found="texts, not numbers", mend="correct column")
-    values = physical(raw, _said(layout), f"'{layout.name}' of {store}", layout.fill)
-    values[~there] = np.nan
-    moved = values.transpose([*(layout.dims.index(d) for d in order), *(i for i, d in enumerate(layout.dims) if d not in order)])
-    flat = moved.reshape(len(moved), math.prod(moved.shape[1:]))
-    return flat if cells is None or cells.fills_its_box else flat[:, cells.boxed]
+
+    def read(*where: slice) -> NDArray[np.float64]:
+        box = {options.time: steps} | {dim: (part.start, part.stop) for dim, part in zip(order[1:], where, strict=False)}
+        raw, there = read_box(layout, files, box, store)
+        if raw.dtype.kind not in "fiu":
+            raise ContractError(asked=f"variable '{layout.name}' of {store}", found="texts, not numbers", mend="correct column")
+        values = physical(raw, _said(layout), f"'{layout.name}' of {store}", layout.fill)
+        values[~there] = np.nan
+        moved = values.transpose([*(layout.dims.index(d) for d in order), *(i for i, d in enumerate(layout.dims) if d not in order)])
+        return moved.reshape(moved.shape[: len(order)])
+
+    values = read() if cells is None else read_cells(cells, read)
+    return values.reshape(len(values), math.prod(values.shape[1:]))

@@ -8,6 +8,7 @@ from datetime import datetime
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipeline.alignment.node_grid import extend_nodes, grid_nodes, merge_nodes, select_nodes
@@ -24,10 +25,11 @@ from pipeline.cube.plan import DomainPlan, PlanSize, Region, choose_chunk_steps,
 from pipeline.errors import NotYetAvailable
 from pipeline.parallel import Crew
 from pipeline.settings import Settings
-from pipeline.steps.slab_fields import decoding_bytes
-from pipeline.steps.texts import streams_with_news
+from pipeline.steps.slab_fields import largest_file, slabs_bytes
+from pipeline.steps.texts import streams_with_news, texts_bytes
 from pipeline.stores.cube_format import FORMAT, axis_digest
 from pipeline.stores.cubes import CubeState, CubeStore, DomainState
+from pipeline.stores.landing import LandingStore
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.observation_index import DAY
 from pipeline.stores.observations import ObservationStore, contract_digest
@@ -41,15 +43,17 @@ class BuildPlan:
         domains: The groups that change.
         rows: Observations that each region reads.
         consumed: Per source the number of observation commits that the build takes in.
-        decoding: Bytes that decoding whole grids takes in each region of a group.
+        decoding: Bytes that whole grids take in each region.
         texts: Streams with news, each with the number of observation commits that the cube was made of.
+        texts_bytes: Bytes that taking in the documents of these takes.
         state: What the cube holds now, None where it was never built.
     """
 
     domains: Mapping[str, DomainPlan]
     texts: Mapping[str, int]
     rows: Mapping[Region, int]
-    decoding: Mapping[str, int]
+    decoding: Mapping[Region, int]
+    texts_bytes: int
     consumed: Mapping[str, int]
     state: CubeState | None
 
@@ -62,6 +66,8 @@ class BuildPlan:
             spare=workers.spare,
             limit_bytes=workers.memory,
             decoding=self.decoding,
+            texts=self.texts_bytes,
+            isolated=workers.isolated,
         )
 
 
@@ -69,7 +75,7 @@ def plan_build(world: World, as_of: datetime, settings: Settings) -> BuildPlan:
     """Find what new observations and new steps up to `as_of` change.
 
     Raises:
-        NotYetAvailable: Nothing was observed yet, or no domain has begun.
+        NotYetAvailable: Nothing was observed yet, no domain has begun, or a sentence encoder is not there.
     """
     objects = ObjectStore(settings.store)
     newest = {name: ObservationStore(objects, world, name).totals().commits for name in world.sources}
@@ -90,10 +96,10 @@ def plan_build(world: World, as_of: datetime, settings: Settings) -> BuildPlan:
             mend="wait for readings, ask for a later as_of, or mend the start of the world",
         )
     rows = {region: count for plan in work.values() for region, count in _rows(groups[plan.domain], plan, sources).items()}
-    decoding = {name: _decoding(world, groups[name], plan, sources) for name, plan in work.items()}
-    return BuildPlan(
-        domains=work, rows=rows, decoding=decoding, consumed=newest, texts=streams_with_news(world, newest, store), state=state
-    )
+    decoding = {r: size for name, plan in work.items() for r, size in _decoding(world, groups[name], plan, sources, objects).items()}
+    texts = streams_with_news(world, newest, store)
+    told = texts_bytes(world, texts, newest, settings)
+    return BuildPlan(domains=work, rows=rows, decoding=decoding, texts_bytes=told, consumed=newest, texts=texts, state=state)
 
 
 def recipe_digest(world: World, group: Group) -> str:
@@ -189,16 +195,21 @@ def _rows(group: Group, plan: DomainPlan, sources: Mapping[str, ObservationStore
     return found
 
 
-def _decoding(world: World, group: Group, plan: DomainPlan, sources: Mapping[str, ObservationStore]) -> int:
-    """Bytes that decoding whole grids takes in a region, by the largest of them and by the region that reads most."""
+def _decoding(
+    world: World, group: Group, plan: DomainPlan, sources: Mapping[str, ObservationStore], objects: ObjectStore
+) -> dict[Region, int]:
+    """Bytes that whole grids take in each region, by how many it reads, the largest of them and the largest of their files."""
+    found = dict.fromkeys(plan.regions, 0)
     if not plan.regions:
-        return 0
-    edges = [(region_edge(plan, r) - group.before, int(plan.axis_T[r.stop - 1]) + group.after) for r in plan.regions]
-    total = 0
+        return found
+    edges = {r: (region_edge(plan, r) - group.before, int(plan.axis_T[r.stop - 1]) + group.after) for r in plan.regions}
     for name in group.slabs:
-        rows = sources[name].read(edges[0][0], edges[-1][1], ["valid_time", "row", "cells"])
+        first, last = edges[plan.regions[0]][0], edges[plan.regions[-1]][1]
+        rows = sources[name].read(first, last, ["valid_time", "delivery", "cells"])
         times = np.sort(rows["valid_time"].cast(pa.int64()).to_numpy())
-        most = max(int(np.diff(np.searchsorted(times, edge, side="right"))[0]) for edge in edges)
-        cells, together = (int(rows[column].to_numpy().max(initial=0)) for column in ("cells", "row"))
-        total += decoding_bytes(world.sources[name], cells, most, together)
-    return total
+        cells = int(rows["cells"].to_numpy().max(initial=0))
+        file = largest_file(LandingStore(objects, world.name, name), set(pc.unique(rows["delivery"]).to_pylist()))
+        for region, edge in edges.items():
+            count = int(np.diff(np.searchsorted(times, edge, side="right"))[0])
+            found[region] += slabs_bytes(world.sources[name], cells, count, file, len(plan.nodes))
+    return found

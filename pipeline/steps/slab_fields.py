@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -19,14 +19,15 @@ from pipeline.cube.groups import Group
 from pipeline.errors import StoreError
 from pipeline.quality.slabs import screened_bands
 from pipeline.sources.registry import adapter_named
-from pipeline.sources.slabs import slabs, unpacked_bytes
+from pipeline.sources.slabs import read_bytes, slabs
+from pipeline.sources.unpacking import unpacked_size
 from pipeline.stores.landing import Landed, LandingStore
 from pipeline.stores.objects import ObjectStore
 
-BYTES_PER_CELL = 24
-"""Of one variable of a slab while it is decoded: in the process that does, between the two, and as its values are read."""
-
 _CELLS_AT_ONCE = 1 << 24
+_BROUGHT_BYTES = 6
+"""One value of a slab on the nodes of a region, and its flags."""
+
 SLAB_COLUMNS = ("node", "valid_time", "available_time", "received_time", "delivery", "row", "cells")
 
 Grid = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -66,10 +67,27 @@ def slab_fields(objects: ObjectStore, world: World, group: Group, source_name: s
     return {n: Slabs(valid_time=valid, available_time=available, values_SP=v, flags_SP=f) for n, (v, f) in found.items()}
 
 
-def decoding_bytes(source: Source, cells: int, count: int, together: int) -> int:
-    """What a worker needs while it decodes `count` slabs of so many cells, of deliveries that hold up to `together`."""
-    whole = together * cells * unpacked_bytes(adapter_named(source.adapter))
-    return (whole + max(cells, min(_CELLS_AT_ONCE, cells * count)) * BYTES_PER_CELL) * len(source.variables) if cells else 0
+def slabs_bytes(source: Source, cells: int, count: int, file: int, nodes: int) -> int:
+    """What a worker needs for `count` slabs of so many cells, of deliveries of up to `file` bytes, as they are on so many nodes.
+
+    The file counts twice: opening it unpacks NetCDF 3 as a whole, of HDF5 and Zarr chunks as large as they were made.
+    """
+    if not count:
+        return 0
+    decoded = max(cells, min(_CELLS_AT_ONCE, cells * count)) * read_bytes(adapter_named(source.adapter))
+    return (decoded + count * nodes * _BROUGHT_BYTES) * len(source.variables) + 2 * file
+
+
+def largest_file(landing: LandingStore, deliveries: Collection[str]) -> int:
+    """Bytes of the largest of these deliveries, as received and as its gzip says that it unpacks."""
+    landed = max((d for d in landing.manifest() if d.id in deliveries), key=lambda d: d.bytes, default=None)
+    if landed is None:
+        return 0
+    return landed.bytes + sum(unpacked_size(data) for data in landing.read(landed).values()) if _packed(landed) else landed.bytes
+
+
+def _packed(landed: Landed) -> bool:
+    return any(part.name.endswith(".gz") for part in landed.parts)
 
 
 def _portions(landing: LandingStore, source: str, rows: pa.Table) -> Iterator[_Portion]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import cached_property, partial
@@ -167,17 +167,22 @@ class ObservationStore:
         table = table.select(wanted)
         return table if dictionaries else table.cast(pa.schema([self.schema.field(name) for name in wanted]))
 
-    def rows_since(self, number: int, columns: Iterable[str]) -> pa.Table:
-        """These columns of all rows of the batches after `number`, in no particular order.
+    def files_since(self, number: int) -> list[StoredFile]:
+        """The files of the batches after `number`, in order."""
+        return [file for commit in self.commits(number) for file in commit.files]
+
+    def rows_since(self, number: int, columns: Iterable[str]) -> Iterator[pa.Table]:
+        """These columns of all rows of the batches after `number`: of one row group after the other, in no particular order.
 
         Raises:
             StoreError: A file is gone or damaged.
         """
         wanted = list(columns)
-        files = [file for commit in self.commits(number) for file in commit.files]
         schema = pa.schema([self.schema.field(name) for name in wanted])
-        empty = tables.dictionary_schema(schema).empty_table()
-        return pa.concat_tables([empty, *self._pieces(files, lambda _: True, wanted)]).cast(schema)
+        yield schema.empty_table()
+        for file in self.files_since(number):
+            for group in range(len(file.groups)):
+                yield self._read_groups(file.key, [group], wanted).cast(schema)
 
     def rejections(self) -> pa.Table:
         """Every row that was not taken, with file, row, reason and text, in order of arrival."""

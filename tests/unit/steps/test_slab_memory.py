@@ -14,10 +14,11 @@ import xarray as xr
 
 from pipeline.sources.registry import adapter_named
 from pipeline.sources.slabs import slab_times, slabs
-from pipeline.steps.slab_fields import decoding_bytes
+from pipeline.steps.slab_fields import slabs_bytes
 from tests.unit.sources.made import png, source
 
 SIDE, SLABS = 400, 8
+AREA = (53.0, 3.0, 56.2, 6.2)
 LATITUDE, LONGITUDE = np.linspace(60, 50, SIDE), np.linspace(0, 10, SIDE)
 
 
@@ -53,22 +54,23 @@ KINDS: dict[str, tuple[str, dict[str, Any], str, Any]] = {
 
 
 @pytest.mark.parametrize("all_of_them", [False, True])
-@pytest.mark.parametrize("kind", KINDS)
-def test_grids_take_no_more_than_is_planned_for_them(kind: str, all_of_them: bool) -> None:
+@pytest.mark.parametrize(("kind", "area"), [(k, a) for k in KINDS for a in (None, AREA) if a is None or "png" not in k])
+def test_grids_take_no_more_than_is_planned_for_them_and_not_much_less(kind: str, area: Any, all_of_them: bool) -> None:
     adapter, options, file, bytes_of = KINDS[kind]
     if adapter == "images" and find_spec("rasterio") is None:
         pytest.skip("the extra 'images' is not installed")
     column = {"column": "1"} if adapter == "images" else {}
-    read = source(adapter, options, {"v": {"unit": "count"} | column}, slabs=True)
-    parts, one = {file: bytes_of()}, adapter_named(adapter)
-    count = len(slab_times(one, read, parts))
-    wanted = count if all_of_them else 1
+    read = source(adapter, options | ({"area": area} if area else {}), {"v": {"unit": "count"} | column}, slabs=True)
+    data, one = bytes_of(), adapter_named(adapter)
+    times = slab_times(one, read, {file: data})
+    numbers = np.arange(1, len(times) + 1)
+    numbers, cells = numbers if all_of_them else numbers[len(numbers) // 2 :][:1], times.cells
     tracemalloc.start()
     try:
-        taken = slabs(one, read, parts, np.arange(1, wanted + 1))
+        taken = slabs(one, read, {file: bytes(memoryview(data))}, numbers)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert taken.values["v"].shape == (wanted, SIDE * SIDE)
-    planned = decoding_bytes(read, SIDE * SIDE, wanted, count)
-    assert peak <= planned <= 6 * peak
+    assert taken.values["v"].shape == (len(numbers), cells)
+    planned = slabs_bytes(read, cells, len(numbers), len(data), 0)
+    assert peak <= planned <= 3 * peak
