@@ -81,12 +81,6 @@ class Cells:
         return int(self.column.min()), int(self.column.max()) + 1
 
     @property
-    def fills_its_box(self) -> bool:
-        """Whether the box of these rows and columns has no other cells."""
-        (top, bottom), (left, right) = self.rows, self.columns
-        return (bottom - top, right - left) == (len(self.row), len(self.column))
-
-    @property
     def boxed(self) -> NDArray[np.int64]:
         """Places of the cells within the box of these rows and columns."""
         (top, _), (left, right) = self.rows, self.columns
