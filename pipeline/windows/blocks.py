@@ -47,6 +47,7 @@ def in_blocks(part_of: Callable[[slice], DomainWindows], nodes: int, at_once: in
         for name in _BY_PATCH:
             own = getattr(part, name)
             patches[name].append(own + own.dtype.type(low) if name == "patch_node" else own)
+        part = replace(part, **whole)  # else a part stays while the next is made
     changes: dict[str, Any] = whole | {name: np.concatenate(parts) for name, parts in patches.items()}
     order = np.lexsort(tuple(changes[k] for k in ("patch_known_time", "patch_variable", "patch_node", "patch_step")))
     changes |= {name: changes[name][order] for name in _BY_PATCH}
