@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
@@ -238,7 +237,7 @@ def _domain(world: World, name: str, seen: _Seen, scaler: Scaler | None, live: b
         patch_known_time=patches.known_time,
         patch_gone_time=patches.gone_time,
         **_declared(domain, cube),
-        **_calendar(domain, world.zone, series.valid_time_T),
+        **_calendar(world, domain, series.valid_time_T),
     )
 
 
@@ -292,10 +291,10 @@ def _declared(domain: Domain, cube: DomainCube) -> dict[str, Any]:
     }
 
 
-def _calendar(domain: Domain, zone: ZoneInfo, valid_time_T: NDArray[np.int64]) -> dict[str, Any]:
+def _calendar(world: World, domain: Domain, valid_time_T: NDArray[np.int64]) -> dict[str, Any]:
     """Calendar features of every step, in local time."""
     step = step_seconds(domain.clock)
-    time_of_day, day_of_week = local_slots(valid_time_T, zone, step)
+    time_of_day, day_of_week = local_slots(valid_time_T, world.zone, step, world.holidays)
     return {"step_seconds": step, "slots_per_day": DAY // step, "time_of_day_T": time_of_day, "day_of_week_T": day_of_week}
 
 
