@@ -3,7 +3,7 @@
 Made-up cubes with outages. In turns: our gather, torch DataLoaders over windows that were all materialised beforehand, and a copy of as
 many bytes, each giving the same tensors (`benchmarks/feeding.py`); xbatcher in an environment of its own (`--peers`). Then one training:
 the share of it that waits for windows, a whole step beside bare forward + backward + optimiser on fixed tensors, forecasts per second,
-peak memory. `python -m benchmarks.training_speed --peers /path/to/python`: 4 minutes
+peak memory, and what `torch.compile` makes of a step. `python -m benchmarks.training_speed --peers /path/to/python`: 4 minutes
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import numpy as np
 import torch
 import typer
 from numpy.typing import NDArray
+from torch import Tensor
 
 from benchmarks.arrays import DOMAIN, city, cube_of, made_world, windows_from
 from benchmarks.feeding import BATCH, gatherer_of, measured, ways_alone, ways_whole, xbatcher
@@ -111,6 +112,39 @@ def training(steps: int, nodes: int, recipe: str, count: int) -> dict[str, float
     }
 
 
+def compiled(steps: int, nodes: int, recipe: str, count: int) -> dict[str, float]:
+    """Milliseconds of a bare step on fixed tensors as it is and by `torch.compile`, in turns; and the seconds that compiling took."""
+    given = windows(steps, nodes, seasons=["1d", "7d"], coarse={"steps": 12, "count": 24})
+    config = resolve_config(recipe, {"epochs": 8, "steps": count, "least_steps": count})
+    shapes = {DOMAIN: shape_of(given.domains[DOMAIN], usual_values(given.domains[DOMAIN]))}
+    with computing_on(torch.device("cpu"), config.threads):
+        trainer = Trainer(
+            Task(windows=given, shapes=shapes, texts={}, leading=(DOMAIN,), config=config, seed=0), torch.device("cpu"), Ranks()
+        )
+        index = trainer.folds[DOMAIN].train[: trainer.plan[DOMAIN].size]
+        fixed = Feeds(given, shapes, {}, config).batch(trainer.learner.model, DOMAIN, index)
+        shown = max(1, round(len(index) * config.quantile_share))
+
+        def plain() -> Tensor:
+            with casting(torch.device("cpu"), trainer.dtype):
+                return trainer.learner.losses(DOMAIN, *fixed, {}, shown, trainer.ranks).sum()
+
+        def step(loss: Callable[[], Tensor]) -> float:
+            began = time.perf_counter()
+            trainer.optimiser.adam.zero_grad(set_to_none=True)
+            torch.autograd.backward(loss())
+            trainer.optimiser.adam.step()
+            return 1e3 * (time.perf_counter() - began)
+
+        ways: dict[str, Callable[[], Tensor]] = {"as it is": plain, "torch.compile": torch.compile(plain)}
+        first = {name: sum(step(way) for _ in range(3)) for name, way in ways.items()}
+        took: dict[str, list[float]] = {name: [] for name in ways}
+        for _ in range(count):
+            for name, way in ways.items():
+                took[name].append(step(way))
+    return {name: float(np.median(times)) for name, times in took.items()} | {"compiling_s": first["torch.compile"] / 1e3}
+
+
 def predicting(steps: int, nodes: int) -> dict[str, float]:
     """Forecasts per second: a number each, with its six other quantiles."""
     given = windows(steps, nodes, seasons=["1d", "7d"], coarse={"steps": 12, "count": 24})
@@ -187,6 +221,14 @@ def _tell_training(found: dict[str, Any], recipe: str, steps: int) -> None:
         print(f"| {name} | {times} |", flush=True)
 
 
+def _tell_compiled(found: dict[str, Any], recipe: str, steps: int) -> None:
+    print(f"\n| a bare step, recipe {recipe} | as it is, ms | torch.compile, ms | speed-up | s to compile |\n|---|---:|---:|---:|---:|")
+    for name, (length, nodes) in {"city": (8_000, 449), "country": (4_000, 2_000)}.items():
+        c = found[f"compiled {name}"] = compiled(length, nodes, recipe, steps)
+        plain, other = c["as it is"], c["torch.compile"]
+        print(f"| {name} | {plain:.1f} | {other:.1f} | {plain / other:.2f} | {c['compiling_s']:.0f} |", flush=True)
+
+
 def _tell_forecasts(found: dict[str, Any]) -> None:
     p = found["forecasts"] = predicting(6_000, 449)
     print("\n| forecasts/s, city | |\n|---|---:|")
@@ -206,7 +248,7 @@ def main(
     rounds: Annotated[int, typer.Option(help="Times each way is measured.")] = 3,
     recipe: Annotated[str, typer.Option(help="Of the training.")] = "small",
     steps: Annotated[int, typer.Option(help="Training steps in each of five epochs.")] = 24,
-    parts: Annotated[str, typer.Option(help="What to measure.")] = "feeding,training,forecasts,memory",
+    parts: Annotated[str, typer.Option(help="What to measure.")] = "feeding,training,forecasts,memory,compiled",
     out: Annotated[Path | None, typer.Option(help="A file for the figures as JSON.")] = None,
 ) -> None:
     print(setting("torch", "numpy"), flush=True)
@@ -216,6 +258,7 @@ def main(
         "training": lambda: _tell_training(found, recipe, steps),
         "forecasts": lambda: _tell_forecasts(found),
         "memory": lambda: _tell_memory(found),
+        "compiled": lambda: _tell_compiled(found, recipe, steps),
     }
     for part in parts.split(","):
         tell[part]()

@@ -8,10 +8,11 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.alignment.public_holidays import public_holidays
 from pipeline.contracts.times import from_seconds
 from pipeline.contracts.worlds import Clock
 
-DAY = 86400
+DAY, SUNDAY = 86400, 6
 _MARGIN_DAYS = 20
 
 
@@ -62,11 +63,19 @@ def season_steps(clock: Clock, season_s: int) -> int:
     return season_s // (7 * DAY) * 5
 
 
-def local_slots(valid_time: NDArray[np.int64], zone: ZoneInfo, step: int) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
-    """Slot of the local day (0 .. 86400/step - 1) and day of the week (0 = Monday) of instants, right across DST."""
+def local_slots(
+    valid_time: NDArray[np.int64], zone: ZoneInfo, step: int, holidays: str | None = None
+) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
+    """Slot of the local day (0 .. 86400/step - 1) and day of the week (0 = Monday) of instants, right across DST.
+
+    A public holiday of the region `holidays`, where one is named, counts as a Sunday.
+    """
     local = valid_time + _utc_offsets(valid_time, zone)
     day, second = np.divmod(local, DAY)
-    return (second // step).astype(np.int16), ((day + 3) % 7).astype(np.int16)
+    weekday = ((day + 3) % 7).astype(np.int16)
+    if holidays is not None and len(day):
+        weekday[np.isin(day, public_holidays(holidays, int(day.min()), int(day.max())))] = SUNDAY
+    return (second // step).astype(np.int16), weekday
 
 
 def _closes(calendar: str, start_s: int, end_s: int) -> NDArray[np.int64]:

@@ -111,7 +111,8 @@ class DomainWindows:
         history_names: K names such as `lag_1d`, `lag_1w`, `mean_1d`, `mean_1w` (mean over several seasons).
         coarse_TNV: float32, scaled; mean over the `coarse_steps` steps that end at s, 0 where absent.
         coarse_good_TNV: bool.
-        time_of_day_T, day_of_week_T: int16 slot of the day (0 .. slots_per_day-1) and 0 = Monday, in the world's zone.
+        time_of_day_T, day_of_week_T: int16 slot of the day (0 .. slots_per_day-1) and 0 = Monday, in the world's zone;
+            a public holiday of the world's region is a Sunday.
         anchor_V: int16, -1 = last visible value, k >= 0 = history_TNVK[..., k] at the target step.
         edges_2E: int32 (source, target) with edge_weight_E float32: the nearest nodes, no self edges.
         position_N2: float32 latitude and longitude, scaled to about [-1, 1], 0 where unknown.

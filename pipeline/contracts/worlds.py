@@ -261,6 +261,7 @@ class World(Table):
     title: str
     description: str = ""
     timezone: Zone = "UTC"
+    holidays: Annotated[str | None, Field(pattern=r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$", exclude_if=lambda region: region is None)] = None
     start: Instant
     recorded: Recorded | None = None
     schedule: Annotated[Schedule | None, Field(exclude=True)] = None

@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Iterator
 from typing import Any
 
+from pipeline.alignment.public_holidays import check_region
 from pipeline.contracts.units import conversion
 from pipeline.contracts.worlds import Source, World
 from pipeline.errors import ConfigError
@@ -14,7 +15,7 @@ from pipeline.sources.stamps import known_calendars
 
 
 def check_world(world: World) -> None:
-    """Refuse a world with an unknown adapter, option, unit, calendar, recipe or value of a recipe.
+    """Refuse a world with an unknown adapter, option, unit, calendar, region, recipe or value of a recipe.
 
     Raises:
         ConfigError: Naming every fault, what is allowed and the nearest right name.
@@ -43,6 +44,8 @@ def _faults(world: World) -> Iterator[ConfigError]:
         yield from _of_source(world, name, source)
     for name, domain in world.domains.items():
         yield from _refused(_check_calendar, domain.clock.calendar, f"world {world.name}, domains.{name}.clock.calendar")
+    if world.holidays is not None:
+        yield from _refused(check_region, world.holidays, f"world {world.name}, holidays")
     yield from _refused(_check_recipe, world)
 
 

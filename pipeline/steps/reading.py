@@ -222,7 +222,7 @@ def built(
         texts=inputs.texts,
         since=since,
         keep=None if inputs.room is None else inputs.room.keep(),
-        at_once=1 if inputs.room is None else inputs.room.at_once,
+        at_once=0 if inputs.room is None else inputs.room.at_once,
     )
 
 

@@ -144,10 +144,7 @@ class ObjectStore:
         """
         with self._storage_errors(key, 0):
             try:
-                if not self.local:
-                    return bytes(self._fs.cat_file(self.url(key)))
-                with open(self.url(key), "rb", buffering=0) as file:
-                    return file.read()
+                return Path(self.url(key)).read_bytes() if self.local else bytes(self._fs.cat_file(self.url(key)))
             except FileNotFoundError as error:
                 raise NotYetAvailable(asked=f"object {self.url(key)}", found="nothing there", mend="run the step that makes it") from error
 

@@ -35,7 +35,7 @@ def in_blocks(part_of: Callable[[slice], DomainWindows], nodes: int, at_once: in
         at_once: How many nodes a part has.
         keep: Makes each whole array.
     """
-    whole: dict[str, NDArray[Any]] = {}
+    whole: dict[str, Any] = {}
     patches: dict[str, list[NDArray[Any]]] = {name: [] for name in _BY_PATCH}
     for low in range(0, nodes, at_once):
         part = part_of(slice(low, min(low + at_once, nodes)))
@@ -47,7 +47,8 @@ def in_blocks(part_of: Callable[[slice], DomainWindows], nodes: int, at_once: in
         for name in _BY_PATCH:
             own = getattr(part, name)
             patches[name].append(own + own.dtype.type(low) if name == "patch_node" else own)
-    changes: dict[str, Any] = whole | {name: np.concatenate(parts) for name, parts in patches.items()}
+        part = replace(part, **whole)  # else a part stays while the next is made
+    changes = whole | {name: np.concatenate(parts) for name, parts in patches.items()}
     order = np.lexsort(tuple(changes[k] for k in ("patch_known_time", "patch_variable", "patch_node", "patch_step")))
     changes |= {name: changes[name][order] for name in _BY_PATCH}
     start_T = np.searchsorted(changes["patch_step"], np.arange(len(part.valid_time_T) + 1), side="left").astype(np.int64)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +41,9 @@ from pipeline.windows.texts import build_texts
 _SESSION_DAYS = 2
 """Days that surely hold a session on average, holidays included."""
 
+_PARTS, _FEW_NODES = 32, 16
+"""Into how many parts the nodes of windows to learn from are cut, and how many a part has at least."""
+
 
 def build_windows(
     world: World,
@@ -55,7 +57,7 @@ def build_windows(
     texts: Mapping[str, TextCube] | None = None,
     since: int | None = None,
     keep: Keep | None = None,
-    at_once: int = 64,
+    at_once: int = 0,
 ) -> WindowSet:
     """Everything a model may see as of one cut-off.
 
@@ -73,8 +75,8 @@ def build_windows(
         texts: Per stream its documents, read as the cubes are.
         since: Windows issued before it (seconds UTC) are not asked for: like a live one, the set holds no more steps than the
             others gather, needs `scalers`, and is the same from cubes read as of any later instant.
-        keep: Makes the large arrays of windows to learn from, such as in files.
-        at_once: With `keep`, how many nodes are in memory at once.
+        keep: Makes the large arrays of windows to learn from, such as in files; without it they lie in memory.
+        at_once: How many nodes' windows to learn from are made at once; 0: a 32nd of them, and 16 at least.
 
     Raises:
         LookaheadError: A cube was read as of a later instant, and the set is neither live nor since an instant.
@@ -92,10 +94,10 @@ def build_windows(
         if name in cubes and _heard(cubes[name], as_of):
             seen = _Seen(cubes[name], as_of, None if nodes is None else nodes.get(name))
             scaler = None if scalers is None else scalers.get(name)
-            if keep is None or recent:
+            if recent:
                 domains[name] = _domain(world, name, seen, scaler, live, as_of if live else since)
             else:
-                domains[name] = _kept(world, name, seen, scaler, keep, at_once)
+                domains[name] = _in_parts(world, name, seen, scaler, keep, at_once)
             places[name] = seen.nodes
             group = groups.get(name + FUTURE)
             if group is not None and group.runs is not None and (group.name in scalers if scalers is not None else name in (runs or {})):
@@ -235,7 +237,7 @@ def _domain(world: World, name: str, seen: _Seen, scaler: Scaler | None, live: b
         patch_known_time=patches.known_time,
         patch_gone_time=patches.gone_time,
         **_declared(domain, cube),
-        **_calendar(domain, world.zone, series.valid_time_T),
+        **_calendar(world, domain, series.valid_time_T),
     )
 
 
@@ -248,9 +250,12 @@ def _check_scaler(name: str, scaler: Scaler, cube: DomainCube) -> None:
         )
 
 
-def _kept(world: World, name: str, seen: _Seen, scaler: Scaler | None, keep: Keep, at_once: int) -> DomainWindows:
-    """The same of windows to learn from, made of a few nodes at a time."""
+def _in_parts(world: World, name: str, seen: _Seen, scaler: Scaler | None, keep: Keep | None, at_once: int) -> DomainWindows:
+    """The same of windows to learn from, a few nodes at a time: what is in between needs twice the room of what is made."""
     domain, cube, as_of = world.domains[name], seen.steps(0), seen.as_of
+    at_once = at_once or max(_FEW_NODES, -(-len(cube.nodes) // _PARTS))
+    if keep is None and len(cube.nodes) <= at_once:
+        return _domain(world, name, seen, scaler, False, None)
     if scaler is None:
         known = np.searchsorted(cube.valid_time, fold_boundaries(world, name, as_of)[0], side="right")
         scaler = fit_scaler(domain, cube.values_TNV[:known])
@@ -261,7 +266,8 @@ def _kept(world: World, name: str, seen: _Seen, scaler: Scaler | None, keep: Kee
         own = Scaler(**{f.name: getattr(whole, f.name)[nodes] for f in fields(Scaler)})
         return _domain(world, name, _Seen(cube, as_of, cube.nodes.ids[nodes]), own, False, None)
 
-    return replace(in_blocks(part_of, len(cube.nodes), at_once, keep), scaler=whole, **_declared(domain, cube))
+    made = in_blocks(part_of, len(cube.nodes), at_once, keep or (lambda _, shape, dtype: np.empty(shape, dtype)))
+    return replace(made, scaler=whole, **_declared(domain, cube))
 
 
 def _declared(domain: Domain, cube: DomainCube) -> dict[str, Any]:
@@ -285,10 +291,10 @@ def _declared(domain: Domain, cube: DomainCube) -> dict[str, Any]:
     }
 
 
-def _calendar(domain: Domain, zone: ZoneInfo, valid_time_T: NDArray[np.int64]) -> dict[str, Any]:
+def _calendar(world: World, domain: Domain, valid_time_T: NDArray[np.int64]) -> dict[str, Any]:
     """Calendar features of every step, in local time."""
     step = step_seconds(domain.clock)
-    time_of_day, day_of_week = local_slots(valid_time_T, zone, step)
+    time_of_day, day_of_week = local_slots(valid_time_T, world.zone, step, world.holidays)
     return {"step_seconds": step, "slots_per_day": DAY // step, "time_of_day_T": time_of_day, "day_of_week_T": day_of_week}
 
 

@@ -166,6 +166,13 @@ def test_worlds_are_listed_and_checked(capsys, tmp_path):
     code, _, err = run(capsys, "worlds", "check", str(wrong))
     assert code == 78
     assert "did you mean 'timezone'" in err
+    text = (project_folder() / "worlds" / "synthetic.toml").read_text().replace('"synthetic"', '"mine"', 1)
+    wrong.write_text('holidays = "GB-ENX"\n' + text)
+    code, _, err = run(capsys, "worlds", "check", str(wrong))
+    assert code == 78
+    assert "holidays = 'GB-ENX'" in err
+    assert "no such part of GB" in err
+    assert "one of GB, GB-ENG" in err
 
 
 def test_status_of_a_world_that_never_ran_says_what_to_do(steps, capsys):

@@ -57,6 +57,27 @@ def test_local_slots_agree_with_the_clock_on_the_wall_through_two_years(zone: st
         assert (slot[i], weekday[i]) == ((local.hour * 60 + local.minute) // 15, local.weekday())
 
 
+def test_a_public_holiday_is_a_sunday_from_midnight_to_midnight_of_local_time() -> None:
+    new_year = [at(t) for t in ("2014-12-31T22:59Z", "2014-12-31T23:00Z", "2015-01-01T22:59Z", "2015-01-01T23:00Z")]
+    _, weekday = local_slots(np.array(new_year), ZoneInfo("Europe/Copenhagen"), 900, "DK")
+    assert list(weekday) == [2, 6, 6, 4]
+
+
+@pytest.mark.parametrize(("region", "days"), [("DK", 1), ("GB-ENG", 1), ("GB-SCT", 2), ("US", 1)])
+def test_holidays_are_those_of_the_region_and_all_other_days_are_as_they_were(region: str, days: int) -> None:
+    times = np.arange(at("2023-01-01T12:00Z"), at("2025-01-01T12:00Z"), 86400)
+    plain, told = (local_slots(times, ZoneInfo("UTC"), 900, r)[1] for r in (None, region))
+    moved = np.flatnonzero(plain != told)
+    assert set(told[moved]) == {6}
+    assert 10 < len(moved) < 30
+    early_january = [
+        from_seconds(int(times[i])).day
+        for i in moved
+        if (date := from_seconds(int(times[i]))).year == 2024 and date.month == 1 and date.day < 5
+    ]
+    assert early_january == list(range(1, days + 1))
+
+
 def test_the_hour_that_comes_twice_has_the_same_slot_twice() -> None:
     slot, _ = local_slots(np.array([at("2025-10-26T00:30Z"), at("2025-10-26T01:30Z")]), ZoneInfo("Europe/Copenhagen"), 3600)
     assert list(slot) == [2, 2]

@@ -48,3 +48,4 @@ def test_windows_made_of_a_few_nodes_at_a_time_are_those_made_of_all(town: tuple
     assert len(whole.domains["road"].patch_step) == 4
     assert "road.values_TNV" in made
     assert parts.digest == whole.digest
+    assert build_windows(world, {"road": cube}, as_of=AS_OF, scalers=None, live=False, at_once=at_once).digest == whole.digest
