@@ -207,8 +207,12 @@ def _parsed(key: str, value: object, kind: Any) -> Any:
             key, number, 0 <= number < 1 or (number == 1 and key in ("quantile_share", "quantile_weight")), "at least 0, below 1"
         )
     least = 0 if key in ("epochs", "blocks", "head_hidden", "hops", "hubs", "levels", "grid_tokens") else 1 if kind is int else 0
+    most = 1e7 if kind is int else 1e9
     return _allowed(
-        key, number, least <= number < 1e9 and (kind is int or number > 0), f"{'above' if kind is float else 'at least'} {least}"
+        key,
+        number,
+        least <= number < most and (kind is int or number > 0),
+        f"{'above' if kind is float else 'at least'} {least}, below {most:g}",
     )
 
 

@@ -29,8 +29,8 @@ class Diffusion(nn.Module):
         self.hops = hops
         edges = torch.from_numpy(edges_2E.astype(np.int64))
         weight = torch.from_numpy(weight_E.astype(np.float32))
-        weight = weight / torch.zeros(nodes).index_add_(0, edges[1], weight)[edges[1]].clamp(min=1e-12)
-        whole = torch.zeros(nodes, nodes).index_put_((edges[1], edges[0]), weight, accumulate=True) if nodes <= DENSE_NODES else None
+        weight = weight / weight.new_zeros(nodes).index_add_(0, edges[1], weight)[edges[1]].clamp(min=1e-12)
+        whole = weight.new_zeros(nodes, nodes).index_put_((edges[1], edges[0]), weight, accumulate=True) if nodes <= DENSE_NODES else None
         self.register_buffer("edges", edges, persistent=False)
         self.register_buffer("weight", weight, persistent=False)
         self.register_buffer("dense", whole, persistent=False)

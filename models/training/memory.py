@@ -75,7 +75,7 @@ def plan_memory(
     most: int | None = None,
 ) -> MemoryPlan:
     """What one process needs to train, and what is free for it: at most so many bytes of a processor's memory."""
-    with torch.random.fork_rng(devices=[]):
+    with torch.device("meta"):  # sizes without memory
         model = JointModel(shapes, texts, leading, config)
     parameters = sum(p.numel() for p in model.parameters())
     train = {d: folds_of(windows.domains[d]).train for d in leading}

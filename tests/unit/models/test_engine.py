@@ -38,6 +38,14 @@ def test_a_training_that_does_not_fit_is_refused_with_every_size(city: WindowSet
         api.fit(city, SLOW, seed=0, progress=QUIET)
 
 
+@pytest.mark.parametrize("option", ["hidden", "temporal_hidden", "hubs", "members"])
+def test_sizes_that_no_machine_holds_are_refused_before_anything_is_made(city: WindowSet, option: str) -> None:
+    with pytest.raises(ConfigError, match=r"it needs \d{2,}\.\d+ GiB of memory"):
+        api.fit(city, api.resolve_config("tiny", {option: 9_999_999}), seed=0, progress=QUIET, memory=2**30)
+    with pytest.raises(ConfigError, match="below 1e"):
+        api.resolve_config("tiny", {option: 10_000_000})
+
+
 def test_a_plan_grows_with_what_it_plans(city: WindowSet) -> None:
     shapes, _ = api._usable(city)
     cpu = torch.device("cpu")
