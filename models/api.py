@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from models.baselines import fit_baselines, load_baselines
-from models.config import ModelConfig, with_options
+from models.config import ModelConfig, config_from, with_options
 from models.gather import usual_values
 from models.joint import JointModel
 from models.look import Look
@@ -184,7 +184,7 @@ def load(state: bytes, meta: Mapping[str, Any]) -> JointPredictor:
     """
     meta, arrays = opened(state, meta, "joint")
     shapes, texts = read_shapes(meta, arrays), read_texts(meta)
-    config = ModelConfig(**meta["config"])
+    config = config_from(meta["config"])
     weights = {d: below(arrays, f"weights/{d}/") for d in meta["leading"]}
     models = {d: [_restored(shapes, texts, d, config, w, member) for member in range(config.members)] for d, w in weights.items()}
     return JointPredictor(models, shapes, texts, config)

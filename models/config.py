@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from pipeline.contracts.provenance import digest_json
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, ContractError
 
 Temporal = Literal["lstm", "gru", "rnn", "linear"]
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -169,6 +169,22 @@ def with_options(config: ModelConfig, options: Mapping[str, object]) -> ModelCon
             raise ConfigError(asked=f"model option '{key}'", found="no such option", mend=f"{hint}allowed: {', '.join(known)}")
         changes[key] = _parsed(key, value, hints[key])
     return _consistent(replace(config, **changes))
+
+
+def config_from(plain: Mapping[str, Any]) -> ModelConfig:
+    """The configuration that a model keeps; options that it was made before are as they are by default.
+
+    Raises:
+        ContractError: It has an option that this version does not know.
+    """
+    unknown = sorted(set(plain) - {f.name for f in fields(ModelConfig)})
+    if unknown:
+        raise ContractError(
+            asked="the configuration of a model",
+            found=f"options that this version does not know: {', '.join(unknown)}",
+            mend="read it with the version of Cubecast that wrote it (its card says which), or train again with this one",
+        )
+    return ModelConfig(**plain)
 
 
 def _consistent(config: ModelConfig) -> ModelConfig:

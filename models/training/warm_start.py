@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.config import ModelConfig
+from models.config import ModelConfig, config_from
 from models.joint import modalities_of
 from models.shapes import DomainShape, TextShape
 from models.state import Fitted, opened, read_shapes, read_texts
@@ -33,7 +33,7 @@ class Earlier:
     def __init__(self, fitted: Fitted) -> None:
         self._meta, self._arrays = opened(fitted.state, fitted.meta, "joint")
         self._shapes, self._texts = read_shapes(self._meta, self._arrays), read_texts(self._meta)
-        self._config = ModelConfig(**self._meta["config"])
+        self._config = config_from(self._meta["config"])
 
     def carried(
         self,

@@ -106,6 +106,7 @@ class Registry:
 
         Raises:
             NotYetAvailable: There is none.
+            ContractError: It is of another world.
         """
         records = self._candidates.read()
         found = [r for r in records if r["model_id"].startswith(model_id)]
@@ -119,13 +120,25 @@ class Registry:
                 mend=(f"did you mean '{close[0]}'? " if close else "")
                 + (f"cubecast models list --world {self._world}" if known else "train it first"),
             )
-        return Candidate(model_id=exact[0]["model_id"], card=exact[0]["card"], _objects=self._objects, _files=exact[0]["files"])
+        return self._candidate(exact[0])
 
     def candidates(self) -> list[Candidate]:
-        """All candidates in the order in which they were registered."""
-        return [
-            Candidate(model_id=r["model_id"], card=r["card"], _objects=self._objects, _files=r["files"]) for r in self._candidates.read()
-        ]
+        """All candidates in the order in which they were registered.
+
+        Raises:
+            ContractError: One is of another world.
+        """
+        return [self._candidate(record) for record in self._candidates.read()]
+
+    def _candidate(self, record: Mapping[str, Any]) -> Candidate:
+        of = record["card"].get("world", self._world)
+        if of != self._world:
+            raise ContractError(
+                asked=f"model {record['model_id']} of world {self._world}",
+                found=f"a model of world {of} in {self._objects.url(self._base)}",
+                mend=f"put back the registry of {self._world}, or remove that folder and train again",
+            )
+        return Candidate(model_id=record["model_id"], card=record["card"], _objects=self._objects, _files=record["files"])
 
     def newest_candidate(self, as_of: datetime) -> str:
         """The id of the candidate with the latest cut-off at or before `as_of` (of equals, the one registered last).

@@ -250,6 +250,14 @@ def test_a_state_that_is_damaged_or_of_another_kind_is_refused(city: WindowSet, 
         api.load(fitted.state, fitted.meta | {"schema": 99})
 
 
+def test_a_model_with_an_option_of_another_version_is_neither_read_nor_gone_on_from(city: WindowSet, fitted: api.Fitted) -> None:
+    later = replace(fitted, meta=fitted.meta | {"config": fitted.meta["config"] | {"depth": 3}})
+    with pytest.raises(ContractError, match="does not know: depth"):
+        api.load(later.state, later.meta)
+    with pytest.raises(ContractError, match="does not know: depth"):
+        api.fit(city, api.resolve_config("tiny", {"epochs": 1}), seed=0, progress=QUIET, initial=later)
+
+
 def test_one_node_alone_trains_and_forecasts() -> None:
     values = np.sin(np.arange(220) / 5)[:, None, None].astype(np.float32)
     values[-2:] = np.nan

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -46,6 +47,16 @@ def test_a_candidate_comes_back_as_it_was_given_and_is_added_once(registry: Regi
     assert {name: found.read(name) for name in found.file_names} == files
     with pytest.raises(ContractError, match="only joint"):
         found.read("other.bin")
+
+
+def test_a_model_of_another_world_is_refused(registry: Registry, tmp_path: Path) -> None:
+    registry.add_candidate("m1", {"a": b"1"}, {"as_of": "2024-03-04T00:00:00Z", "world": "tiny"})
+    shutil.copytree(tmp_path / "registry" / "tiny", tmp_path / "registry" / "large")
+    large = Registry(ObjectStore(str(tmp_path)), "large")
+    assert registry.candidate("m1").card["world"] == "tiny"
+    for read in (lambda: large.candidate("m1"), large.candidates):
+        with pytest.raises(ContractError, match="a model of world tiny in .*large"):
+            read()
 
 
 def test_an_id_never_names_two_models(registry: Registry) -> None:
