@@ -55,7 +55,7 @@ def test_a_model_of_another_world_is_refused(registry: Registry, tmp_path: Path)
     large = Registry(ObjectStore(str(tmp_path)), "large")
     assert registry.candidate("m1").card["world"] == "tiny"
     for read in (lambda: large.candidate("m1"), large.candidates):
-        with pytest.raises(ContractError, match="a model of world tiny in .*large"):
+        with pytest.raises(ContractError, match=r"a model of world tiny in .*large"):
             read()
 
 
